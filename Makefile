@@ -1,0 +1,41 @@
+# Every target sets up its own environment first; a second call does not install again.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+# make course DATASET=digits PROFILE=quick SEED=2 RUN=monday
+OPTIONS := $(if $(PROFILE),--profile "$(PROFILE)") $(if $(DATASET),--dataset "$(DATASET)") \
+           $(if $(SEED),--seed "$(SEED)") $(if $(FRESH),--fresh)
+
+.PHONY: course test lab notebooks lint format help
+
+course: $(READY)  ## run the five notebooks, write results/course/, print the results table
+	$(BIN)/mnist-course run $(if $(RUN),"$(RUN)",course) $(OPTIONS)
+
+test: $(READY)  ## pass the tests (offline; checks MNIST too where it is found)
+	$(BIN)/python -m pytest
+
+lab: $(READY)  ## open JupyterLab in notebooks/
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+notebooks: $(READY)  ## run the lessons anew on MNIST and write their outputs back into notebooks/
+	$(BIN)/mnist-course notebooks
+
+lint: $(READY)  ## check format and lint, notebooks too
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: $(READY)  ## mend what lint would complain about
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+# The environment is made anew from what stands in these two files, and only when one of them changed.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Say which with: make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

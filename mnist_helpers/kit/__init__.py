@@ -1,0 +1,1 @@
+"""What runs the course: `course`, `report`, `doctor` and the command line, `cli`. No lesson imports it."""
