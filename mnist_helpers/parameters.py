@@ -59,7 +59,7 @@ TABLE: dict[str, Parameter] = {
     ),
     "data_dir": Parameter(str, "folder with the data files; empty: MNIST_DATA_DIR, the caches, a download"),
     "profile": Parameter(str, "name of this set of parameters, for the record", is_name=True),
-    "seed": Parameter(int, "makes the split, the first weights and the shuffling repeatable", 0, 2**31 - 1),
+    "seed": Parameter(int, "makes the split, the first weights and the shuffling repeatable", 1, 2**31 - 1),
     "num_train": Parameter(int, "images to train on; 0 for all that validation leaves", 0, 10**7),
     "num_validation": Parameter(int, "images to validate on; 0 for one in six", 0, 10**7),
     # training

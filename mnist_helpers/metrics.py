@@ -1,0 +1,147 @@
+"""Numbers from labels and probabilities.
+
+Labels are integers 0-9 of shape `(n,)`; probabilities are floats of shape `(n, 10)` whose rows add up to 1.
+scikit-learn and statsmodels do the counting; this module fixes the conventions.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+LABELS = tuple(range(10))
+
+
+class Comparison(NamedTuple):
+    """Two classifiers on the same images.
+
+    Attributes:
+        only_first: images that only the first got right.
+        only_second: images that only the second got right.
+        p_value: of the exact McNemar test, 0-1.
+    """
+
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def accuracy_interval(num_correct: int, num_images: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The Wilson interval of an accuracy (Wilson 1927, "Probable inference", JASA 22, p. 209).
+
+    Args:
+        num_correct: images classified correctly.
+        num_images: images in all.
+        confidence: between 0 and 1.
+
+    Returns:
+        The lower and the upper end, as fractions.
+
+    Raises:
+        ValueError: the counts do not fit together.
+
+    Example:
+        >>> low, high = accuracy_interval(9774, 10000)
+        >>> round(low, 4), round(high, 4)
+        (0.9743, 0.9801)
+    """
+    from statsmodels.stats.proportion import proportion_confint
+
+    if not 0 <= num_correct <= num_images or num_images < 1:
+        raise ValueError(
+            f"Expected: 0 <= num_correct <= num_images and num_images >= 1. "
+            f"Received: num_correct={num_correct}, num_images={num_images}."
+        )
+    low, high = proportion_confint(num_correct, num_images, alpha=1 - confidence, method="wilson")
+    return float(low), float(high)
+
+
+def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Comparison:
+    """Compares two classifiers on the same images (McNemar 1947, Psychometrika 12, p. 153; exact binomial form).
+
+    Images that both get right, or both wrong, say nothing about which is better; only the others count.
+
+    Args:
+        labels: true labels, `(n,)`.
+        first: the first classifier's predicted labels, `(n,)`.
+        second: the second's, `(n,)`.
+
+    Returns:
+        A `Comparison`.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    from statsmodels.stats.contingency_tables import mcnemar as exact_test
+
+    labels, first, second = _same_length(labels, first, second)
+    first_right, second_right = first == labels, second == labels
+    table = [
+        [np.sum(first_right & second_right), np.sum(first_right & ~second_right)],
+        [np.sum(~first_right & second_right), np.sum(~first_right & ~second_right)],
+    ]
+    p_value = float(exact_test(table, exact=True).pvalue)
+    return Comparison(int(table[0][1]), int(table[1][0]), min(p_value, 1.0))
+
+
+def confusion_matrix(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Counts how often each digit was taken for each.
+
+    Args:
+        labels: true labels, `(n,)`.
+        predictions: predicted labels, `(n,)`.
+
+    Returns:
+        int64 `(10, 10)`: row = true digit, column = predicted digit.
+    """
+    from sklearn.metrics import confusion_matrix as count
+
+    labels, predictions = _same_length(labels, predictions)
+    return count(labels, predictions, labels=LABELS)
+
+
+def per_class(labels: np.ndarray, predictions: np.ndarray) -> pd.DataFrame:
+    """Precision and recall of each digit.
+
+    Args:
+        labels: true labels, `(n,)`.
+        predictions: predicted labels, `(n,)`.
+
+    Returns:
+        A table with a row per digit: `precision`, `recall`, `f1` (fractions; 0 where there is nothing to
+        divide by) and `images`.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    labels, predictions = _same_length(labels, predictions)
+    scores = precision_recall_fscore_support(labels, predictions, labels=LABELS, zero_division=0)
+    table = pd.DataFrame(dict(zip(("precision", "recall", "f1", "images"), scores, strict=True)))
+    return table.rename_axis("digit")
+
+
+def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray, count: int) -> np.ndarray:
+    """Finds the images on which a classifier was surest and wrong.
+
+    Args:
+        labels: true labels, `(n,)`.
+        probabilities: float `(n, 10)`.
+        count: how many at most.
+
+    Returns:
+        Indices, the surest first; fewer than `count` where there are fewer mistakes.
+    """
+    predictions = probabilities.argmax(axis=1)
+    labels, predictions = _same_length(labels, predictions)
+    wrong = np.flatnonzero(predictions != labels)
+    order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")
+    return wrong[order][:count]
+
+
+def _same_length(*arrays: np.ndarray) -> list[np.ndarray]:
+    arrays = [np.asarray(array) for array in arrays]
+    shapes = [array.shape for array in arrays]
+    if len(set(shapes)) != 1 or len(shapes[0]) != 1:
+        raise ValueError(f"Expected: label arrays of one length, shape (n,). Received: shapes {shapes}.")
+    return arrays

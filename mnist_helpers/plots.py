@@ -1,0 +1,333 @@
+"""Arrays in, a described figure out.
+
+Every function returns a `DescribedFigure`. As the last line of a notebook cell it shows itself: the picture,
+and under it a description made from the data, for a screen reader and for whoever compares two runs. The
+colours are seaborn's colour-blind palette; lines differ by style and marker too.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+COLORS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9")
+_MARKERS = "osD^vPX*<>"
+
+
+class DescribedFigure:
+    """A figure together with what it says, in words.
+
+    Attributes:
+        figure: the matplotlib figure.
+        description: one or a few sentences, made from the data that was drawn.
+    """
+
+    def __init__(self, figure: Figure, description: str):
+        self.figure, self.description = figure, description
+
+    def png(self) -> bytes:
+        """Returns the picture as PNG."""
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", metadata={"Description": self.description, "Software": None})
+        return buffer.getvalue()
+
+    def save(self, path: Path) -> None:
+        """Writes the picture as PNG."""
+        path.write_bytes(self.png())
+
+    def __repr__(self) -> str:
+        return self.description
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
+        data = {"image/png": self.png(), "text/plain": self.description}
+        return data, {"image/png": {"alt": self.description}}
+
+
+def image_grid(images: np.ndarray, captions: Sequence[str], title: str, columns: int = 10) -> DescribedFigure:
+    """Draws images side by side, each with its caption above it.
+
+    Args:
+        images: `(n, 28, 28)`, any dtype; the darkest is each image's largest value.
+        captions: n short strings.
+        title: the figure's title; it names the dataset.
+        columns: images in a row.
+    """
+    _same_length(images=images, captions=captions)
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    extra_lines = max((caption.count("\n") for caption in captions), default=0)
+    figure = Figure(figsize=(max(5.0, 0.95 * columns), (1.2 + 0.2 * extra_lines) * rows + 0.5))
+    figure.suptitle(title)
+    for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.axis("off")
+        if number < len(images):
+            axes.imshow(images[number], cmap="gray_r")
+            axes.set_title(captions[number], fontsize=10)
+    ink = [float(np.mean(image)) for image in images]
+    inked = f"average ink {min(ink):.1f} to {max(ink):.1f}"
+    words = ", ".join(caption.replace("\n", " ") for caption in captions)
+    return DescribedFigure(figure, f"{title}: {len(images)} images ({inked}), captioned {words}.")
+
+
+def class_balance(labels: Mapping[str, np.ndarray], title: str) -> DescribedFigure:
+    """Draws how many images each digit has, as bars.
+
+    Args:
+        labels: name of a part (such as `"training"`) -> labels, `(n,)`.
+        title: the figure's title.
+    """
+    figure = Figure(figsize=(7.5, 3.2))
+    axes = figure.subplots()
+    width = 0.8 / len(labels)
+    words = []
+    for number, (part, values) in enumerate(labels.items()):
+        counts = np.bincount(values, minlength=10)
+        offset = (number - (len(labels) - 1) / 2) * width
+        axes.bar(np.arange(10) + offset, counts, width, label=part, color=COLORS[number], hatch=("", "//")[number % 2])
+        words.append(
+            f"{part}: {counts.sum()} images, fewest {counts.min()} (digit {counts.argmin()}), "
+            f"most {counts.max()} (digit {counts.argmax()})"
+        )
+    axes.set(title=title, xlabel="digit", ylabel="images", xticks=range(10))
+    axes.grid(axis="x", visible=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return DescribedFigure(figure, f"{title}. {'; '.join(words)}.")
+
+
+def pixel_intensity(images: np.ndarray, title: str) -> DescribedFigure:
+    """Draws the distribution of pixel values (logarithmic) and the average image.
+
+    Args:
+        images: uint8 `(n, 28, 28)`.
+        title: the figure's title.
+    """
+    figure = Figure(figsize=(8, 3.2))
+    figure.suptitle(title)
+    histogram, average = figure.subplots(1, 2, width_ratios=(2, 1))
+    counts, edges = np.histogram(images, bins=32, range=(0, 256))
+    histogram.stairs(counts, edges, fill=True, color=COLORS[0])
+    histogram.set(yscale="log", xlabel="pixel value (0 background, 255 ink)", ylabel="pixels (log scale)")
+    mean_image = images.mean(axis=0)
+    average.imshow(mean_image, cmap="gray_r")
+    average.set_title("average image")
+    average.axis("off")
+    description = (
+        f"{title}. {np.mean(images == 0):.1%} of the pixels are 0, {np.mean(images >= 250):.1%} are 250 or more; "
+        f"mean {images.mean():.1f}. The average image is darkest at {mean_image.max():.0f}."
+    )
+    return DescribedFigure(figure, description)
+
+
+def projection(points: np.ndarray, labels: np.ndarray, title: str) -> DescribedFigure:
+    """Draws images as points in the plane, each as the digit that it is.
+
+    Args:
+        points: float `(n, 2)`.
+        labels: `(n,)`.
+        title: the figure's title.
+    """
+    _same_length(points=points, labels=labels)
+    figure = Figure(figsize=(7.5, 5.5))
+    axes = figure.subplots()
+    for digit in range(10):
+        x, y = points[labels == digit].T
+        axes.scatter(x, y, s=60, marker=f"${digit}$", color=COLORS[digit], linewidths=0.3, label=str(digit))
+    axes.set(title=title, xlabel="first principal component", ylabel="second principal component")
+    centers = np.array([points[labels == digit].mean(axis=0) for digit in range(10)])
+    left, right = centers[:, 0].argmin(), centers[:, 0].argmax()
+    description = (
+        f"{title}. {len(points)} images as points; along the first axis digit {left} lies at one end on average "
+        f"and digit {right} at the other."
+    )
+    return DescribedFigure(figure, description)
+
+
+def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> DescribedFigure:
+    """Draws accuracy and loss against epochs: training solid, validation dashed.
+
+    Args:
+        histories: model name -> Keras' `history` (`accuracy`, `val_accuracy`, `loss`, `val_loss`).
+        title: the figure's title.
+    """
+    figure = Figure(figsize=(9.5, 3.8))
+    figure.suptitle(title)
+    panels = figure.subplots(1, 2)
+    words = []
+    for number, (name, history) in enumerate(histories.items()):
+        style = {"color": COLORS[number], "marker": _MARKERS[number]}
+        epochs = range(1, len(history["loss"]) + 1)
+        for axes, metric in zip(panels, ("accuracy", "loss"), strict=True):
+            values, val_values = _finite(history[metric]), _finite(history[f"val_{metric}"])
+            axes.plot(epochs, values, linestyle="-", label=f"{name}, training", **style)
+            axes.plot(epochs, val_values, linestyle="--", markerfacecolor="white", label=f"{name}, validation", **style)
+        words.append(
+            f"{name} after {len(epochs)} epochs: accuracy {_last(history['accuracy'])} in training and "
+            f"{_last(history['val_accuracy'])} in validation, loss {_last(history['loss'])} and "
+            f"{_last(history['val_loss'])}"
+        )
+    for axes, metric in zip(panels, ("accuracy", "loss"), strict=True):
+        axes.set(xlabel="epoch", ylabel=metric)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_ylim(bottom=None if metric == "accuracy" else 0)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2 if len(histories) > 1 else 1, fontsize=10)
+    if len(histories) > 1:
+        figure.set_figheight(3.8 + 0.22 * len(histories))
+    return DescribedFigure(figure, f"{title}. {'; '.join(words)}.")
+
+
+def trials(tables: Mapping[str, object], default_score: float, title: str) -> DescribedFigure:
+    """Draws a search: every trial's score, and the best so far, for each way of searching.
+
+    Args:
+        tables: way of searching -> table with the columns `trial` and `score` (lower is better).
+        default_score: the score of the configuration that nobody tuned.
+        title: the figure's title.
+    """
+    figure = Figure(figsize=(7.5, 3.8))
+    axes = figure.subplots()
+    words = []
+    for number, (name, table) in enumerate(tables.items()):
+        best = np.minimum.accumulate(table["score"].to_numpy())
+        style = {"color": COLORS[number], "marker": _MARKERS[number]}
+        axes.plot(table["trial"], table["score"], linestyle="none", alpha=0.6, **style)
+        axes.plot(
+            table["trial"],
+            best,
+            drawstyle="steps-post",
+            linestyle=("-", "--")[number % 2],
+            label=f"{name}: best so far",
+            color=COLORS[number],
+        )
+        words.append(f"{name}: {len(table)} trials, best {best[-1]:.4f}")
+    axes.axhline(default_score, color="#555555", linestyle=":", label="the default configuration")
+    axes.set(title=title, xlabel="trial", ylabel="validation loss (log scale)", yscale="log")
+    axes.yaxis.set_major_formatter("{x:.2g}")
+    axes.yaxis.set_minor_formatter("{x:.2g}")
+    axes.tick_params(axis="y", which="minor", labelsize=9)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend()
+    words.append(f"default configuration {default_score:.4f}")
+    return DescribedFigure(figure, f"{title}. {'; '.join(words)}.")
+
+
+def what_mattered(table, names: Sequence[str], title: str) -> DescribedFigure:
+    """Draws the score against each hyperparameter, one panel each.
+
+    Args:
+        table: the trials, with a column per hyperparameter and `score` (lower is better).
+        names: the hyperparameters to show.
+        title: the figure's title.
+    """
+    figure = Figure(figsize=(2.4 * len(names) + 0.6, 3.2))
+    figure.suptitle(title)
+    best = table.loc[table["score"].idxmin()]
+    for number, (axes, name) in enumerate(zip(figure.subplots(1, len(names), sharey=True), names, strict=True)):
+        values = table[name]
+        if values.dtype == bool:
+            axes.set_xticks([0, 1], ["no", "yes"])
+            axes.set_xlim(-0.5, 1.5)
+        elif name == "learning_rate":
+            axes.set_xscale("log")
+        axes.scatter(values.astype(float), table["score"], color=COLORS[0], alpha=0.7)
+        axes.scatter([float(best[name])], [best["score"]], color=COLORS[3], marker="*", s=150)
+        axes.set(xlabel=name, yscale="log")
+        if number == 0:
+            axes.set_ylabel("validation loss (log)")
+            axes.yaxis.set_major_formatter("{x:.2g}")
+            axes.yaxis.set_minor_formatter("{x:.2g}")
+            axes.tick_params(axis="y", which="minor", labelsize=9)
+    chosen = ", ".join(f"{name} {best[name]:.4g}" for name in names)
+    return DescribedFigure(figure, f"{title}. {len(table)} trials; the star is the best, {best['score']:.4f}: {chosen}.")
+
+
+def confusion_matrix(matrix: np.ndarray, title: str) -> DescribedFigure:
+    """Draws a confusion matrix with its counts; colour shows the mistakes only.
+
+    Args:
+        matrix: int `(10, 10)`; row = true digit, column = predicted digit.
+        title: the figure's title.
+    """
+    import seaborn
+
+    matrix = np.asarray(matrix)
+    mistakes = matrix - np.diag(np.diag(matrix))
+    figure = Figure(figsize=(7, 5.6))
+    axes = figure.subplots()
+    seaborn.heatmap(
+        mistakes,
+        ax=axes,
+        annot=matrix,
+        fmt="d",
+        cmap="Oranges",
+        square=True,
+        linewidths=0.5,
+        annot_kws={"fontsize": 9},
+        cbar_kws={"label": "mistakes"},
+        vmin=0,
+        vmax=max(1, mistakes.max()),
+    )
+    axes.set(title=title, xlabel="predicted digit", ylabel="true digit")
+    axes.grid(visible=False)
+    row, column = np.unravel_index(mistakes.argmax(), mistakes.shape)
+    description = f"{title}. {np.trace(matrix)} of {matrix.sum()} right."
+    if mistakes.sum():
+        description += f" The commonest mistake: {row} taken for {column}, {mistakes.max()} times."
+    return DescribedFigure(figure, description)
+
+
+def accuracies(
+    names: Sequence[str],
+    values: Sequence[float],
+    lows: Sequence[float],
+    highs: Sequence[float],
+    title: str,
+) -> DescribedFigure:
+    """Draws test accuracies as points with their intervals, one model a line.
+
+    Args:
+        names: the models.
+        values: their accuracies, fractions.
+        lows: lower ends of the intervals.
+        highs: upper ends.
+        title: the figure's title.
+    """
+    _same_length(names=names, values=values, lows=lows, highs=highs)
+    values, lows, highs = (100 * np.asarray(numbers, float) for numbers in (values, lows, highs))
+    figure = Figure(figsize=(7.5, 0.42 * len(names) + 1.3))
+    axes = figure.subplots()
+    positions = np.arange(len(names))[::-1]
+    axes.errorbar(values, positions, xerr=[values - lows, highs - values], fmt="o", color=COLORS[0], capsize=4)
+    for position, value, high in zip(positions, values, highs, strict=True):
+        axes.annotate(
+            f"{value:.2f}", (high, position), xytext=(6, 0), textcoords="offset points", va="center", fontsize=10
+        )
+    axes.set_yticks(positions, names)
+    axes.margins(x=0.12, y=0.12)
+    axes.set(title=title, xlabel="test accuracy in %, with 95 % interval")
+    words = [
+        f"{name} {value:.2f} % ({low:.2f} to {high:.2f})"
+        for name, value, low, high in zip(names, values, lows, highs, strict=True)
+    ]
+    return DescribedFigure(figure, f"{title}. {'; '.join(words)}.")
+
+
+def _finite(values: Sequence[float | None]) -> np.ndarray:
+    """Keras' history as numbers to draw: a loss that overflowed (null in a record) leaves a gap."""
+    numbers = np.array([np.nan if value is None else value for value in values], float)
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def _last(values: Sequence[float | None]) -> str:
+    last = _finite(values)[-1]
+    return f"{last:.4f}" if np.isfinite(last) else "not a number"
+
+
+def _same_length(**arrays: Sequence) -> None:
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) != 1:
+        raise ValueError(f"Expected: {' and '.join(arrays)} of the same length. Received: {lengths}.")

@@ -1,0 +1,97 @@
+"""Guards round Keras Tuner: three traps that cost a class an hour each.
+
+- An old search of the same name is reloaded and an edited search space ignored: `project_name`.
+- A trial that fails is swallowed, and rankings are padded with unfinished trials: `completed_trials`.
+- Checkpoints, with the optimizer's state, are never deleted: `delete_checkpoints`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import keras_tuner
+import pandas as pd
+
+
+def project_name(prefix: str, build_model: Callable, **asked: Any) -> str:
+    """Names a search after everything that it asks, so that another question starts another search.
+
+    Args:
+        prefix: the name's readable part, such as `"bayesian"`.
+        build_model: the function that holds the search space; its source is part of the question.
+        **asked: the settings and the data's fingerprint (anything that JSON can hold).
+
+    Returns:
+        `prefix` and twelve hex digits. The same question gives the same name, so that a search that was
+        stopped is resumed.
+    """
+    question = json.dumps([inspect.getsource(build_model), asked], sort_keys=True)
+    return f"{prefix}-{hashlib.sha256(question.encode()).hexdigest()[:12]}"
+
+
+class TrialLines(keras.callbacks.Callback):
+    """Prints one line per trial: its number, its score, how long it took.
+
+    Args:
+        total: trials in this search.
+        metric: the logged number to print, such as `"val_loss"`.
+    """
+
+    def __init__(self, total: int, metric: str = "val_loss"):
+        super().__init__()
+        self.total, self.metric, self.done = total, metric, 0
+
+    def __deepcopy__(self, memo: dict) -> TrialLines:
+        return self  # Keras Tuner copies callbacks for each trial; the count must survive that
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        self.done += 1
+        seconds = time.perf_counter() - self.started
+        score = (logs or {}).get(self.metric, float("nan"))
+        print(f"trial {self.done:2d} of {self.total}: {self.metric} {score:.4f} ({seconds:.1f} s)")
+
+
+def completed_trials(tuner: keras_tuner.Tuner) -> pd.DataFrame:
+    """Lists the trials of a search in the order tried.
+
+    Args:
+        tuner: after its `search`.
+
+    Returns:
+        A table: `trial` (from 1), a column per hyperparameter, `score` (the objective).
+
+    Raises:
+        RuntimeError: a trial did not complete.
+    """
+    trials = [tuner.oracle.trials[trial_id] for trial_id in tuner.oracle.start_order]
+    failed = [trial for trial in trials if trial.status != "COMPLETED"]
+    if failed or not trials:
+        reasons = "; ".join(str(trial.message or trial.status).strip().splitlines()[-1] for trial in failed)
+        raise RuntimeError(
+            f"{len(failed)} of {len(trials)} trials did not complete ({reasons or 'none was started'}). "
+            f"Mend build_model and run the search again; to start over, delete {tuner.project_dir}."
+        )
+    table = pd.DataFrame(
+        [{"trial": number, **trial.hyperparameters.values, "score": trial.score} for number, trial in enumerate(trials, 1)]
+    )
+    return table
+
+
+def delete_checkpoints(tuner: keras_tuner.Tuner) -> None:
+    """Deletes the weights that a finished search left behind; its scores stay, so that it can be resumed."""
+    for checkpoint in Path(tuner.project_dir).glob("trial_*/checkpoint*"):
+        if checkpoint.is_dir():
+            shutil.rmtree(checkpoint)
+        else:
+            checkpoint.unlink()
