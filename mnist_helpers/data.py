@@ -29,12 +29,14 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import platformdirs
 
 NUM_CLASSES = 10
 IDX_FILES = {
@@ -267,9 +269,7 @@ def find(
 
 def cache_dir() -> Path:
     """Returns the folder in which downloads are kept, one folder per dataset."""
-    import pooch
-
-    return Path(pooch.os_cache("mnist-course"))
+    return Path(platformdirs.user_cache_dir("mnist-course"))
 
 
 def _places(dataset: str, data_dir: str | os.PathLike | None) -> list[tuple[str, Path | None]]:
@@ -437,7 +437,9 @@ def _fetch_files(base: str, files: tuple[str, ...], folder: Path, deadline: floa
     Neither name look-up nor a server that sends a byte now and then is bound by a socket timeout, so the
     work is done in a thread that is left behind when time is over.
     """
-    import pooch
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # in a notebook, tqdm would ask for ipywidgets
+        import pooch
 
     if time.monotonic() >= deadline:
         raise TimeoutError("not tried: time was over")

@@ -58,6 +58,29 @@ def accuracy_interval(num_correct: int, num_images: int, confidence: float = 0.9
     return float(low), float(high)
 
 
+def negative_log_likelihood(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """The loss of a classifier: the mean of -log(probability given to the right digit).
+
+    Args:
+        labels: true labels, `(n,)`.
+        probabilities: float `(n, 10)`. As in Keras' cross-entropy, a value below 1e-7 counts as 1e-7.
+
+    Returns:
+        The loss in nats, 0 or more.
+
+    Raises:
+        ValueError: the shapes do not fit, or a row does not add up to 1 within 0.001.
+    """
+    probabilities = np.asarray(probabilities, float)
+    if probabilities.shape != (len(labels), len(LABELS)) or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
+        raise ValueError(
+            f"Expected: probabilities of shape ({len(labels)}, {len(LABELS)}), each row adding up to 1. "
+            f"Received: shape {probabilities.shape}."
+        )
+    right = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.clip(right, 1e-7, 1)).mean())
+
+
 def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Comparison:
     """Compares two classifiers on the same images (McNemar 1947, Psychometrika 12, p. 153; exact binomial form).
 

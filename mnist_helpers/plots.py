@@ -60,7 +60,7 @@ def image_grid(images: np.ndarray, captions: Sequence[str], title: str, columns:
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     extra_lines = max((caption.count("\n") for caption in captions), default=0)
-    figure = Figure(figsize=(max(5.0, 0.95 * columns), (1.2 + 0.2 * extra_lines) * rows + 0.5))
+    figure = _figure((max(5.0, 0.95 * columns), (1.15 + 0.18 * extra_lines) * rows + 0.4))
     figure.suptitle(title)
     for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.axis("off")
@@ -80,7 +80,7 @@ def class_balance(labels: Mapping[str, np.ndarray], title: str) -> DescribedFigu
         labels: name of a part (such as `"training"`) -> labels, `(n,)`.
         title: the figure's title.
     """
-    figure = Figure(figsize=(7.5, 3.2))
+    figure = _figure((7.5, 3.2))
     axes = figure.subplots()
     width = 0.8 / len(labels)
     words = []
@@ -105,7 +105,7 @@ def pixel_intensity(images: np.ndarray, title: str) -> DescribedFigure:
         images: uint8 `(n, 28, 28)`.
         title: the figure's title.
     """
-    figure = Figure(figsize=(8, 3.2))
+    figure = _figure((8, 3.2))
     figure.suptitle(title)
     histogram, average = figure.subplots(1, 2, width_ratios=(2, 1))
     counts, edges = np.histogram(images, bins=32, range=(0, 256))
@@ -131,7 +131,7 @@ def projection(points: np.ndarray, labels: np.ndarray, title: str) -> DescribedF
         title: the figure's title.
     """
     _same_length(points=points, labels=labels)
-    figure = Figure(figsize=(7.5, 5.5))
+    figure = _figure((7.5, 5.5))
     axes = figure.subplots()
     for digit in range(10):
         x, y = points[labels == digit].T
@@ -153,7 +153,7 @@ def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], titl
         histories: model name -> Keras' `history` (`accuracy`, `val_accuracy`, `loss`, `val_loss`).
         title: the figure's title.
     """
-    figure = Figure(figsize=(9.5, 3.8))
+    figure = _figure((9.5, 3.8))
     figure.suptitle(title)
     panels = figure.subplots(1, 2)
     words = []
@@ -188,7 +188,7 @@ def trials(tables: Mapping[str, object], default_score: float, title: str) -> De
         default_score: the score of the configuration that nobody tuned.
         title: the figure's title.
     """
-    figure = Figure(figsize=(7.5, 3.8))
+    figure = _figure((7.5, 3.8))
     axes = figure.subplots()
     words = []
     for number, (name, table) in enumerate(tables.items()):
@@ -223,7 +223,7 @@ def what_mattered(table, names: Sequence[str], title: str) -> DescribedFigure:
         names: the hyperparameters to show.
         title: the figure's title.
     """
-    figure = Figure(figsize=(2.4 * len(names) + 0.6, 3.2))
+    figure = _figure((2.4 * len(names) + 0.6, 3.2))
     figure.suptitle(title)
     best = table.loc[table["score"].idxmin()]
     for number, (axes, name) in enumerate(zip(figure.subplots(1, len(names), sharey=True), names, strict=True)):
@@ -256,7 +256,7 @@ def confusion_matrix(matrix: np.ndarray, title: str) -> DescribedFigure:
 
     matrix = np.asarray(matrix)
     mistakes = matrix - np.diag(np.diag(matrix))
-    figure = Figure(figsize=(7, 5.6))
+    figure = _figure((7, 5.6))
     axes = figure.subplots()
     seaborn.heatmap(
         mistakes,
@@ -298,7 +298,7 @@ def accuracies(
     """
     _same_length(names=names, values=values, lows=lows, highs=highs)
     values, lows, highs = (100 * np.asarray(numbers, float) for numbers in (values, lows, highs))
-    figure = Figure(figsize=(7.5, 0.42 * len(names) + 1.3))
+    figure = _figure((7.5, 0.42 * len(names) + 1.3))
     axes = figure.subplots()
     positions = np.arange(len(names))[::-1]
     axes.errorbar(values, positions, xerr=[values - lows, highs - values], fmt="o", color=COLORS[0], capsize=4)
@@ -314,6 +314,11 @@ def accuracies(
         for name, value, low, high in zip(names, values, lows, highs, strict=True)
     ]
     return DescribedFigure(figure, f"{title}. {'; '.join(words)}.")
+
+
+def _figure(size: tuple[float, float]) -> Figure:
+    # Constrained layout is asked for here, not in the style file: without it labels are cut off.
+    return Figure(figsize=size, layout="constrained")
 
 
 def _finite(values: Sequence[float | None]) -> np.ndarray:
