@@ -46,7 +46,7 @@ IDX_FILES = {
     "y_test": "t10k-labels-idx1-ubyte.gz",
 }
 _SHAPES = {"x_train": (60_000, 28, 28), "y_train": (60_000,), "x_test": (10_000, 28, 28), "y_test": (10_000,)}
-_DOWNLOADABLE = ("mnist", "fashion_mnist")
+NAMES = ("mnist", "fashion_mnist", "digits")
 
 # sha256 of the arrays' bytes (uint8, C order).
 _ARRAY_SHA256 = {
@@ -199,16 +199,19 @@ def resolve(dataset: str, *, data_dir: str | os.PathLike | None = None) -> str:
     name = dataset
     if dataset == "auto":
         try:
-            name, (_, place) = "mnist", find("mnist", data_dir=data_dir, seconds=_AUTO_SECONDS)
+            find("mnist", data_dir=data_dir, seconds=_AUTO_SECONDS)
+            name = "mnist"
         except DatasetNotFoundError as error:
-            name, place = "digits", "bundled with scikit-learn"
+            name = "digits"
             print("MNIST was not found, so the embedded digits stand in. Tried:")
             for attempt in error.attempts:
                 print(f"  - {attempt.place}: {attempt.outcome}")
-            print("Scores on the digits cannot be compared with MNIST's. To get MNIST: mnist-course data fetch mnist")
+            print(
+                "Scores on the digits cannot be compared with MNIST's. To get MNIST: mnist-course data fetch mnist"
+            )
     else:
-        _, place = find(dataset, data_dir=data_dir)
-    print(f"dataset: {name} ({place})")
+        find(dataset, data_dir=data_dir)
+    print(f"dataset: {name}")
     return name
 
 
@@ -233,13 +236,18 @@ def describe(name: str, **arrays: np.ndarray) -> dict:
 
 
 def find(
-    dataset: str, *, data_dir: str | os.PathLike | None = None, seconds: float = _FETCH_SECONDS
+    dataset: str,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    download: bool = True,
+    seconds: float = _FETCH_SECONDS,
 ) -> tuple[Arrays, str]:
     """Finds and verifies a dataset: a given folder, this course's cache, Keras' cache, a download.
 
     Args:
         dataset: `"mnist"`, `"fashion_mnist"` or `"digits"`.
         data_dir: a folder to look in first; empty or `None` for `$MNIST_DATA_DIR`.
+        download: False to look only on this machine.
         seconds: how long a download may take altogether.
 
     Returns:
@@ -261,8 +269,9 @@ def find(
             return _read_folder(dataset, folder), f"found in {place}"
         except (OSError, ValueError) as error:
             attempts.append(Attempt(f"{place} ({folder})", str(error)))
-    if _offline():
-        attempts.append(Attempt("download", "switched off (MNIST_COURSE_OFFLINE is set)"))
+    if not download or _offline():
+        why = "not tried" if not download else "switched off (MNIST_COURSE_OFFLINE is set)"
+        attempts.append(Attempt("download", why))
         raise DatasetNotFoundError(dataset, attempts)
     return _download(dataset, attempts, seconds), "downloaded"
 
@@ -276,7 +285,9 @@ def _places(dataset: str, data_dir: str | os.PathLike | None) -> list[tuple[str,
     variable = os.environ.get("MNIST_DATA_DIR")
     keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     return [
-        ("data_dir", Path(data_dir)) if data_dir else ("MNIST_DATA_DIR", Path(variable) if variable else None),
+        ("data_dir", Path(data_dir))
+        if data_dir
+        else ("MNIST_DATA_DIR", Path(variable) if variable else None),
         ("the course's cache", cache_dir()),
         ("Keras' cache", keras_home / "datasets"),
     ]
@@ -287,7 +298,7 @@ def _offline() -> bool:
 
 
 def _check_name(dataset: str, also_auto: bool = True) -> None:
-    names = (*_DOWNLOADABLE, "digits") + (("auto",) if also_auto else ())
+    names = (*NAMES, "auto") if also_auto else NAMES
     if dataset not in names:
         raise ValueError(f"Unknown dataset. Expected: one of {', '.join(names)}. Received: {dataset!r}.")
 
@@ -387,7 +398,9 @@ def _digits() -> Arrays:
         shift = np.round(13.5 - np.array(ndimage.center_of_mass(box))).astype(int)
         image[:] = np.round(np.roll(box, shift, axis=(0, 1)) * (255 / 16))
     labels = bunch.target.astype(np.uint8)
-    x_train, x_test, y_train, y_test = train_test_split(images, labels, test_size=360, stratify=labels, random_state=0)
+    x_train, x_test, y_train, y_test = train_test_split(
+        images, labels, test_size=360, stratify=labels, random_state=0
+    )
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
 
 
@@ -419,7 +432,9 @@ def _download(dataset: str, attempts: list[Attempt], seconds: float) -> Arrays:
                 _fetch_files(base, files, folder, deadline)
                 arrays = _read_folder(dataset, folder)
             except (OSError, ValueError) as error:
-                attempts.append(Attempt(f"{base} ({', '.join(files[:1])}{' ...' if files[1:] else ''})", _short(error)))
+                attempts.append(
+                    Attempt(f"{base} ({', '.join(files[:1])}{' ...' if files[1:] else ''})", _short(error))
+                )
                 continue
             target = cache / dataset if len(files) > 1 else cache
             target.mkdir(exist_ok=True)

@@ -72,7 +72,9 @@ def negative_log_likelihood(labels: np.ndarray, probabilities: np.ndarray) -> fl
         ValueError: the shapes do not fit, or a row does not add up to 1 within 0.001.
     """
     probabilities = np.asarray(probabilities, float)
-    if probabilities.shape != (len(labels), len(LABELS)) or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
+    if probabilities.shape != (len(labels), len(LABELS)) or not np.allclose(
+        probabilities.sum(axis=1), 1, atol=1e-3
+    ):
         raise ValueError(
             f"Expected: probabilities of shape ({len(labels)}, {len(LABELS)}), each row adding up to 1. "
             f"Received: shape {probabilities.shape}."

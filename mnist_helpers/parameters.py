@@ -43,7 +43,9 @@ class Parameter:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         if self.is_name:
-            return "a plain name (letters, digits, '.', '_', '-'; it starts with a letter or digit; at most 64)"
+            return (
+                "a plain name (letters, digits, '.', '_', '-'; it starts with a letter or digit; at most 64)"
+            )
         if self.type is str:
             return "a string"
         kind = "a whole number" if self.type is int else "a number"
@@ -96,7 +98,9 @@ def lookup(name: str) -> Parameter:
         ValueError: no notebook has a parameter of this name.
     """
     if name not in TABLE:
-        raise ValueError(f"Unknown parameter {name!r}.{near(name, TABLE)} Valid ones: {', '.join(sorted(TABLE))}.")
+        raise ValueError(
+            f"Unknown parameter {name!r}.{near(name, TABLE)} Valid ones: {', '.join(sorted(TABLE))}."
+        )
     return TABLE[name]
 
 

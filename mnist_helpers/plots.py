@@ -14,7 +14,18 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-COLORS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9")
+COLORS = (
+    "#0173b2",
+    "#de8f05",
+    "#029e73",
+    "#d55e00",
+    "#cc78bc",
+    "#ca9161",
+    "#fbafe4",
+    "#949494",
+    "#ece133",
+    "#56b4e9",
+)
 _MARKERS = "osD^vPX*<>"
 
 
@@ -32,7 +43,9 @@ class DescribedFigure:
     def png(self) -> bytes:
         """Returns the picture as PNG."""
         buffer = io.BytesIO()
-        self.figure.savefig(buffer, format="png", metadata={"Description": self.description, "Software": None})
+        self.figure.savefig(
+            buffer, format="png", metadata={"Description": self.description, "Software": None}
+        )
         return buffer.getvalue()
 
     def save(self, path: Path) -> None:
@@ -87,7 +100,14 @@ def class_balance(labels: Mapping[str, np.ndarray], title: str) -> DescribedFigu
     for number, (part, values) in enumerate(labels.items()):
         counts = np.bincount(values, minlength=10)
         offset = (number - (len(labels) - 1) / 2) * width
-        axes.bar(np.arange(10) + offset, counts, width, label=part, color=COLORS[number], hatch=("", "//")[number % 2])
+        axes.bar(
+            np.arange(10) + offset,
+            counts,
+            width,
+            label=part,
+            color=COLORS[number],
+            hatch=("", "//")[number % 2],
+        )
         words.append(
             f"{part}: {counts.sum()} images, fewest {counts.min()} (digit {counts.argmin()}), "
             f"most {counts.max()} (digit {counts.argmax()})"
@@ -163,7 +183,14 @@ def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], titl
         for axes, metric in zip(panels, ("accuracy", "loss"), strict=True):
             values, val_values = _finite(history[metric]), _finite(history[f"val_{metric}"])
             axes.plot(epochs, values, linestyle="-", label=f"{name}, training", **style)
-            axes.plot(epochs, val_values, linestyle="--", markerfacecolor="white", label=f"{name}, validation", **style)
+            axes.plot(
+                epochs,
+                val_values,
+                linestyle="--",
+                markerfacecolor="white",
+                label=f"{name}, validation",
+                **style,
+            )
         words.append(
             f"{name} after {len(epochs)} epochs: accuracy {_last(history['accuracy'])} in training and "
             f"{_last(history['val_accuracy'])} in validation, loss {_last(history['loss'])} and "
@@ -174,10 +201,46 @@ def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], titl
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylim(bottom=None if metric == "accuracy" else 0)
     handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2 if len(histories) > 1 else 1, fontsize=10)
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=2 if len(histories) > 1 else 1, fontsize=10
+    )
     if len(histories) > 1:
         figure.set_figheight(3.8 + 0.22 * len(histories))
     return DescribedFigure(figure, f"{title}. {'; '.join(words)}.")
+
+
+def metric_by_model(
+    histories: Mapping[str, Mapping[str, Sequence[float]]], metric: str, title: str
+) -> DescribedFigure:
+    """Draws one metric against epochs, a panel per model: training solid, validation dashed.
+
+    Args:
+        histories: model name -> Keras' `history`.
+        metric: `"accuracy"` or `"loss"`.
+        title: the figure's title.
+    """
+    columns = min(3, len(histories))
+    rows = -(-len(histories) // columns)
+    figure = _figure((3.3 * columns, 2.6 * rows + 0.8))
+    figure.suptitle(title)
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    words = []
+    for axes, (name, history) in zip(panels.flat, histories.items(), strict=False):
+        values, val_values = _finite(history[metric]), _finite(history[f"val_{metric}"])
+        epochs = range(1, len(values) + 1)
+        axes.plot(epochs, values, "-o", color=COLORS[0], label="training")
+        axes.plot(epochs, val_values, "--s", color=COLORS[1], markerfacecolor="white", label="validation")
+        axes.set_title(name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        words.append(f"{name} {_last(history[metric])} and {_last(history[f'val_{metric}'])}")
+    for axes in panels.flat[len(histories) :]:
+        axes.axis("off")
+    for axes in panels[:, 0]:
+        axes.set_ylabel(metric)
+    for axes in panels.flat[max(0, len(histories) - columns) : len(histories)]:
+        axes.set_xlabel("epoch")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return DescribedFigure(figure, f"{title}; last epoch, training and validation: {'; '.join(words)}.")
 
 
 def trials(tables: Mapping[str, object], default_score: float, title: str) -> DescribedFigure:
@@ -226,7 +289,9 @@ def what_mattered(table, names: Sequence[str], title: str) -> DescribedFigure:
     figure = _figure((2.4 * len(names) + 0.6, 3.2))
     figure.suptitle(title)
     best = table.loc[table["score"].idxmin()]
-    for number, (axes, name) in enumerate(zip(figure.subplots(1, len(names), sharey=True), names, strict=True)):
+    for number, (axes, name) in enumerate(
+        zip(figure.subplots(1, len(names), sharey=True), names, strict=True)
+    ):
         values = table[name]
         if values.dtype == bool:
             axes.set_xticks([0, 1], ["no", "yes"])
@@ -242,7 +307,9 @@ def what_mattered(table, names: Sequence[str], title: str) -> DescribedFigure:
             axes.yaxis.set_minor_formatter("{x:.2g}")
             axes.tick_params(axis="y", which="minor", labelsize=9)
     chosen = ", ".join(f"{name} {best[name]:.4g}" for name in names)
-    return DescribedFigure(figure, f"{title}. {len(table)} trials; the star is the best, {best['score']:.4f}: {chosen}.")
+    return DescribedFigure(
+        figure, f"{title}. {len(table)} trials; the star is the best, {best['score']:.4f}: {chosen}."
+    )
 
 
 def confusion_matrix(matrix: np.ndarray, title: str) -> DescribedFigure:
@@ -301,10 +368,17 @@ def accuracies(
     figure = _figure((7.5, 0.42 * len(names) + 1.3))
     axes = figure.subplots()
     positions = np.arange(len(names))[::-1]
-    axes.errorbar(values, positions, xerr=[values - lows, highs - values], fmt="o", color=COLORS[0], capsize=4)
+    axes.errorbar(
+        values, positions, xerr=[values - lows, highs - values], fmt="o", color=COLORS[0], capsize=4
+    )
     for position, value, high in zip(positions, values, highs, strict=True):
         axes.annotate(
-            f"{value:.2f}", (high, position), xytext=(6, 0), textcoords="offset points", va="center", fontsize=10
+            f"{value:.2f}",
+            (high, position),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=10,
         )
     axes.set_yticks(positions, names)
     axes.margins(x=0.12, y=0.12)

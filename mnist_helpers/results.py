@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 
 STAGES = ("01_data_exploration", "02_baseline", "03_batchnorm_dropout", "04_tuning", "05_evaluation")
 ROW_FIELDS = (
@@ -177,7 +178,9 @@ def intact_file(folder: Path, entry: Mapping[str, Any]) -> Path:
     path = folder / Path(entry["file"]).name
     stage = path.name.split(".")[0]
     if not path.is_file():
-        raise MissingLessonError(f"{path.name} is missing from run {folder.name!r}. {_how_to_run(folder, stage)}")
+        raise MissingLessonError(
+            f"{path.name} is missing from run {folder.name!r}. {_how_to_run(folder, stage)}"
+        )
     if _sha256(path) != entry["sha256"]:
         raise MissingLessonError(
             f"{path.name} in run {folder.name!r} is not the file that its record describes (sha256 differs), "
@@ -227,7 +230,9 @@ def save_record(
     if stage not in STAGES:
         raise ValueError(f"Unknown stage. Expected: one of {', '.join(STAGES)}. Received: {stage!r}.")
     if not params:
-        raise ValueError("A record without its parameters proves nothing. Expected: a dict of all parameters.")
+        raise ValueError(
+            "A record without its parameters proves nothing. Expected: a dict of all parameters."
+        )
     record = {
         "stage": stage,
         "params": params,
@@ -242,11 +247,22 @@ def save_record(
             "cores": os.cpu_count(),
         },
         "seconds": time.perf_counter() - started,
+        "peak_memory_bytes": _peak_memory(),
     }
     path = folder / f"{stage}.json"
     write_json(path, record)
     print(f"saved: {folder.name}/{path.name}")
     return path
+
+
+def _peak_memory() -> int:
+    """The largest resident memory that this process has had, in bytes."""
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return psutil.Process().memory_info().peak_wset
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def load_record(folder: Path, stage: str) -> dict[str, Any]:
@@ -257,13 +273,17 @@ def load_record(folder: Path, stage: str) -> dict[str, Any]:
     """
     path = folder / f"{stage}.json"
     if not path.is_file():
-        raise MissingLessonError(f"Run {folder.name!r} has no record of lesson {stage}. {_how_to_run(folder, stage)}")
+        raise MissingLessonError(
+            f"Run {folder.name!r} has no record of lesson {stage}. {_how_to_run(folder, stage)}"
+        )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["stage"] != stage or not record["params"] or not isinstance(record["models"], dict):
             raise ValueError("entries are missing")
     except (ValueError, KeyError, TypeError) as error:
-        raise MissingLessonError(f"{path.name} cannot be read ({error}). {_how_to_run(folder, stage)}") from error
+        raise MissingLessonError(
+            f"{path.name} cannot be read ({error}). {_how_to_run(folder, stage)}"
+        ) from error
     return record
 
 

@@ -53,9 +53,11 @@ class TrialLines(keras.callbacks.Callback):
         return self  # Keras Tuner copies callbacks for each trial; the count must survive that
 
     def on_train_begin(self, logs: dict | None = None) -> None:
+        """Starts the trial's clock."""
         self.started = time.perf_counter()
 
     def on_train_end(self, logs: dict | None = None) -> None:
+        """Prints the trial's line."""
         self.done += 1
         seconds = time.perf_counter() - self.started
         score = (logs or {}).get(self.metric, float("nan"))
@@ -83,7 +85,10 @@ def completed_trials(tuner: keras_tuner.Tuner) -> pd.DataFrame:
             f"Mend build_model and run the search again; to start over, delete {tuner.project_dir}."
         )
     table = pd.DataFrame(
-        [{"trial": number, **trial.hyperparameters.values, "score": trial.score} for number, trial in enumerate(trials, 1)]
+        [
+            {"trial": number, **trial.hyperparameters.values, "score": trial.score}
+            for number, trial in enumerate(trials, 1)
+        ]
     )
     return table
 

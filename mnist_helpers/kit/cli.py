@@ -1,0 +1,186 @@
+"""The command `mnist-course`: a thin line from the command line to the rooms of the kit.
+
+Exit status: 0 done; 1 something failed while running; 2 bad input, nothing written; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+import click
+
+
+@contextlib.contextmanager
+def _one_message() -> Iterator[None]:
+    """Turns the errors that a user can cause into one message and an exit status."""
+    from mnist_helpers import data, results
+    from mnist_helpers.kit import course
+
+    try:
+        yield
+    except (ValueError, data.DatasetNotFoundError, results.MissingLessonError) as error:
+        raise _exit(error, 2) from error
+    except (course.LessonFailedError, OSError) as error:
+        raise _exit(error, 1) from error
+    except KeyboardInterrupt as error:
+        raise _exit("Interrupted. Called again, the same command goes on where it was.", 130) from error
+
+
+def _exit(message: object, status: int) -> click.ClickException:
+    exception = click.ClickException(str(message))
+    exception.exit_code = status
+    return exception
+
+
+_results_dir = click.option(
+    "--results-dir",
+    default="",
+    metavar="DIR",
+    help="Folder that holds the runs; without it, the course's results/.",
+)
+_offline = click.option(
+    "--offline",
+    is_flag=True,
+    help="Never touch the network (as MNIST_COURSE_OFFLINE=1 does).",
+    expose_value=False,
+    callback=lambda context, parameter, value: os.environ.update(MNIST_COURSE_OFFLINE="1") if value else None,
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mnist-course")
+def main() -> None:
+    """Run the MNIST course: five notebooks, from the data to the evaluation."""
+
+
+@main.command()
+@click.argument("run", default="course")
+@click.option(
+    "--profile",
+    default="class",
+    metavar="NAME",
+    help="Set of parameters: quick, class or full.",
+    show_default=True,
+)
+@click.option(
+    "--dataset",
+    default="auto",
+    metavar="NAME",
+    help="auto, mnist, fashion_mnist or digits.",
+    show_default=True,
+)
+@click.option("--seed", default="1", metavar="N", help="Seed of all lessons.", show_default=True)
+@click.option(
+    "-p", "params", nargs=2, multiple=True, metavar="NAME VALUE", help="Set any notebook parameter."
+)
+@click.option(
+    "--only", multiple=True, metavar="STAGE", help="Run only this lesson, such as 03; can be repeated."
+)
+@click.option("--fresh", is_flag=True, help="Delete what an earlier run of this name left.")
+@_results_dir
+@_offline
+def run(
+    run: str, profile: str, dataset: str, seed: str, params: tuple, only: tuple, fresh: bool, results_dir: str
+) -> None:
+    """Run the lessons in order into results/RUN/ and report; a run that was stopped goes on."""
+    from mnist_helpers import parameters, results
+    from mnist_helpers.kit import course, report
+
+    with _one_message():
+        parameters.check("run", run)
+        stages = course.check_stages(only)
+        settings = course.check_settings(profile, dataset, parameters.parse("seed", seed), params)
+        folder = course.run_course(run, settings, stages, results_dir=results_dir, fresh=fresh)
+        unfinished = [stage for stage in results.STAGES if not course.is_finished(folder, stage)]
+        if unfinished:
+            click.echo(f"No report yet: {', '.join(unfinished)} not run.")
+            return
+        page = report.write_report(folder)
+        click.echo(f"\n{report.text_table(report.summary(results.load_records(folder)))}\n")
+        click.echo(results.load_record(folder, results.STAGES[-1])["conclusion"])
+        click.echo(f"\nDataset: {settings.dataset}")
+        click.echo(f"Figures: {', '.join(sorted(path.name for path in folder.glob('*.png')))} in {folder}")
+        click.echo(f"Report:  {page}")
+
+
+@main.command()
+@click.argument("run", default="course")
+@_results_dir
+def report(run: str, results_dir: str) -> None:
+    """Write the report of results/RUN/ anew from its records."""
+    from mnist_helpers import parameters, results
+    from mnist_helpers.kit import report as room
+
+    with _one_message():
+        parameters.check("run", run)
+        folder = results.results_dir(results_dir) / run
+        if not folder.is_dir():
+            raise ValueError(
+                f"There is no run {run!r} in {folder.parent}. Run the course first: mnist-course run {run}"
+            )
+        click.echo(room.write_report(folder))
+
+
+@main.group(invoke_without_command=True)
+@click.option("--data-dir", default="", metavar="DIR", help="Look here first; without it, $MNIST_DATA_DIR.")
+@_offline
+@click.pass_context
+def data(context: click.Context, data_dir: str) -> None:
+    """Show where each dataset was found, or why not."""
+    if context.invoked_subcommand:
+        return
+    from mnist_helpers import data as room
+
+    with _one_message():
+        for dataset in room.NAMES:
+            try:
+                arrays, place = room.find(dataset, data_dir=data_dir, download=False)
+            except room.DatasetNotFoundError as error:
+                click.echo(f"{dataset}: not here")
+                for attempt in error.attempts:
+                    click.echo(f"  - {attempt.place}: {attempt.outcome}")
+            else:
+                click.echo(
+                    f"{dataset}: {place} ({len(arrays['x_train']):,} + {len(arrays['x_test']):,} images)"
+                )
+
+
+@data.command()
+@click.argument("name")
+@_offline
+def fetch(name: str) -> None:
+    """Bring dataset NAME into the cache: for a teacher, before the class."""
+    from mnist_helpers import data as room
+
+    with _one_message():
+        _, place = room.find(name)
+        click.echo(f"{name}: {place}; the cache is {room.cache_dir()}")
+
+
+@main.command()
+@_offline
+def doctor() -> None:
+    """Say whether this machine is ready for the course."""
+    from mnist_helpers.kit.doctor import examine
+
+    failed = 0
+    for finding in examine():
+        failed += not finding.ok
+        click.echo(f"{'OK  ' if finding.ok else 'FAIL'}  {finding.question}: {finding.answer}")
+    if failed:
+        click.echo(f"{failed} FAIL: the course may not run here.", err=True)
+        sys.exit(1)
+    click.echo("Everything is ready.")
+
+
+@main.command()
+@_offline
+def notebooks() -> None:
+    """Run the lessons anew on MNIST and write their outputs back into notebooks/ (for authors)."""
+    from mnist_helpers.kit import course
+
+    with _one_message():
+        course.refresh_lessons()

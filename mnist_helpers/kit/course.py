@@ -1,0 +1,380 @@
+"""The lessons in order, through papermill, one subprocess each.
+
+    settings -> refused, or parameters per lesson -> executed notebooks, records and models in one run folder
+
+A run is described by `course.json` in its folder. Called again with the same settings it goes on with the
+first lesson that is not finished; a lesson is finished when every code cell of it was executed without an
+error, its source is still the lesson's, and its record is there.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from mnist_helpers import data, parameters, results
+
+LESSONS = Path(__file__).resolve().parent.parent.parent / "notebooks"
+COURSE_FILE = "course.json"
+_OWN_OPTIONS = {
+    "run": "RUN",
+    "results_dir": "--results-dir",
+    "profile": "--profile",
+    "dataset": "--dataset",
+    "seed": "--seed",
+}
+
+
+class Settings(NamedTuple):
+    """What was asked of a run, checked.
+
+    Attributes:
+        profile: a name in `profiles.yaml`.
+        dataset: `"mnist"`, `"fashion_mnist"` or `"digits"`.
+        seed: the seed of all lessons.
+        params: the other parameters, profile and `-p` together.
+    """
+
+    profile: str
+    dataset: str
+    seed: int
+    params: dict[str, Any]
+
+
+class LessonFailedError(RuntimeError):
+    """A lesson did not run to its end; the message says where, and which file shows it."""
+
+
+# --- from the command line to settings ---
+
+
+def profiles() -> dict[str, dict[str, Any]]:
+    """Returns the profiles: name -> parameters."""
+    return yaml.safe_load((LESSONS / "profiles.yaml").read_text(encoding="utf-8"))
+
+
+def declared(stage: str) -> dict[str, Any]:
+    """Returns the parameters that a lesson declares: name -> default."""
+    import ast
+
+    import nbformat
+
+    notebook = nbformat.read(LESSONS / f"{stage}.ipynb", as_version=4)
+    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    lines = ast.parse(cell.source).body
+    return {line.target.id: ast.literal_eval(line.value) for line in lines}
+
+
+def check_settings(profile: str, dataset: str, seed: int, given: Sequence[tuple[str, str]]) -> Settings:
+    """Checks what was asked before anything runs, and settles the dataset.
+
+    Args:
+        profile: a profile's name.
+        dataset: a dataset's name, or `"auto"`.
+        seed: the seed.
+        given: `-p` options: names and values as typed.
+
+    Raises:
+        ValueError: an unknown name, a wrong value, or a contradiction.
+        data.DatasetNotFoundError: the dataset was named and cannot be had.
+    """
+    known = profiles()
+    if profile not in known:
+        raise ValueError(
+            f"Unknown profile. Expected: one of {', '.join(known)}. Received: {profile!r}."
+            f"{parameters.near(profile, known)}"
+        )
+    params = {name: parameters.check(name, value) for name, value in known[profile].items()}
+    parameters.check("dataset", dataset)
+    parameters.check("seed", seed)
+    typed = {}
+    for name, text in given:
+        if name in _OWN_OPTIONS:
+            raise ValueError(f"Parameter {name!r} is given as {_OWN_OPTIONS[name]}, not with -p.")
+        value = parameters.parse(name, text)
+        if typed.setdefault(name, value) != value:
+            raise ValueError(f"Parameter {name!r} is given twice, as {typed[name]!r} and {value!r}.")
+    params |= typed
+    return Settings(profile, data.resolve(dataset, data_dir=params.get("data_dir")), seed, params)
+
+
+def check_stages(only: Sequence[str]) -> list[str]:
+    """Returns the lessons to run, in order.
+
+    Args:
+        only: stages, or beginnings of their names such as `"03"`; empty for all.
+
+    Raises:
+        ValueError: a name fits no stage.
+    """
+    for name in only:
+        if not any(stage.startswith(name) for stage in results.STAGES):
+            raise ValueError(
+                f"Unknown stage. Expected: one of {', '.join(results.STAGES)}. Received: {name!r}."
+                f"{parameters.near(name, results.STAGES)}"
+            )
+    return [stage for stage in results.STAGES if not only or any(stage.startswith(name) for name in only)]
+
+
+# --- running ---
+
+
+def run_course(
+    run: str, settings: Settings, stages: Sequence[str], *, results_dir: str = "", fresh: bool = False
+) -> Path:
+    """Runs lessons into the run folder, each unless it is finished.
+
+    Args:
+        run: the run's name.
+        settings: from `check_settings`.
+        stages: from `check_stages`.
+        results_dir: the folder that holds the runs; empty for the course's own.
+        fresh: True to delete what an earlier run of this name left.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ValueError: the run exists with other settings.
+        LessonFailedError: a lesson did not run to its end.
+    """
+    from tqdm import tqdm
+
+    parameters.check("run", run)
+    folder = results.results_dir(results_dir) / run
+    _claim(folder, settings, fresh)
+    started_any = False
+    bar = tqdm(stages, unit="lesson", disable=None, leave=False)
+    for stage in bar:
+        bar.set_description(stage)
+        again = started_any and stage == results.STAGES[-1]  # it evaluates what the others have made anew
+        if is_finished(folder, stage) and not again:
+            tqdm.write(f"{stage}: finished before")
+            continue
+        seconds = _run_lesson(folder, stage, _lesson_parameters(stage, run, settings, results_dir))
+        started_any = True
+        tqdm.write(f"{stage}: {seconds:.1f} s")
+    return folder
+
+
+def is_finished(folder: Path, stage: str) -> bool:
+    """Says whether a lesson's evidence in the run folder is whole and of this lesson."""
+    notebook = _read(folder / f"{stage}.ipynb")
+    if notebook is None or not _executed(notebook) or not (folder / f"{stage}.json").is_file():
+        return False
+    return _sources(notebook) == _sources(_read(LESSONS / f"{stage}.ipynb"))
+
+
+def timings(folder: Path) -> dict[str, dict[str, float]]:
+    """Returns what the runner measured: stage -> `wall_seconds` (process start to end), `longest_cell_seconds`.
+
+    A lesson that was run by hand, in JupyterLab, is not in it.
+    """
+    return (_read(folder / COURSE_FILE) or {}).get("lessons", {})
+
+
+def _claim(folder: Path, settings: Settings, fresh: bool) -> None:
+    """Makes the run folder ours, or refuses it because something else is in it."""
+    course_file = folder / COURSE_FILE
+    asked = json.loads(json.dumps(settings._asdict()))
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder. Give another name for the run.")
+    if folder.is_dir() and fresh and any(folder.iterdir()):
+        if not course_file.is_file():
+            raise ValueError(
+                f"{folder} was not made by a course run, so --fresh does not delete it. Give another name."
+            )
+        shutil.rmtree(folder)
+    if course_file.is_file():
+        before = json.loads(course_file.read_text(encoding="utf-8"))["settings"]
+        if before != asked:
+            raise ValueError(
+                f"Run {folder.name!r} exists with other settings: {_differences(before, asked)}. "
+                "To keep it, give another name for this run; to replace it, add --fresh (make: FRESH=1)."
+            )
+        return
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(
+            f"{folder} already holds files that no course run made (lessons opened in JupyterLab write to "
+            "'lab'). Give another name for the run."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    results.write_json(course_file, {"settings": asked, "lessons": {}})
+
+
+def _differences(before: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    flat_before, flat_asked = ({**side, **side["params"]} for side in (before, asked))
+    names = [name for name in {**flat_before, **flat_asked} if name != "params"]
+    missing = "the default"
+    return ", ".join(
+        f"{name} was {flat_before.get(name, missing)} and is now {flat_asked.get(name, missing)}"
+        for name in names
+        if flat_before.get(name, missing) != flat_asked.get(name, missing)
+    )
+
+
+def _lesson_parameters(stage: str, run: str, settings: Settings, results_dir: str) -> dict[str, Any]:
+    everything = {**settings.params, **settings._asdict(), "run": run}
+    if results_dir:
+        everything["results_dir"] = str(results.results_dir(results_dir))
+    return {name: everything[name] for name in declared(stage) if name in everything}
+
+
+def _run_lesson(folder: Path, stage: str, params: dict[str, Any]) -> float:
+    """Runs one lesson in a process of its own; its executed notebook appears only if it ran to its end."""
+    finished, failed = folder / f"{stage}.ipynb", folder / f"{stage}.failed.ipynb"
+    partial, log = folder / f".{stage}.running.ipynb", folder / f"{stage}.log"
+    for old in (finished, failed, folder / f"{stage}.json"):
+        old.unlink(missing_ok=True)
+    started = time.perf_counter()
+    process = multiprocessing.get_context("spawn").Process(
+        target=_execute, args=(stage, partial, log, params)
+    )
+    process.start()
+    try:
+        process.join()
+    except KeyboardInterrupt:
+        process.join(10)
+        process.terminate()
+        process.join()
+        partial.unlink(missing_ok=True)
+        raise
+    seconds = time.perf_counter() - started
+    notebook = _read(partial)
+    if process.exitcode == 0 and notebook and _executed(notebook) and (folder / f"{stage}.json").is_file():
+        course = _read(folder / COURSE_FILE)
+        longest = max(
+            cell["metadata"].get("papermill", {}).get("duration") or 0.0 for cell in notebook["cells"]
+        )
+        course["lessons"][stage] = {"wall_seconds": seconds, "longest_cell_seconds": longest}
+        results.write_json(folder / COURSE_FILE, course)
+        os.replace(partial, finished)  # noqa: PTH105
+        log.unlink(missing_ok=True)
+        return seconds
+    if notebook:
+        os.replace(partial, failed)  # noqa: PTH105
+    raise LessonFailedError(_failure(stage, notebook, failed if notebook else log))
+
+
+def _execute(stage: str, output: Path, log: Path, params: dict[str, Any]) -> None:
+    """The subprocess: one lesson through papermill. Its standard error, and the kernel's, go to `log`."""
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    import papermill
+    from traitlets.config import Config
+
+    # Kernels that start side by side can race for TCP ports; Windows has no IPC transport.
+    transport = {"config": Config({"KernelManager": {"transport": "ipc"}})} if os.name == "posix" else {}
+    bar = {"desc": stage, "position": 1, "leave": False, "file": sys.stdout} if sys.stdout.isatty() else False
+    papermill.execute_notebook(
+        str(LESSONS / f"{stage}.ipynb"),
+        str(output).replace("{", "{{").replace("}", "}}"),  # papermill formats its paths
+        params,
+        kernel_name="python3",
+        cwd=str(LESSONS),
+        progress_bar=bar,
+        **transport,
+    )
+
+
+def _failure(stage: str, notebook: dict | None, evidence: Path) -> str:
+    message = f"Lesson {stage} did not run to its end"
+    code_cells = [cell for cell in (notebook or {}).get("cells", []) if cell["cell_type"] == "code"]
+    for number, cell in enumerate(code_cells, 1):
+        errors = [output for output in cell["outputs"] if output["output_type"] == "error"]
+        if errors:
+            text = errors[0]["evalue"].strip()
+            message += f": code cell {number} (id {cell.get('id')!r}) raised {errors[0]['ename']}: {text}"
+            break
+        if cell["execution_count"] is None:
+            message += (
+                f": the kernel was gone at code cell {number} (id {cell.get('id')!r}); out of memory, perhaps"
+            )
+            break
+    return f"{message}\nOpen {evidence} to see it. Called again, the same command goes on from this lesson."
+
+
+# --- notebooks as files ---
+
+
+def _read(path: Path) -> dict | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _executed(notebook: dict) -> bool:
+    code_cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return all(
+        cell["execution_count"] is not None
+        and all(output["output_type"] != "error" for output in cell["outputs"])
+        for cell in code_cells
+        if "".join(cell["source"]).strip()
+    )
+
+
+def _sources(notebook: dict) -> list[str]:
+    return [
+        "".join(cell["source"])
+        for cell in notebook["cells"]
+        if "injected-parameters" not in cell["metadata"].get("tags", [])
+    ]
+
+
+def refresh_lessons() -> None:
+    """Runs the class profile on MNIST and writes the outputs back into the lessons.
+
+    Raises:
+        data.DatasetNotFoundError: MNIST cannot be had.
+        LessonFailedError: a lesson did not run to its end; no lesson was changed.
+    """
+    settings = check_settings("class", "mnist", declared(results.STAGES[0])["seed"], [])
+    with tempfile.TemporaryDirectory() as results_dir:
+        folder = run_course("lab", settings, results.STAGES, results_dir=results_dir)
+        for stage in results.STAGES:
+            path = LESSONS / f"{stage}.ipynb"
+            lesson = with_outputs(_read(path), _read(folder / f"{stage}.ipynb"))
+            with results.whole_file(path) as beside:
+                beside.write_text(json.dumps(lesson, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def with_outputs(lesson: dict, executed: dict) -> dict:
+    """Returns a copy of `lesson` with the outputs of `executed`, cell by cell; nothing else is taken over."""
+    lesson = copy.deepcopy(lesson)
+    outputs = {cell["id"]: cell["outputs"] for cell in executed["cells"] if cell["cell_type"] == "code"}
+    code_cells = [cell for cell in lesson["cells"] if cell["cell_type"] == "code"]
+    for number, cell in enumerate(code_cells, 1):
+        cell["execution_count"] = number
+        cell["outputs"] = _joined_streams(outputs[cell["id"]])
+        for output in cell["outputs"]:
+            if "execution_count" in output:
+                output["execution_count"] = number
+    return lesson
+
+
+def _joined_streams(outputs: list[dict]) -> list[dict]:
+    """Joins neighbouring pieces of printed text, which arrive one by one while a cell runs."""
+    joined: list[dict] = []
+    for output in copy.deepcopy(outputs):
+        if output["output_type"] == "stream":
+            output["text"] = "".join(output["text"])
+            if joined and joined[-1].get("name") == output["name"]:
+                joined[-1]["text"] += output["text"]
+                continue
+        joined.append(output)
+    for output in joined:
+        if output["output_type"] == "stream":
+            output["text"] = output["text"].splitlines(keepends=True)
+    return joined

@@ -1,0 +1,166 @@
+"""Is this machine ready for the course? One OK or FAIL line per question, and what to do about each FAIL."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from mnist_helpers import data, results
+
+_FREE_MEMORY_BYTES = 1.5 * 2**30
+_FREE_DISK_BYTES = 200 * 2**20
+
+
+class Finding(NamedTuple):
+    """The answer to one question.
+
+    Attributes:
+        question: what was looked at.
+        answer: what was found; for a FAIL also what to do.
+        ok: True if the course can run.
+    """
+
+    question: str
+    answer: str
+    ok: bool
+
+
+def examine() -> Iterator[Finding]:
+    """Looks at the machine, one finding at a time; an examination that breaks is a FAIL, never a traceback."""
+    for requirement in _requirements():
+        yield _package(requirement)
+    examinations: dict[str, Callable[[], str]] = {
+        "Python": _python,
+        "kernel": _kernel,
+        "data": _data,
+        "write access": _write_access,
+        "memory": _memory,
+        "training": _training,
+    }
+    for question, look in examinations.items():
+        try:
+            yield Finding(question, look(), True)
+        except Exception as error:
+            yield Finding(question, str(error) or type(error).__name__, False)
+
+
+def _requirements() -> list:
+    from packaging.requirements import Requirement
+
+    requirements = (Requirement(line) for line in metadata.requires("mnist-course") or [])
+    return [item for item in requirements if item.marker is None or item.marker.evaluate({"extra": ""})]
+
+
+def _package(requirement) -> Finding:
+    remedy = "run `make test` or `pip install -c constraints.txt -e .` in the course's folder"
+    try:
+        version = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        return Finding(requirement.name, f"not installed (needed: {requirement.specifier}); {remedy}", False)
+    if not requirement.specifier.contains(version, prereleases=True):
+        return Finding(
+            requirement.name, f"{version} is installed, {requirement.specifier} is needed; {remedy}", False
+        )
+    return Finding(requirement.name, version, True)
+
+
+def _python() -> str:
+    from packaging.specifiers import SpecifierSet
+
+    version, needed = platform.python_version(), metadata.metadata("mnist-course")["Requires-Python"]
+    if not SpecifierSet(needed).contains(version):
+        raise RuntimeError(f"{version}, but {needed} is needed: make PYTHON=python3.12 ...")
+    return version
+
+
+def _kernel() -> str:
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+    try:
+        spec = KernelSpecManager().get_kernel_spec("python3")
+    except NoSuchKernel as error:
+        raise RuntimeError("no kernel 'python3'; run `python -m ipykernel install --sys-prefix`") from error
+    program = Path(spec.argv[0])
+    if program.is_absolute() and program.absolute() != Path(sys.executable).absolute():
+        raise RuntimeError(
+            f"'python3' starts {program}, not this environment's Python; "
+            "run `python -m ipykernel install --sys-prefix` in this environment"
+        )
+    return "python3, of this environment"
+
+
+def _data() -> str:
+    try:
+        _, place = data.find("mnist", seconds=15)
+    except data.DatasetNotFoundError:
+        data.find("digits")
+        return "digits (embedded); MNIST was not found, `mnist-course data` says why"
+    return f"mnist, {place}"
+
+
+def _write_access() -> str:
+    import shutil
+
+    folder = results.results_dir()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        results.write_json(folder / ".doctor.json", {})
+        (folder / ".doctor.json").unlink()
+    except OSError as error:
+        raise RuntimeError(f"{error}; set MNIST_COURSE_RESULTS to a folder that you may write to") from error
+    free = shutil.disk_usage(folder).free
+    if free < _FREE_DISK_BYTES:
+        raise RuntimeError(
+            f"{free / 2**20:.0f} MiB free in {folder}; a run needs up to {_FREE_DISK_BYTES / 2**20:.0f}"
+        )
+    return f"{folder} ({free / 2**30:.1f} GiB free)"
+
+
+def _memory() -> str:
+    import psutil
+
+    available = psutil.virtual_memory().available
+    text = f"{available / 2**30:.1f} GiB available"
+    if available < _FREE_MEMORY_BYTES:
+        raise RuntimeError(
+            f"{text}; a lesson needs up to 1.5: close other notebooks (Kernel > Shut Down All)"
+        )
+    return text
+
+
+def _training() -> str:
+    """Five seconds of real training, on the embedded digits."""
+    import os
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import keras
+
+    (x_train, y_train), (x_val, y_val) = data.load_training("digits", seed=1)
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential(
+        [
+            keras.Input((28, 28)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(64, activation="relu"),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    started = time.perf_counter()
+    epochs = 0
+    while time.perf_counter() - started < 5:
+        model.fit(x_train, y_train, batch_size=32, verbose=0)
+        epochs += 1
+    _, accuracy = model.evaluate(x_val, y_val, verbose=0)
+    text = f"{epochs} epochs on the digits in 5 s, validation accuracy {accuracy:.2f}"
+    if accuracy < 0.8:
+        raise RuntimeError(
+            f"{text}; 0.80 was expected: the machine is very slow, or the installation is damaged"
+        )
+    return text
