@@ -110,6 +110,9 @@ class DatasetNotFoundError(OSError):
             "or use the embedded digits (--dataset digits)."
         )
 
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]  # a student needs the message, not the stack
+
 
 # --- the two doors ---
 

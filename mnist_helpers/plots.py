@@ -199,7 +199,11 @@ def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], titl
     for axes, metric in zip(panels, ("accuracy", "loss"), strict=True):
         axes.set(xlabel="epoch", ylabel=metric)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_ylim(bottom=None if metric == "accuracy" else 0)
+    losses = np.concatenate([_finite(history["loss"]) for history in histories.values()])
+    if np.nanmax(losses, initial=0) > 10:  # a run that failed would press the others flat
+        panels[1].set(yscale="log", ylabel="loss (log scale)")
+    else:
+        panels[1].set_ylim(bottom=0)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(
         handles, names, loc="outside lower center", ncols=2 if len(histories) > 1 else 1, fontsize=10
@@ -269,9 +273,7 @@ def trials(tables: Mapping[str, object], default_score: float, title: str) -> De
         words.append(f"{name}: {len(table)} trials, best {best[-1]:.4f}")
     axes.axhline(default_score, color="#555555", linestyle=":", label="the default configuration")
     axes.set(title=title, xlabel="trial", ylabel="validation loss (log scale)", yscale="log")
-    axes.yaxis.set_major_formatter("{x:.2g}")
-    axes.yaxis.set_minor_formatter("{x:.2g}")
-    axes.tick_params(axis="y", which="minor", labelsize=9)
+    _plain_log_ticks(axes)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
     words.append(f"default configuration {default_score:.4f}")
@@ -286,12 +288,11 @@ def what_mattered(table, names: Sequence[str], title: str) -> DescribedFigure:
         names: the hyperparameters to show.
         title: the figure's title.
     """
-    figure = _figure((2.4 * len(names) + 0.6, 3.2))
+    figure = _figure((1.9 * len(names) + 0.6, 3.0))
     figure.suptitle(title)
     best = table.loc[table["score"].idxmin()]
-    for number, (axes, name) in enumerate(
-        zip(figure.subplots(1, len(names), sharey=True), names, strict=True)
-    ):
+    panels = figure.subplots(1, len(names), sharey=True)
+    for axes, name in zip(panels, names, strict=True):
         values = table[name]
         if values.dtype == bool:
             axes.set_xticks([0, 1], ["no", "yes"])
@@ -301,11 +302,8 @@ def what_mattered(table, names: Sequence[str], title: str) -> DescribedFigure:
         axes.scatter(values.astype(float), table["score"], color=COLORS[0], alpha=0.7)
         axes.scatter([float(best[name])], [best["score"]], color=COLORS[3], marker="*", s=150)
         axes.set(xlabel=name, yscale="log")
-        if number == 0:
-            axes.set_ylabel("validation loss (log)")
-            axes.yaxis.set_major_formatter("{x:.2g}")
-            axes.yaxis.set_minor_formatter("{x:.2g}")
-            axes.tick_params(axis="y", which="minor", labelsize=9)
+    panels[0].set_ylabel("validation loss (log)")
+    _plain_log_ticks(panels[0])
     chosen = ", ".join(f"{name} {best[name]:.4g}" for name in names)
     return DescribedFigure(
         figure, f"{title}. {len(table)} trials; the star is the best, {best['score']:.4f}: {chosen}."
@@ -388,6 +386,12 @@ def accuracies(
         for name, value, low, high in zip(names, values, lows, highs, strict=True)
     ]
     return DescribedFigure(figure, f"{title}. {'; '.join(words)}.")
+
+
+def _plain_log_ticks(axes) -> None:
+    axes.yaxis.set_major_formatter("{x:.2g}")
+    axes.yaxis.set_minor_formatter("{x:.2g}")
+    axes.tick_params(axis="y", which="minor", labelsize=9)
 
 
 def _figure(size: tuple[float, float]) -> Figure:

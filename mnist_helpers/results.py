@@ -50,6 +50,9 @@ _PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "scikit-learn", "pap
 class MissingLessonError(RuntimeError):
     """A lesson needs what an earlier lesson of the same run makes, and it is not there or not intact."""
 
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]  # a student needs the sentence, not the stack
+
 
 # --- folders and whole files ---
 

@@ -133,7 +133,7 @@ def _figures(records: dict[str, dict]) -> dict[str, plots.DescribedFigure]:
         "test_accuracy": plots.accuracies(
             list(tested),
             *([entry[f"test_accuracy{end}"] for entry in tested.values()] for end in ("", "_low", "_high")),
-            f"Test accuracy on {matrix.sum()} images ({name})",
+            f"Test accuracy on {matrix.sum():,} images ({name})",
         ),
         "confusion_matrix": plots.confusion_matrix(matrix, f"What the tuned model takes for what ({name})"),
     }
