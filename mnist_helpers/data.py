@@ -23,7 +23,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import shutil
 import struct
 import sys
 import tempfile
@@ -422,30 +421,24 @@ def _download(dataset: str, attempts: list[Attempt], seconds: float) -> Arrays:
             for mirror in ((base, (f"{dataset}.npz",)), (f"{base}{dataset}/", _IDX), (base, _IDX))
         ]
     cache = cache_dir()
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="download-", dir=cache))
-    except OSError as error:
-        attempts.append(Attempt(f"download into {cache}", str(error)))
-        raise DatasetNotFoundError(dataset, attempts) from error
     deadline = time.monotonic() + seconds
-    try:
-        for base, files in mirrors:
-            try:
-                _fetch_files(base, files, folder, deadline)
-                arrays = _read_folder(dataset, folder)
-            except (OSError, ValueError) as error:
-                attempts.append(
-                    Attempt(f"{base} ({', '.join(files[:1])}{' ...' if files[1:] else ''})", _short(error))
-                )
-                continue
-            target = cache / dataset if len(files) > 1 else cache
-            target.mkdir(exist_ok=True)
-            for file in files:
-                os.replace(folder / file, target / file)  # noqa: PTH105
-            return arrays
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    for base, files in mirrors:
+        place = f"{base} ({files[0]}{' ...' if files[1:] else ''})"
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            # A folder for each mirror, so that a bad file from one never stands in for the next one's.
+            with tempfile.TemporaryDirectory(
+                prefix="download-", dir=cache, ignore_cleanup_errors=True
+            ) as folder:
+                _fetch_files(base, files, Path(folder), deadline)
+                arrays = _read_folder(dataset, Path(folder))
+                target = cache / dataset if len(files) > 1 else cache
+                target.mkdir(exist_ok=True)
+                for file in files:
+                    os.replace(Path(folder) / file, target / file)  # noqa: PTH105
+                return arrays
+        except (OSError, ValueError) as error:
+            attempts.append(Attempt(place, _short(error)))
     raise DatasetNotFoundError(dataset, attempts)
 
 
@@ -468,8 +461,7 @@ def _fetch_files(base: str, files: tuple[str, ...], folder: Path, deadline: floa
     def work() -> None:
         try:
             for file in files:
-                bar = _progress_bar(file, deadline)
-                mirror.fetch(file, downloader=pooch.HTTPDownloader(progressbar=bar, timeout=(3.05, 5)))
+                mirror.fetch(file, downloader=lambda url, path, _: _save(url, path, deadline))
         except Exception as error:
             failures.append(error)
 
@@ -482,19 +474,31 @@ def _fetch_files(base: str, files: tuple[str, ...], folder: Path, deadline: floa
         raise OSError(_short(failures[0]))
 
 
-def _progress_bar(file: str, deadline: float):
-    """A tqdm bar that ends a download which outgrows the size limit or the deadline."""
+def _save(url: str, path: str, deadline: float) -> None:
+    """Downloads one file with a progress bar; gives up where it outgrows the size limit or the deadline."""
+    import requests
     from tqdm import tqdm
 
-    class Limited(tqdm):
-        def update(self, n: int = 1) -> None:
-            super().update(n)
-            if self.n > _MAX_DOWNLOAD_BYTES or (self.total or 0) > _MAX_DOWNLOAD_BYTES:
-                raise ValueError(f"{file} is larger than {_MAX_DOWNLOAD_BYTES} bytes")
-            if time.monotonic() > deadline:
-                raise ValueError("no complete answer in the time allowed")
-
-    return Limited(desc=file, unit="B", unit_scale=True, leave=False, file=sys.stdout, delay=1)
+    with requests.get(url, stream=True, timeout=(3.05, 5)) as response:
+        response.raise_for_status()
+        total = int(response.headers.get("content-length", 0)) or None
+        bar = tqdm(
+            desc=url.split("/")[-1],
+            total=total,
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            file=sys.stdout,
+            delay=1,
+        )
+        with bar, Path(path).open("wb") as file:
+            for chunk in response.iter_content(2**14):
+                file.write(chunk)
+                bar.update(len(chunk))
+                if bar.n > _MAX_DOWNLOAD_BYTES:
+                    raise ValueError(f"larger than {_MAX_DOWNLOAD_BYTES} bytes")
+                if time.monotonic() > deadline:
+                    raise ValueError("no complete answer in the time allowed")
 
 
 def _short(error: BaseException) -> str:

@@ -339,4 +339,7 @@ def rows(records: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
                 "seed": record["params"]["seed"],
             }
             found.append(row | {field: model.get(field) for field in _MODEL_FIELDS} | tested.get(name, {}))
-    return pd.DataFrame(found).reindex(columns=list(ROW_FIELDS))
+    table = pd.DataFrame(found).reindex(columns=list(ROW_FIELDS))
+    numbers = list(ROW_FIELDS[ROW_FIELDS.index("seed") :])
+    table[numbers] = table[numbers].apply(pd.to_numeric)
+    return table

@@ -184,3 +184,7 @@ def notebooks() -> None:
 
     with _one_message():
         course.refresh_lessons()
+
+
+if __name__ == "__main__":
+    main()

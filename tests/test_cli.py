@@ -1,0 +1,90 @@
+"""The command line: bad input gives one message and exit status 2, and writes nothing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from mnist_helpers.kit import cli
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli.main, arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "../x"], ["'run'", "plain name"]),
+        (["run", "--profile", "fast"], ["Unknown profile", "quick"]),
+        (["run", "--dataset", "mnits"], ["'dataset'", "Did you mean 'mnist'?"]),
+        (["run", "--seed", "one"], ["'seed'", "'one'"]),
+        (["run", "--seed", "0"], ["'seed'", "Received: 0"]),
+        (["run", "-p", "epoch", "3"], ["Unknown parameter", "'epochs'"]),
+        (["run", "-p", "epochs", "0"], ["'epochs'", "Received: 0"]),
+        (["run", "-p", "epochs"], ["-p", "2 arguments"]),
+        (["run", "-p", "dataset", "digits"], ["--dataset"]),
+        (["run", "--only", "06"], ["Unknown stage", "'06'"]),
+        (["run", "--dataset", "mnist", "--offline"], ["MNIST_DATA_DIR", "MNIST_COURSE_OFFLINE"]),
+        (["run", "--profil", "quick"], ["No such option"]),
+        (["report", "nowhere"], ["no run 'nowhere'", "mnist-course run nowhere"]),
+        (["report", "../.."], ["plain name"]),
+        (["data", "fetch", "minst"], ["Unknown dataset", "'minst'"]),
+        (["data", "fetch", "mnist"], ["MNIST_COURSE_OFFLINE"]),
+        (["frobnicate"], ["No such command"]),
+    ],
+)
+def test_bad_input_is_one_message_and_status_2(arguments, words, tmp_path):
+    result = invoke(*arguments)
+    assert result.exit_code == 2, result.output
+    for word in words:
+        assert word in result.output
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "results").exists()
+
+
+def test_report_of_an_unfinished_run_names_the_lesson(tmp_path):
+    (tmp_path / "results" / "half").mkdir(parents=True)
+    result = invoke("report", "half")
+    assert result.exit_code == 2
+    assert "Run lesson 01_data_exploration first" in result.output
+
+
+def test_data_says_where_each_dataset_is_or_why_not(made_up, monkeypatch):
+    monkeypatch.setenv("MNIST_DATA_DIR", str(made_up.folder))
+    lines = invoke("data").output.splitlines()
+    assert "mnist: found in MNIST_DATA_DIR (60,000 + 10,000 images)" in lines
+    assert "digits: bundled with scikit-learn (1,437 + 360 images)" in lines
+    assert "fashion_mnist: not here" in lines
+    assert any("checksum differs" in line for line in lines)
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    heavy = {"tensorflow", "keras", "papermill", "matplotlib", "numpy", "pandas", "sklearn"}
+    for module, allowed in (("mnist_helpers", set()), ("mnist_helpers.kit.cli", set())):
+        code = f"import sys, {module}; print(*sys.modules)"
+        loaded = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+        assert heavy & set(loaded) <= allowed, module
+
+
+def test_lesson_1_never_waits_for_tensorflow():
+    code = (
+        "import sys; from mnist_helpers import data, metrics, parameters, plots, results; print(*sys.modules)"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "tensorflow" not in loaded
+    assert "keras" not in loaded
+
+
+def test_no_module_on_the_ground_floor_imports_another_or_the_kit():
+    for path in Path(cli.__file__).parent.parent.glob("*.py"):
+        source = path.read_text()
+        assert "from mnist_helpers" not in source, path.name
+        assert "import mnist_helpers" not in source, path.name
+        assert "from ." not in source, path.name

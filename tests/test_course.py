@@ -1,0 +1,220 @@
+"""The runner's decisions, without a kernel; `test_lessons.py` runs the lessons."""
+
+import json
+
+import pytest
+
+from mnist_helpers import parameters, results
+from mnist_helpers.kit import course
+
+QUICK = course.Settings("quick", "digits", 1, {"epochs": 2})
+
+
+def test_every_declared_parameter_is_in_the_table_and_the_other_way_round():
+    declared = {name for stage in results.STAGES for name in course.declared(stage)}
+    assert declared == set(parameters.TABLE)
+
+
+def test_defaults_and_profiles_pass_their_own_check():
+    for stage in results.STAGES:
+        parameters.checked(**course.declared(stage))
+    assert set(course.profiles()) == {"class", "quick", "full"}
+    for profile in course.profiles().values():
+        parameters.checked(**profile)
+    assert course.profiles()["class"] == {}
+
+
+def test_a_parameter_goes_straight_to_the_lessons_that_declare_it(tmp_path):
+    settings = course.check_settings("quick", "digits", 7, [("learning_rate", "0.01"), ("epochs", "9")])
+    assert settings.params["epochs"] == 9  # the option wins over the profile
+    for stage in results.STAGES:
+        declared = course.declared(stage)
+        given = course._lesson_parameters(stage, "a-run", settings, str(tmp_path))
+        assert set(given) <= set(declared)
+        assert given["seed"] == 7
+        assert given["profile"] == "quick"
+        assert given["run"] == "a-run"
+        assert given["results_dir"] == str(tmp_path)
+        for name, value in {"epochs": 9, "learning_rate": 0.01, "dataset": "digits"}.items():
+            assert given.get(name) == (value if name in declared else None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("quik", "digits", 1, []), ["Unknown profile", "'quik'", "Did you mean 'quick'?"]),
+        (("class", "digit", 1, []), ["'dataset'", "Did you mean 'digits'?"]),
+        (("class", "digits", 0, []), ["'seed'"]),
+        (("class", "digits", 1, [("epoch", "2")]), ["Unknown parameter 'epoch'", "'epochs'"]),
+        (("class", "digits", 1, [("epochs", "x")]), ["'epochs'", "'x'"]),
+        (("class", "digits", 1, [("seed", "2")]), ["--seed"]),
+        (("class", "digits", 1, [("run", "x")]), ["RUN"]),
+        (("class", "digits", 1, [("epochs", "2"), ("epochs", "3")]), ["given twice", "2 and 3"]),
+    ],
+)
+def test_wrong_settings_are_refused_in_words(arguments, words):
+    with pytest.raises(ValueError) as caught:
+        course.check_settings(*arguments)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("only", "expected"),
+    [
+        ((), list(results.STAGES)),
+        (("03",), ["03_batchnorm_dropout"]),
+        (("05", "02_b"), ["02_baseline", "05_evaluation"]),
+    ],
+)
+def test_only_names_lessons_in_order(only, expected):
+    assert course.check_stages(only) == expected
+
+
+def test_only_refuses_what_is_no_lesson():
+    with pytest.raises(ValueError, match="Did you mean '04_tuning'"):
+        course.check_stages(["04_tunning"])
+
+
+def finish(folder, stage, change=lambda notebook: None):
+    """Puts the evidence of a finished lesson into the folder, as papermill would leave it."""
+    notebook = json.loads((course.LESSONS / f"{stage}.ipynb").read_text())
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            cell["execution_count"], cell["outputs"] = 1, []
+    injected = {"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "source": "epochs = 2"}
+    notebook["cells"].insert(3, injected | {"execution_count": 2, "outputs": []})
+    change(notebook)
+    (folder / f"{stage}.ipynb").write_text(json.dumps(notebook))
+    (folder / f"{stage}.json").write_text("{}")
+
+
+def _first_code_cell(notebook):
+    return next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+
+
+def _not_executed(notebook):
+    _first_code_cell(notebook)["execution_count"] = None
+
+
+def _failed(notebook):
+    _first_code_cell(notebook)["outputs"] = [
+        {"output_type": "error", "ename": "E", "evalue": "", "traceback": []}
+    ]
+
+
+def _other_source(notebook):
+    _first_code_cell(notebook)["source"] = "an older version of the lesson"
+
+
+def test_a_lesson_is_finished_when_its_evidence_is_whole(tmp_path):
+    assert not course.is_finished(tmp_path, "02_baseline")
+    finish(tmp_path, "02_baseline")
+    assert course.is_finished(tmp_path, "02_baseline")
+    (tmp_path / "02_baseline.json").unlink()
+    assert not course.is_finished(tmp_path, "02_baseline")
+
+
+@pytest.mark.parametrize("change", [_not_executed, _failed, _other_source])
+def test_a_lesson_is_not_finished_when_its_evidence_is_not_whole(tmp_path, change):
+    finish(tmp_path, "02_baseline", change)
+    assert not course.is_finished(tmp_path, "02_baseline")
+
+
+def test_a_finished_run_is_not_run_again(tmp_path):
+    folder = tmp_path / "done"
+    course._claim(folder, QUICK, fresh=False)
+    for stage in results.STAGES:
+        finish(folder, stage)
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert course.run_course("done", QUICK, results.STAGES, results_dir=str(tmp_path)) == folder
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        (QUICK._replace(seed=2), "seed was 1 and is now 2"),
+        (QUICK._replace(params={"epochs": 3}), "epochs was 2 and is now 3"),
+        (QUICK._replace(params={}), "epochs was 2 and is now the default"),
+        (
+            QUICK._replace(profile="class", dataset="mnist"),
+            "profile was quick and is now class, dataset was digits",
+        ),
+    ],
+)
+def test_other_settings_do_not_touch_an_existing_run(tmp_path, other, words):
+    folder = tmp_path / "mine"
+    course._claim(folder, QUICK, fresh=False)
+    finish(folder, "02_baseline")
+    with pytest.raises(ValueError, match=words) as caught:
+        course.run_course("mine", other, results.STAGES, results_dir=str(tmp_path))
+    assert "--fresh" in str(caught.value)
+    assert course.is_finished(folder, "02_baseline")
+    course._claim(folder, other, fresh=True)
+    assert [path.name for path in folder.iterdir()] == ["course.json"]
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_no_run_made_is_never_deleted_or_mixed(tmp_path, fresh):
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    (folder / "02_baseline.json").write_text("a student's record")
+    with pytest.raises(ValueError, match="lab"):
+        course._claim(folder, QUICK, fresh)
+    assert (folder / "02_baseline.json").read_text() == "a student's record"
+
+
+def test_a_failure_names_lesson_cell_error_and_file(tmp_path):
+    notebook = json.loads((course.LESSONS / "02_baseline.ipynb").read_text())
+    code_cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    for cell in code_cells[:3]:
+        cell["execution_count"], cell["outputs"] = 1, []
+    code_cells[2]["outputs"] = [
+        {"output_type": "error", "ename": "ValueError", "evalue": "bad epochs", "traceback": []}
+    ]
+    message = course._failure("02_baseline", notebook, tmp_path / "02_baseline.failed.ipynb")
+    for word in (
+        "02_baseline",
+        "code cell 3 (id 'setup')",
+        "ValueError: bad epochs",
+        "02_baseline.failed.ipynb",
+    ):
+        assert word in message
+    code_cells[2]["outputs"] = []
+    code_cells[3]["outputs"], code_cells[3]["execution_count"] = [], None
+    assert "kernel was gone at code cell 4" in course._failure("02_baseline", notebook, tmp_path / "x")
+
+
+def test_outputs_go_back_cell_by_cell():
+    lesson = {
+        "cells": [
+            {"cell_type": "markdown", "id": "a", "source": "text"},
+            {
+                "cell_type": "code",
+                "id": "b",
+                "source": "x",
+                "execution_count": None,
+                "outputs": [],
+                "metadata": {},
+            },
+        ],
+        "metadata": {"kernelspec": {}},
+    }
+    parts = [{"output_type": "stream", "name": "stdout", "text": [text]} for text in ("one\n", "two\n")]
+    shown = {"output_type": "execute_result", "execution_count": 9, "data": {}, "metadata": {}}
+    executed = {
+        "cells": [
+            {"cell_type": "code", "id": "z", "source": "injected", "execution_count": 1, "outputs": []},
+            {"cell_type": "code", "id": "b", "source": "x", "execution_count": 9, "outputs": [*parts, shown]},
+        ],
+        "metadata": {"papermill": {}},
+    }
+    written = course.with_outputs(lesson, executed)
+    assert written["cells"][1]["outputs"] == [
+        {"output_type": "stream", "name": "stdout", "text": ["one\n", "two\n"]},
+        shown | {"execution_count": 1},
+    ]
+    assert written["metadata"] == {"kernelspec": {}}
+    assert len(written["cells"]) == 2
+    assert lesson["cells"][1]["outputs"] == []

@@ -1,0 +1,124 @@
+"""The entrances to the course agree with each other, and the README with the records."""
+
+import json
+import re
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from mnist_helpers import results
+from mnist_helpers.kit import report
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONSTRAINTS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split())
+REFERENCE = ROOT / "results" / "reference"
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_constraints_are_names_and_versions_only():
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line), line
+
+
+def test_constraints_are_what_is_installed():
+    installed = {normal(item.name): item.version for item in metadata.distributions()}
+    for name, version in CONSTRAINTS.items():
+        if normal(name) in installed:  # some belong to other systems or Python versions
+            assert installed[normal(name)] == version, name
+
+
+def test_constraints_cover_every_requirement_within_its_range():
+    pinned = {normal(name): version for name, version in CONSTRAINTS.items()}
+    everything = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+    for requirement in map(Requirement, everything):
+        assert requirement.specifier.contains(pinned[normal(requirement.name)]), requirement.name
+
+
+def test_conda_gives_the_same_packages_by_pip():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    *conda, by_pip = environment["dependencies"]
+    assert conda == ["python=3.11", "pip"]
+    assert by_pip == {"pip": ["--constraint constraints.txt", "-e .[dev]"]}
+    makefile = (ROOT / "Makefile").read_text()
+    assert "--constraint constraints.txt --editable '.[dev]'" in makefile
+
+
+def test_imported_packages_are_declared():
+    declared = {normal(Requirement(line).name) for line in PROJECT["dependencies"]}
+    for name in (
+        "tensorflow",
+        "keras",
+        "keras-tuner",
+        "tensorboard",
+        "jupyterlab",
+        "papermill",
+        "nbval",
+        "matplotlib",
+    ):
+        assert name in declared
+    distributions = metadata.packages_distributions()
+    lessons = [
+        "".join(cell["source"])
+        for path in (ROOT / "notebooks").glob("*.ipynb")
+        for cell in json.loads(path.read_text())["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    sources = [path.read_text() for path in (ROOT / "mnist_helpers").rglob("*.py")] + lessons
+    for match in re.findall(r"^\s*(?:from|import) (\w+)", "\n".join(sources), re.M):
+        if match in distributions and match != "mnist_helpers":
+            names = {normal(name) for name in distributions[match]}
+            # packaging and traitlets come with jupyterlab and papermill, which cannot do without them.
+            assert names & (declared | {"packaging", "traitlets", "jupyter-client"}), match
+
+
+def test_readme_documents_what_make_has():
+    targets = set(re.findall(r"^([a-z]+): \$\(READY\)", (ROOT / "Makefile").read_text(), re.M))
+    readme = (ROOT / "README.md").read_text()
+    for target in targets - {"format"}:
+        assert f"make {target}" in readme, target
+    assert set(re.findall(r"make ([a-z]+)", readme)) <= targets
+
+
+def test_reference_results_are_complete_and_consistent():
+    records = results.load_records(REFERENCE)
+    assert {record["params"]["profile"] for record in records.values()} == {"full"}
+    assert records["02_baseline"]["dataset"]["name"] == "mnist"
+    assert json.loads((REFERENCE / "summary.json").read_text()) == report.summary(records)
+    for name in ("accuracy.png", "loss.png", "confusion_matrix.png", "report.md", "report.html"):
+        assert (REFERENCE / name).stat().st_size > 1000
+
+
+def test_readme_quotes_the_reference_table_and_nothing_else():
+    """The README's table is the report's, row by row, and its prose quotes no other percentage."""
+    readme = (ROOT / "README.md").read_text()
+    rows = json.loads((REFERENCE / "summary.json").read_text())
+    table = [line for line in (REFERENCE / "report.md").read_text().splitlines() if line.startswith("| ")]
+    results_table = table[: len(rows) + 1]
+    for line in results_table:
+        assert line in readme, line
+    conclusion = results.load_record(REFERENCE, "05_evaluation")["conclusion"]
+    assert conclusion in readme
+    rest = readme.replace(conclusion, "")
+    for line in results_table:
+        rest = rest.replace(line, "")
+    known = {"97.74 %", "98.03 %"}  # the reference that the project started from
+    assert set(re.findall(r"\d+\.\d+ ?%", rest)) <= known
+    assert "results/reference/accuracy.png" in readme
+    assert "results/reference/loss.png" in readme
+
+
+@pytest.mark.parametrize(
+    ("model", "accuracy", "loss"), [("baseline", 0.9774, 0.0764), ("tuned", 0.985, 0.0764)]
+)
+def test_reference_results_are_at_or_above_the_marks(model, accuracy, loss):
+    (row,) = [row for row in json.loads((REFERENCE / "summary.json").read_text()) if row["model"] == model]
+    assert row["test_accuracy"] >= accuracy
+    assert row["test_loss"] <= loss

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics as sklearn_metrics
+
+from mnist_helpers import metrics
+
+LABELS = np.array([0, 1, 2, 3, 3, 3, 9, 9])
+PREDICTED = np.array([0, 1, 1, 3, 5, 3, 9, 4])
+
+
+def probabilities_for(predictions, sureness):
+    """Rows with `sureness` on the predicted digit and the rest spread evenly."""
+    rows = np.repeat(((1 - np.asarray(sureness)) / 9)[:, None], 10, axis=1)
+    rows[np.arange(len(rows)), predictions] = sureness
+    return rows
+
+
+@pytest.mark.parametrize("correct, images", [(9774, 10_000), (0, 50), (50, 50), (7, 9), (9803, 10_000)])
+def test_wilson_interval_by_the_formula(correct, images):
+    """Wilson 1927: the two p for which |observed - p| is z standard errors of p."""
+    low, high = metrics.accuracy_interval(correct, images)
+    z, share = stats.norm.ppf(0.975), correct / images
+    centre = (share + z**2 / (2 * images)) / (1 + z**2 / images)
+    half = z / (1 + z**2 / images) * np.sqrt(share * (1 - share) / images + z**2 / (4 * images**2))
+    assert (low, high) == pytest.approx((centre - half, centre + half), abs=1e-12)
+    assert low - 1e-12 <= share <= high + 1e-12
+
+
+def test_wilson_interval_gets_narrower_with_more_images():
+    widths = [np.ptp(metrics.accuracy_interval(98 * n, 100 * n)) for n in (1, 10, 100)]
+    assert widths[0] > 2 * widths[1] > 4 * widths[2]
+
+
+@pytest.mark.parametrize("correct, images", [(11, 10), (-1, 10), (0, 0)])
+def test_wilson_interval_refuses_impossible_counts(correct, images):
+    with pytest.raises(ValueError, match=f"num_correct={correct}, num_images={images}"):
+        metrics.accuracy_interval(correct, images)
+
+
+@pytest.mark.parametrize("only_first, only_second", [(0, 0), (3, 3), (0, 8), (29, 51), (1, 30)])
+def test_mcnemar_is_the_sign_test_on_the_disagreements(only_first, only_second):
+    both_right, both_wrong = 20, 4
+    labels = np.zeros(only_first + only_second + both_right + both_wrong, int)
+    first, second = labels.copy(), labels.copy()
+    second[:only_first] = 1
+    first[only_first : only_first + only_second] = 1
+    first[-both_wrong:] = second[-both_wrong:] = 7
+    comparison = metrics.mcnemar(labels, first, second)
+    assert (comparison.only_first, comparison.only_second) == (only_first, only_second)
+    disagreements = only_first + only_second
+    expected = stats.binomtest(only_first, disagreements).pvalue if disagreements else 1.0
+    assert comparison.p_value == pytest.approx(expected)
+    assert metrics.mcnemar(labels, second, first).p_value == pytest.approx(comparison.p_value)
+
+
+def test_confusion_matrix_rows_are_the_truth():
+    matrix = metrics.confusion_matrix(LABELS, PREDICTED)
+    assert matrix.shape == (10, 10)
+    by_hand = np.zeros((10, 10), int)
+    for true, predicted in zip(LABELS, PREDICTED, strict=True):
+        by_hand[true, predicted] += 1
+    assert np.array_equal(matrix, by_hand)
+    assert matrix[3, 5] == 1
+    assert matrix[5, 3] == 0
+
+
+def test_per_class_by_hand():
+    table = metrics.per_class(LABELS, PREDICTED)
+    assert table.loc[3, "recall"] == pytest.approx(2 / 3)
+    assert table.loc[3, "precision"] == 1
+    assert table.loc[1, "precision"] == pytest.approx(1 / 2)
+    assert table.loc[3, "f1"] == pytest.approx(0.8)
+    assert table.loc[7, ["precision", "recall", "images"]].tolist() == [0, 0, 0]
+    assert table["images"].sum() == len(LABELS)
+
+
+def test_loss_is_scikit_learns_and_keras():
+    probabilities = probabilities_for(PREDICTED, [0.9, 0.8, 0.7, 0.6, 0.5, 0.99, 0.3, 0.2])
+    loss = metrics.negative_log_likelihood(LABELS, probabilities)
+    assert loss == pytest.approx(sklearn_metrics.log_loss(LABELS, probabilities, labels=range(10)))
+    certain = np.eye(10)[PREDICTED]
+    wrong = np.mean(LABELS != PREDICTED)
+    assert metrics.negative_log_likelihood(LABELS, certain) == pytest.approx(-wrong * np.log(1e-7))
+
+
+@pytest.mark.parametrize("probabilities", [np.ones((8, 10)), np.full((7, 10), 0.1), np.full((8, 9), 1 / 9)])
+def test_loss_refuses_what_are_no_probabilities(probabilities):
+    with pytest.raises(ValueError, match=r"Expected: probabilities of shape \(8, 10\)"):
+        metrics.negative_log_likelihood(LABELS, probabilities)
+
+
+def test_most_confident_mistakes_are_mistakes_in_order():
+    sureness = np.array([0.9, 0.8, 0.7, 0.6, 0.95, 0.99, 0.3, 0.5])
+    probabilities = probabilities_for(PREDICTED, sureness)
+    assert metrics.most_confident_mistakes(LABELS, probabilities, 10).tolist() == [4, 2, 7]
+    assert metrics.most_confident_mistakes(LABELS, probabilities, 2).tolist() == [4, 2]
+    assert metrics.most_confident_mistakes(PREDICTED, probabilities, 5).tolist() == []
+
+
+@pytest.mark.parametrize("function", [metrics.confusion_matrix, metrics.per_class])
+@pytest.mark.parametrize("predicted", [PREDICTED[:-1], PREDICTED.reshape(2, 4)])
+def test_lengths_must_agree(function, predicted):
+    with pytest.raises(ValueError, match="label arrays of one length"):
+        function(LABELS, predicted)

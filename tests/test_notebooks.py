@@ -1,0 +1,240 @@
+"""The house rules, held over the notebooks' JSON. What the lessons compute is tested in `test_lessons.py`."""
+
+import ast
+import json
+import re
+import statistics
+
+import pytest
+
+from mnist_helpers import parameters, results
+from mnist_helpers.kit import course
+
+NOTEBOOKS = {stage: json.loads((course.LESSONS / f"{stage}.ipynb").read_text()) for stage in results.STAGES}
+HEADINGS = [
+    "1. Set up",
+    "2. Recap",
+    "3. Look first",
+    "4. Learn",
+    "5. When it goes wrong",
+    '6. "I get a different number"',
+    "7. Quiz",
+    "8. Key points",
+    "9. Save the record",
+]
+every_lesson = pytest.mark.parametrize("stage", results.STAGES)
+
+
+def cells(stage, cell_type):
+    return [cell for cell in NOTEBOOKS[stage]["cells"] if cell["cell_type"] == cell_type]
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def prose(stage):
+    return "\n\n".join(map(source, cells(stage, "markdown")))
+
+
+def code(stage):
+    return "\n".join(map(source, cells(stage, "code")))
+
+
+def tagged(stage, tag="nbval-check-output"):
+    return [cell for cell in cells(stage, "code") if tag in cell["metadata"].get("tags", [])]
+
+
+def figures(stage):
+    outputs = [output for cell in cells(stage, "code") for output in cell["outputs"]]
+    return [output for output in outputs if "image/png" in output.get("data", {})]
+
+
+def test_there_are_five_lessons_and_no_other_notebook():
+    assert sorted(path.stem for path in course.LESSONS.glob("*.ipynb")) == list(results.STAGES)
+
+
+@every_lesson
+def test_one_parameters_cell_of_annotated_literals_with_help(stage):
+    (cell,) = tagged(stage, "parameters")
+    for line in source(cell).splitlines():
+        match = re.fullmatch(r"(\w+): (int|float|str) = ([^#=|]+?)  # ([^=|]+)", line)
+        assert match, f"papermill's inspector cannot read: {line}"
+        name, kind, default, explanation = match.groups()
+        known = parameters.TABLE[name]
+        assert kind == known.type.__name__
+        assert explanation == known.help
+        assert type(ast.literal_eval(default)) is known.type
+
+
+def test_the_same_parameter_has_the_same_default_everywhere():
+    defaults = {}
+    for stage in results.STAGES:
+        for name, default in course.declared(stage).items():
+            assert defaults.setdefault(name, default) == default, f"{name} in {stage}"
+
+
+@every_lesson
+def test_every_parameter_is_checked_recorded_and_used(stage):
+    declared = list(course.declared(stage))
+    calls = [node for node in ast.walk(ast.parse(code(stage))) if isinstance(node, ast.Call)]
+    (checked,) = [call for call in calls if ast.unparse(call.func) == "parameters.checked"]
+    assert {keyword.arg: ast.unparse(keyword.value) for keyword in checked.keywords} == {
+        n: n for n in declared
+    }
+    (record,) = [call for call in calls if ast.unparse(call.func) == "results.save_record"]
+    assert "params=params" in ast.unparse(record)
+    names = [node.id for node in ast.walk(ast.parse(code(stage))) if isinstance(node, ast.Name)]
+    for name in declared:
+        recorded_only = name in ("profile", *(("seed",) if stage == "05_evaluation" else ()))
+        assert names.count(name) > 2 or recorded_only, f"{name} is declared and not used"
+
+
+@every_lesson
+def test_the_injected_cell_finds_nothing_derived_before_it(stage):
+    """papermill puts its cell right after the parameters, so the parameters are the first code."""
+    first, second, *_ = cells(stage, "code")
+    assert first["metadata"]["tags"] == ["parameters"]
+    statements = [
+        node for node in ast.parse(source(second)).body if not isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    assert all("filterwarnings" in ast.unparse(node) for node in statements)
+
+
+@every_lesson
+def test_all_imports_stand_in_one_cell(stage):
+    for cell in cells(stage, "code")[2:]:
+        assert not any(
+            isinstance(node, ast.Import | ast.ImportFrom) for node in ast.walk(ast.parse(source(cell)))
+        )
+
+
+@every_lesson
+def test_cells_are_short_and_text_stands_between_them(stage):
+    lengths = [len(source(cell).splitlines()) for cell in cells(stage, "code")]
+    assert max(lengths) <= 25
+    assert statistics.median(lengths) <= 6
+    assert 35 <= len(NOTEBOOKS[stage]["cells"]) <= 60
+    kinds = "".join(cell["cell_type"][0] for cell in NOTEBOOKS[stage]["cells"])
+    assert "ccc" not in kinds
+
+
+@every_lesson
+def test_header_objectives_headings_and_key_points(stage):
+    header = source(NOTEBOOKS[stage]["cells"][0])
+    assert re.match(rf"# {int(stage[:2])} · ", header)
+    assert re.search(r"\*\*Time:\*\* reading \d+ min · doing \d+ min · machine \d+ min", header)
+    assert "**You need:**" in header
+    assert "**Questions:**" in header
+    objectives = re.findall(r"^- \*\w", header, re.M)
+    assert 3 <= len(objectives) <= 5
+    assert re.findall(r"^## (.+)$", prose(stage), re.M) == HEADINGS
+    assert 3 <= len(re.findall(r"^- ", prose(stage).split("## 8. Key points")[1], re.M)) <= 5
+
+
+@every_lesson
+def test_students_predict_before_and_are_told_what_to_see_after(stage):
+    assert len(re.findall(r"\*\*Predict", prose(stage))) >= 3
+    assert len(re.findall(r"\*\*You should see", prose(stage))) >= 3
+    assert "**Try it" in prose(stage)
+    assert "**How to read it" in prose(stage)
+
+
+@every_lesson
+def test_quiz_explains_every_answer(stage):
+    quiz = prose(stage).split("## 7. Quiz")[1].split("## 8.")[0]
+    questions = re.split(r"^\*\*\d\. ", quiz, flags=re.M)[1:]
+    assert len(questions) >= 2
+    for question in questions:
+        asked, answered = question.split("<details><summary>Answers</summary>")
+        assert asked.count(" b) ") == asked.count(" c) ") == 1
+        for letter in "abc":
+            assert re.search(rf"(^|\*\*|\s){letter}\) ", answered), f"{letter}) is not explained"
+
+
+@every_lesson
+def test_no_result_is_typed_by_hand(stage):
+    """Numbers of a run stand in outputs. Prose may state bands, after "You should see", and nothing finer."""
+    for paragraph in prose(stage).split("\n\n"):
+        if paragraph.startswith("**You should see**"):
+            continue
+        assert not re.search(
+            r"\b\d{2}\.\d+ ?%|\b0\.\d{3,}\b|\b9\d\.\d\d", paragraph.replace("0.0005 to 0.001", "")
+        ), paragraph
+
+
+@every_lesson
+def test_at_least_six_outputs_are_checked_and_all_are_there(stage):
+    assert len(tagged(stage)) >= 6
+    for cell in tagged(stage):
+        assert cell["outputs"], f"cell {cell['id']} is checked and has no output"
+
+
+@every_lesson
+def test_run_top_to_bottom_without_error_or_stderr(stage):
+    counts = [cell["execution_count"] for cell in cells(stage, "code")]
+    assert counts == list(range(1, len(counts) + 1))
+    outputs = [output for cell in cells(stage, "code") for output in cell["outputs"]]
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+    assert not [output for output in outputs if "WARNING" in "".join(output.get("text", ""))]
+
+
+@every_lesson
+def test_figures_carry_a_description_made_from_the_data(stage):
+    assert len(figures(stage)) >= 2
+    for output in figures(stage):
+        description = "".join(output["data"]["text/plain"])
+        assert output["metadata"]["image/png"]["alt"] == description
+        assert "(mnist)" in description
+        assert re.search(r"\d", description)
+
+
+@every_lesson
+def test_committed_outputs_are_of_mnist_and_name_no_place_of_one_machine(stage):
+    text = json.dumps(NOTEBOOKS[stage])
+    assert "mnist" in "".join(cells(stage, "code")[2]["outputs"][0]["text"])
+    assert not re.search(r"/(home|root|tmp|work|Users)/", re.sub(r'"image/png": "[^"]*"', "", text))
+    assert "papermill" not in NOTEBOOKS[stage]["metadata"]
+    assert len(text) < 1_000_000
+
+
+def test_only_lesson_5_opens_the_test_set():
+    for stage in results.STAGES:
+        opens = "load_test" in code(stage) or "data.find" in code(stage) or "keras.datasets" in code(stage)
+        assert opens == (stage == "05_evaluation")
+
+
+@every_lesson
+def test_the_lesson_is_on_the_page(stage):
+    """No lesson imports the kit, and the helpers that it does import never train."""
+    assert "mnist_helpers.kit" not in code(stage)
+    for path in (course.LESSONS.parent / "mnist_helpers").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                trains = node.func.attr in ("fit", "compile", "evaluate")
+                assert not trains or ast.unparse(node.func) == "re.compile", f"{path.name} trains"
+    if stage in ("02_baseline", "03_batchnorm_dropout", "04_tuning"):
+        for word in ("keras.utils.set_random_seed(", "layers.Dense(", ".compile(", ".fit(", ".evaluate("):
+            assert word in code(stage)
+
+
+@pytest.mark.parametrize("stage", results.STAGES[1:4])
+def test_every_network_starts_from_the_seed(stage):
+    """A constant seed would still repeat, and nobody would notice that `-p seed` does nothing."""
+    tree = ast.parse(code(stage))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    seeded = [
+        ast.unparse(call.args[0]) for call in calls if ast.unparse(call.func) == "keras.utils.set_random_seed"
+    ]
+    assert seeded
+    assert set(seeded) <= {"seed", "weights_seed"}
+    if "weights_seed" in seeded:
+        assert "weights_seed=seed)" in code(stage)
+
+
+@every_lesson
+def test_the_last_cell_saves_the_record(stage):
+    last = source(NOTEBOOKS[stage]["cells"][-1])
+    assert "results.save_record(" in last
+    assert f'"{stage}"' in last

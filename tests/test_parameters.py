@@ -1,0 +1,64 @@
+import pytest
+
+from mnist_helpers import parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("epochs", "3", 3),
+        ("learning_rate", "1e-3", 0.001),
+        ("learning_rate", "1", 1.0),
+        ("dataset", "digits", "digits"),
+        ("data_dir", "", ""),
+        ("num_train", "0", 0),
+        ("run", "seed-3.b", "seed-3.b"),
+    ],
+)
+def test_good_values_are_read_in_their_type(name, text, value):
+    parsed = parameters.parse(name, text)
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("epochs", "0", ["'epochs'", "a whole number from 1 to 10000", "Received: 0"]),
+        ("epochs", "-3", ["Received: -3"]),
+        ("epochs", "2.5", ["a whole number", "'2.5'"]),
+        ("epochs", "many", ["'many'"]),
+        ("epochs", "", ["''"]),
+        ("epochs", "99999999", ["Received: 99999999"]),
+        ("learning_rate", "nan", ["Received: nan"]),
+        ("learning_rate", "inf", ["Received: inf"]),
+        ("learning_rate", "0", ["Received: 0.0"]),
+        ("dropout_rate", "1.0", ["from 0 to 0.95"]),
+        ("seed", "0", ["from 1 to"]),
+        ("dataset", "mnits", ["one of auto, mnist", "Did you mean 'mnist'?"]),
+        ("run", "../escape", ["plain name"]),
+        ("run", ".hidden", ["plain name"]),
+        ("run", "", ["plain name"]),
+        ("run", "a/b", ["plain name"]),
+        ("epoch", "3", ["Unknown parameter 'epoch'", "Did you mean 'epochs'?", "batch_size"]),
+    ],
+)
+def test_wrong_values_are_refused_in_words(name, text, words):
+    with pytest.raises(ValueError) as caught:
+        parameters.parse(name, text)
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("epochs", True), ("epochs", 2.0), ("dataset", None), ("seed", "1")]
+)
+def test_a_type_is_not_guessed(name, value):
+    with pytest.raises(ValueError, match="wrong value"):
+        parameters.check(name, value)
+
+
+def test_checked_returns_all_and_refuses_one_wrong():
+    assert parameters.checked(epochs=2, learning_rate=1) == {"epochs": 2, "learning_rate": 1.0}
+    with pytest.raises(ValueError, match="batch_size"):
+        parameters.checked(epochs=2, batch_size=0)

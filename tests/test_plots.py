@@ -1,0 +1,141 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from mnist_helpers import data, plots
+
+HISTORY = {"accuracy": [0.5, 0.9], "val_accuracy": [0.6, 0.8], "loss": [1.5, 0.25], "val_loss": [1.0, 0.5]}
+IMAGES = np.arange(4 * 784, dtype=np.uint8).reshape(4, 28, 28)
+
+
+def test_a_figure_shows_itself_with_its_description():
+    figure = plots.image_grid(IMAGES, ["a", "b", "c", "d"], "Four (digits)")
+    content, metadata = figure._repr_mimebundle_()
+    assert content["image/png"].startswith(b"\x89PNG")
+    assert content["text/plain"] == figure.description == repr(figure)
+    assert metadata["image/png"]["alt"] == figure.description
+
+
+def test_saved_pictures_are_the_same_each_time(tmp_path):
+    figures = [plots.confusion_matrix(np.eye(10, dtype=int), "One (digits)") for _ in range(2)]
+    figures[0].save(tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes() == figures[1].png()
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (
+            lambda: plots.image_grid(IMAGES, list("abcd"), "Four (x)"),
+            ["Four (x): 4 images", "captioned a, b, c, d"],
+        ),
+        (
+            lambda: plots.class_balance(
+                {"training": np.array([0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9])}, "Counts (x)"
+            ),
+            ["Counts (x)", "training: 11 images", "fewest 1 (digit 1)", "most 2 (digit 0)"],
+        ),
+        (
+            lambda: plots.pixel_intensity(np.tile(np.uint8([0, 255]), (3, 28, 14)), "Ink"),
+            ["50.0% of the pixels are 0"],
+        ),
+        (
+            lambda: plots.learning_curves({"a": HISTORY, "b": HISTORY}, "Curves (x)"),
+            [
+                "a after 2 epochs: accuracy 0.9000 in training and 0.8000 in validation",
+                "loss 0.2500 and 0.5000; b after",
+            ],
+        ),
+        (
+            lambda: plots.metric_by_model(dict.fromkeys("abcd", HISTORY), "loss", "Losses (x)"),
+            ["a 0.2500 and 0.5000", "d 0.2500 and 0.5000"],
+        ),
+        (
+            lambda: plots.accuracies(["a"], [0.98], [0.97], [0.99], "Scores (x)"),
+            ["a 98.00 % (97.00 to 99.00)"],
+        ),
+    ],
+)
+def test_descriptions_are_made_from_the_data(draw, words):
+    figure = draw()
+    assert len(figure.png()) > 1000
+    for word in words:
+        assert word in figure.description
+
+
+def test_a_projection_names_the_ends_of_its_axis():
+    labels = np.repeat(np.arange(10), 3)
+    points = np.stack([np.where(labels == 4, 50, labels), labels], axis=1).astype(float)
+    assert "digit 0 lies at one end on average and digit 4 at the other" in repr(
+        plots.projection(points, labels, "Map (x)")
+    )
+
+
+def test_a_confusion_matrix_tells_truth_from_prediction():
+    matrix = np.diag(np.full(10, 90))
+    matrix[4, 9] = 7
+    figure = plots.confusion_matrix(matrix, "Confusions (x)")
+    assert "900 of 907 right. The commonest mistake: 4 taken for 9, 7 times." in figure.description
+    axes = figure.figure.axes[0]
+    texts = {text.get_position(): text.get_text() for text in axes.texts}
+    assert texts[(9.5, 4.5)] == "7"  # column 9, row 4
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted digit", "true digit")
+
+
+def test_curves_draw_training_solid_and_validation_dashed():
+    axes = plots.learning_curves({"a": HISTORY}, "Curves (x)").figure.axes[1]
+    drawn = {line.get_linestyle(): line.get_ydata().tolist() for line in axes.lines}
+    assert drawn == {"-": HISTORY["loss"], "--": HISTORY["val_loss"]}
+
+
+def test_a_loss_that_overflowed_is_drawn_as_a_gap():
+    failed = HISTORY | {"loss": [500.0, None], "val_loss": [float("inf"), float("nan")]}
+    figure = plots.learning_curves({"good": HISTORY, "failed": failed}, "Curves (x)")
+    assert "loss not a number and not a number" in figure.description
+    assert figure.figure.axes[1].get_yscale() == "log"
+    assert len(figure.png()) > 1000
+
+
+def test_searches_are_drawn_with_their_best_so_far():
+    tables = {
+        "Bayesian": pd.DataFrame({"trial": [1, 2, 3], "score": [0.3, 0.1, 0.2]}),
+        "random": pd.DataFrame({"trial": [1, 2, 3], "score": [0.3, 0.4, 0.25]}),
+    }
+    figure = plots.trials(tables, 0.15, "Search (x)")
+    assert (
+        "Bayesian: 3 trials, best 0.1000; random: 3 trials, best 0.2500; default configuration 0.1500"
+        in repr(figure)
+    )
+    steps = [
+        line.get_ydata().tolist() for line in figure.figure.axes[0].lines if line.get_drawstyle() != "default"
+    ]
+    assert steps == [[0.3, 0.1, 0.1], [0.3, 0.3, 0.25]]
+
+
+def test_the_best_trial_is_starred():
+    table = pd.DataFrame(
+        {"units": [128, 256], "batchnorm": [True, False], "learning_rate": [1e-3, 1e-2], "score": [0.2, 0.1]}
+    )
+    figure = plots.what_mattered(table, ["units", "batchnorm", "learning_rate"], "What (x)")
+    assert "the star is the best, 0.1000: units 256, batchnorm 0, learning_rate 0.01" in figure.description
+    assert len(figure.figure.axes) == 3
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: plots.image_grid(IMAGES, ["a"], "Four"),
+        lambda: plots.projection(np.zeros((3, 2)), np.zeros(4), "Map"),
+        lambda: plots.accuracies(["a", "b"], [1], [1], [1], "Scores"),
+    ],
+)
+def test_lengths_must_agree(draw):
+    with pytest.raises(ValueError, match="of the same length"):
+        draw()
+
+
+@pytest.mark.mnist
+def test_descriptions_of_mnist(mnist):
+    figure = plots.class_balance({"all": mnist["y_train"]}, "Images per digit (mnist)")
+    assert "fewest 5421 (digit 5), most 6742 (digit 1)" in figure.description
+    assert data.NUM_CLASSES == 10

@@ -1,0 +1,158 @@
+import json
+import time
+
+import numpy as np
+import pytest
+
+from mnist_helpers import results
+
+DATASET = {"name": "digits", "shapes": {"x": [3, 28, 28]}, "sha256": {"x": "abc"}}
+PARAMS = {"profile": "class", "seed": 1, "epochs": 2}
+
+
+class FakeModel:
+    """What `save_model` needs of a Keras model."""
+
+    def __init__(self, content=b"weights", fails=False):
+        self.content, self.fails = content, fails
+
+    def save(self, path):
+        path.write_bytes(self.content)
+        if self.fails:
+            raise OSError("No space left on device")
+
+    def count_params(self):
+        return 12
+
+
+def save(folder, stage, models, dataset=DATASET, **more):
+    return results.save_record(
+        folder, stage, params=PARAMS, dataset=dataset, models=models, started=time.perf_counter(), **more
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return results.run_folder("a run", tmp_path)
+
+
+def test_results_go_where_one_says(tmp_path, monkeypatch):
+    assert results.results_dir(tmp_path / "x") == (tmp_path / "x").resolve()
+    assert (
+        results.results_dir() == (tmp_path / "results").resolve()
+    )  # MNIST_COURSE_RESULTS, set for all tests
+    monkeypatch.delenv("MNIST_COURSE_RESULTS")
+    assert results.results_dir().name == "results"
+    assert (results.results_dir().parent / "mnist_helpers").is_dir()
+
+
+def test_a_record_comes_back_as_it_was(folder, capsys):
+    models = {"baseline": {"val_loss": np.float32(0.5), "history": {"loss": [np.float64(1.0), float("nan")]}}}
+    save(folder, "02_baseline", models, matrix=np.eye(2, dtype=int))
+    record = results.load_record(folder, "02_baseline")
+    assert record["params"] == PARAMS
+    assert record["dataset"] == DATASET
+    assert record["models"]["baseline"] == {"val_loss": 0.5, "history": {"loss": [1.0, None]}}
+    assert record["matrix"] == [[1, 0], [0, 1]]
+    assert record["versions"]["keras"]
+    assert record["seconds"] >= 0
+    assert record["peak_memory_bytes"] > 10**7
+    assert capsys.readouterr().out == "saved: a run/02_baseline.json\n"
+
+
+@pytest.mark.parametrize(
+    ("stage", "params", "words"), [("02_base", PARAMS, "Unknown stage"), ("02_baseline", {}, "parameters")]
+)
+def test_a_record_without_stage_or_parameters_is_refused(folder, stage, params, words):
+    with pytest.raises(ValueError, match=words):
+        results.save_record(folder, stage, params=params, dataset=DATASET, models={}, started=0.0)
+    assert not list(folder.iterdir())
+
+
+def test_a_file_appears_whole_or_not_at_all(folder):
+    path = folder / "02_baseline.json"
+    results.write_json(path, {"old": 1})
+    with pytest.raises(TypeError):
+        results.write_json(path, {"new": object()})
+    assert json.loads(path.read_text()) == {"old": 1}
+    with pytest.raises(OSError, match="No space"):
+        results.save_model(folder, "02_baseline", FakeModel(fails=True))
+    assert [file.name for file in folder.iterdir()] == ["02_baseline.json"]
+
+
+def test_models_and_arrays_are_named_after_their_lesson(folder):
+    entry = results.save_model(folder, "02_baseline", FakeModel())
+    other = results.save_model(folder, "03_batchnorm_dropout", FakeModel(), "plain")
+    arrays = results.save_arrays(folder, "01_data_exploration", means=np.ones(3))
+    assert (entry["file"], entry["num_params"]) == ("02_baseline.keras", 12)
+    assert other["file"] == "03_batchnorm_dropout.plain.keras"
+    assert arrays["file"] == "01_data_exploration.npz"
+    assert results.intact_file(folder, entry).read_bytes() == b"weights"
+    assert results.load_arrays(folder, arrays)["means"].tolist() == [1, 1, 1]
+
+
+def test_a_changed_or_missing_model_is_not_given_out(folder):
+    entry = results.save_model(folder, "03_batchnorm_dropout", FakeModel(), "plain")
+    path = folder / entry["file"]
+    path.write_bytes(b"other weights")
+    with pytest.raises(
+        results.MissingLessonError, match=r"sha256 differs.*lesson 03_batchnorm_dropout first"
+    ):
+        results.intact_file(folder, entry)
+    path.unlink()
+    with pytest.raises(results.MissingLessonError, match="is missing"):
+        results.intact_file(folder, entry)
+
+
+def test_a_recorded_file_name_does_not_leave_the_folder(folder, tmp_path):
+    (tmp_path / "02_secret.keras").write_bytes(b"weights")
+    with pytest.raises(results.MissingLessonError, match="is missing"):
+        results.intact_file(folder, {"file": "../02_secret.keras", "sha256": ""})
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", "{", "[]", '{"stage": "03"}', '{"stage": "02_baseline", "params": {}}']
+)
+def test_a_missing_or_damaged_record_names_the_lesson_and_the_command(folder, content):
+    if content is not None:
+        (folder / "02_baseline.json").write_text(content)
+    with pytest.raises(results.MissingLessonError) as caught:
+        results.load_record(folder, "02_baseline")
+    assert "Run lesson 02_baseline first" in str(caught.value)
+    assert "mnist-course run a run --only 02_baseline" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [DATASET | {"name": "mnist"}, DATASET | {"sha256": {"x": "other"}}, DATASET | {"sha256": {"z": "abc"}}],
+)
+def test_lessons_of_one_run_must_have_used_the_same_images(folder, other):
+    save(folder, "02_baseline", {})
+    save(folder, "03_batchnorm_dropout", {}, dataset=other)
+    stages = ("02_baseline", "03_batchnorm_dropout")
+    if "x" in other["sha256"] and other != DATASET:
+        with pytest.raises(results.MissingLessonError, match="different images"):
+            results.load_records(folder, stages)
+    else:
+        assert list(results.load_records(folder, stages)) == list(stages)
+
+
+def test_rows_join_validation_and_test(folder):
+    save(folder, "02_baseline", {"baseline": {"val_accuracy": 0.9, "num_params": 5, "history": {}}})
+    save(folder, "05_evaluation", {"baseline": {"test_accuracy": 0.8, "test_loss": 0.7, "sha256": "x"}})
+    table = results.rows(results.load_records(folder, ("02_baseline", "05_evaluation")))
+    assert list(table.columns) == list(results.ROW_FIELDS)
+    row = table.iloc[0]
+    assert (row["stage"], row["model"], row["val_accuracy"], row["test_accuracy"]) == (
+        "02_baseline",
+        "baseline",
+        0.9,
+        0.8,
+    )
+    assert np.isnan(row["val_loss"])
+
+
+def test_the_error_shows_students_a_sentence_not_a_stack(folder):
+    with pytest.raises(results.MissingLessonError) as caught:
+        results.load_record(folder, "04_tuning")
+    assert caught.value._render_traceback_() == [f"MissingLessonError: {caught.value}"]

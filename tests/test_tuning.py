@@ -1,0 +1,95 @@
+"""Real searches on the smallest possible networks."""
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+from mnist_helpers import tuning
+
+pytestmark = [
+    # Keras Tuner and TensorFlow, not ours: a deprecated NumPy call, and a file left to the garbage collector.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+X, Y = np.random.default_rng(1).random((32, 4), np.float32), np.arange(32) % 2
+
+
+def build_model(hp):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(hp.Choice("units", [2, 3, 4]))])
+    model.add(keras.layers.Dense(2, activation="softmax"))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+def build_other_model(hp):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(hp.Choice("units", [2, 3, 5]))])
+    model.add(keras.layers.Dense(2, activation="softmax"))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+
+def build_failing_model(hp):
+    if hp.Choice("units", [2, 3]) == 3:
+        raise ValueError("three is too many")
+    return build_model(hp)
+
+
+def searched(tmp_path, build, callbacks=(), max_trials=2):
+    tuner = keras_tuner.RandomSearch(
+        build,
+        objective="val_loss",
+        max_trials=max_trials,
+        seed=1,
+        directory=tmp_path,
+        project_name=tuning.project_name("random", build, max_trials=max_trials),
+    )
+    tuner.search(X, Y, validation_data=(X, Y), epochs=1, verbose=0, callbacks=list(callbacks))
+    return tuner
+
+
+def test_another_question_has_another_name():
+    names = {
+        tuning.project_name("search", build_model, seed=1),
+        tuning.project_name("search", build_other_model, seed=1),
+        tuning.project_name("search", build_model, seed=2),
+        tuning.project_name("other", build_model, seed=1),
+    }
+    assert len(names) == 4
+    assert tuning.project_name("search", build_model, seed=1) in names
+
+
+def test_trials_are_listed_printed_and_resumed(tmp_path, capsys):
+    tuner = searched(tmp_path, build_model, [tuning.TrialLines(2)])
+    lines = capsys.readouterr().out.splitlines()
+    table = tuning.completed_trials(tuner)
+    assert [line.split(":")[0] for line in lines] == ["trial  1 of 2", "trial  2 of 2"]
+    assert table["trial"].tolist() == [1, 2]
+    assert set(table["units"]) <= {2, 3, 4}
+    for line, score in zip(lines, table["score"], strict=True):
+        assert f"val_loss {score:.4f}" in line
+    again = searched(tmp_path, build_model, [tuning.TrialLines(2)])
+    assert "trial " not in capsys.readouterr().out  # nothing was trained anew
+    assert tuning.completed_trials(again)["score"].tolist() == table["score"].tolist()
+
+
+def test_an_edited_search_space_starts_a_new_search(tmp_path, capsys):
+    searched(tmp_path, build_model)
+    searched(tmp_path, build_other_model, [tuning.TrialLines(2)])
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_checkpoints_go_and_scores_stay(tmp_path):
+    tuner = searched(tmp_path, build_model)
+    assert list(tmp_path.rglob("checkpoint*"))
+    tuning.delete_checkpoints(tuner)
+    assert not list(tmp_path.rglob("checkpoint*"))
+    assert len(list(tmp_path.rglob("trial.json"))) == 2
+    assert len(tuning.completed_trials(searched(tmp_path, build_model))) == 2
+
+
+def test_a_failed_trial_is_not_swallowed(tmp_path, capsys):
+    tuner = searched(tmp_path, build_failing_model)
+    with pytest.raises(RuntimeError, match=r"1 of 2 trials did not complete.*three is too many"):
+        tuning.completed_trials(tuner)
