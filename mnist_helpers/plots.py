@@ -299,6 +299,11 @@ def what_mattered(table, names: Sequence[str], title: str) -> DescribedFigure:
             axes.set_xlim(-0.5, 1.5)
         elif name == "learning_rate":
             axes.set_xscale("log")
+            axes.minorticks_off()
+            ticks = [
+                tick for tick in (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2) if values.min() <= tick <= values.max()
+            ]
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.scatter(values.astype(float), table["score"], color=COLORS[0], alpha=0.7)
         axes.scatter([float(best[name])], [best["score"]], color=COLORS[3], marker="*", s=150)
         axes.set(xlabel=name, yscale="log")
