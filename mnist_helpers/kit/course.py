@@ -238,9 +238,7 @@ def _run_lesson(folder: Path, stage: str, params: dict[str, Any]) -> float:
     for old in (finished, failed, folder / f"{stage}.json"):
         old.unlink(missing_ok=True)
     started = time.perf_counter()
-    process = multiprocessing.get_context("spawn").Process(
-        target=_execute, args=(stage, partial, log, params)
-    )
+    process = _processes().Process(target=_execute, args=(stage, partial, log, params))
     process.start()
     try:
         process.join()
@@ -265,6 +263,15 @@ def _run_lesson(folder: Path, stage: str, params: dict[str, Any]) -> float:
     if notebook:
         os.replace(partial, failed)  # noqa: PTH105
     raise LessonFailedError(_failure(stage, notebook, failed if notebook else log))
+
+
+def _processes() -> multiprocessing.context.BaseContext:
+    """A way to start processes that imports papermill once for all lessons, where the system has it."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["papermill", __name__])
+    return context
 
 
 def _execute(stage: str, output: Path, log: Path, params: dict[str, Any]) -> None:
