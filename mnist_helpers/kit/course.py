@@ -281,18 +281,20 @@ def _execute(stage: str, output: Path, log: Path, params: dict[str, Any]) -> Non
     import papermill
     from traitlets.config import Config
 
-    # Kernels that start side by side can race for TCP ports; Windows has no IPC transport.
-    transport = {"config": Config({"KernelManager": {"transport": "ipc"}})} if os.name == "posix" else {}
     bar = {"desc": stage, "position": 1, "leave": False, "file": sys.stdout} if sys.stdout.isatty() else False
-    papermill.execute_notebook(
-        str(LESSONS / f"{stage}.ipynb"),
-        str(output).replace("{", "{{").replace("}", "}}"),  # papermill formats its paths
-        params,
-        kernel_name="python3",
-        cwd=str(LESSONS),
-        progress_bar=bar,
-        **transport,
-    )
+    with tempfile.TemporaryDirectory(prefix="kernel-", ignore_cleanup_errors=True) as sockets:
+        # Kernels that start side by side can race for TCP ports; Windows has no IPC transport. Without an
+        # address of its own, each kernel of a folder would use the same socket in that folder.
+        ipc = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
+        papermill.execute_notebook(
+            str(LESSONS / f"{stage}.ipynb"),
+            str(output).replace("{", "{{").replace("}", "}}"),  # papermill formats its paths
+            params,
+            kernel_name="python3",
+            cwd=str(LESSONS),
+            progress_bar=bar,
+            **({"config": ipc} if os.name == "posix" else {}),
+        )
 
 
 def _failure(stage: str, notebook: dict | None, evidence: Path) -> str:
