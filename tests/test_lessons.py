@@ -113,6 +113,7 @@ def test_the_run_ends_with_table_dataset_figures_and_report(quick):
     assert (quick / "report.html").is_file()
     assert not list(quick.glob(".*"))
     assert not list(quick.glob("*.log"))
+    assert not list(course.LESSONS.glob("kernel-*"))  # the kernels' sockets are elsewhere
 
 
 @pytest.mark.parametrize("stage", results.STAGES)
