@@ -76,10 +76,25 @@ TABLE: dict[str, Parameter] = {
     "num_layers": Parameter(int, "hidden layers of the deep network", 1, 100),
     "num_few": Parameter(int, "images of the small training set that gets overfitted", 10, 10**7),
     "few_epochs": Parameter(int, "passes over the small training set", 1, 10_000),
+    "noise_stddev": Parameter(
+        float, "standard deviation of the noise that GaussianNoise adds in training", 0, 10
+    ),
+    "ablation_epochs": Parameter(int, "passes over the training images for each ingredient", 1, 10_000),
     # 04_tuning
-    "max_trials": Parameter(int, "configurations that each search tries", 2, 10_000),
-    "search_epochs": Parameter(int, "passes over the training images in each trial", 1, 10_000),
+    "max_trials": Parameter(
+        int, "configurations that the Bayesian search tries; random search tries twice as many", 2, 10_000
+    ),
+    "num_search": Parameter(int, "training images of each trial, at most half of them", 10, 10**7),
+    "search_epochs": Parameter(int, "passes over these images in each trial", 1, 10_000),
+    "num_finalists": Parameter(int, "best configurations that are trained again with other seeds", 1, 100),
+    "num_seeds": Parameter(int, "other seeds for each finalist", 2, 100),
     "refit_epochs": Parameter(int, "passes when the best configuration is trained for good", 1, 10_000),
+    "vat_epochs": Parameter(int, "passes of virtual adversarial training", 1, 10_000),
+    "vat_epsilon": Parameter(float, "length of the adversarial step, in units of full ink", 0.01, 100),
+    "refit_on_all": Parameter(
+        int, "1: the validation images join the final trainings, and score them no more", 0, 1
+    ),
+    "search_from": Parameter(str, "run, or study/run, whose search is used again; empty: search anew"),
     # 05_evaluation
     "num_mistakes": Parameter(int, "mistakes shown as pictures", 1, 100),
 }

@@ -170,7 +170,8 @@ def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], titl
     """Draws accuracy and loss against epochs: training solid, validation dashed.
 
     Args:
-        histories: model name -> Keras' `history` (`accuracy`, `val_accuracy`, `loss`, `val_loss`).
+        histories: model name -> Keras' `history` (`accuracy`, `loss`, and `val_accuracy`, `val_loss` where
+            images were left for validation).
         title: the figure's title.
     """
     figure = _figure((9.5, 3.8))
@@ -181,20 +182,19 @@ def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], titl
         style = {"color": COLORS[number], "marker": _MARKERS[number]}
         epochs = range(1, len(history["loss"]) + 1)
         for axes, metric in zip(panels, ("accuracy", "loss"), strict=True):
-            values, val_values = _finite(history[metric]), _finite(history[f"val_{metric}"])
-            axes.plot(epochs, values, linestyle="-", label=f"{name}, training", **style)
-            axes.plot(
-                epochs,
-                val_values,
-                linestyle="--",
-                markerfacecolor="white",
-                label=f"{name}, validation",
-                **style,
-            )
+            axes.plot(epochs, _finite(history[metric]), linestyle="-", label=f"{name}, training", **style)
+            if f"val_{metric}" in history:
+                axes.plot(
+                    epochs,
+                    _finite(history[f"val_{metric}"]),
+                    linestyle="--",
+                    markerfacecolor="white",
+                    label=f"{name}, validation",
+                    **style,
+                )
         words.append(
-            f"{name} after {len(epochs)} epochs: accuracy {_last(history['accuracy'])} in training and "
-            f"{_last(history['val_accuracy'])} in validation, loss {_last(history['loss'])} and "
-            f"{_last(history['val_loss'])}"
+            f"{name} after {len(epochs)} epochs: accuracy {_last_of(history, 'accuracy')}, "
+            f"loss {_last_of(history, 'loss')}"
         )
     for axes, metric in zip(panels, ("accuracy", "loss"), strict=True):
         axes.set(xlabel="epoch", ylabel=metric)
@@ -230,13 +230,14 @@ def metric_by_model(
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     words = []
     for axes, (name, history) in zip(panels.flat, histories.items(), strict=False):
-        values, val_values = _finite(history[metric]), _finite(history[f"val_{metric}"])
-        epochs = range(1, len(values) + 1)
-        axes.plot(epochs, values, "-o", color=COLORS[0], label="training")
-        axes.plot(epochs, val_values, "--s", color=COLORS[1], markerfacecolor="white", label="validation")
+        epochs = range(1, len(history[metric]) + 1)
+        axes.plot(epochs, _finite(history[metric]), "-o", color=COLORS[0], label="training")
+        if f"val_{metric}" in history:
+            validation = _finite(history[f"val_{metric}"])
+            axes.plot(epochs, validation, "--s", color=COLORS[1], markerfacecolor="white", label="validation")
         axes.set_title(name)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        words.append(f"{name} {_last(history[metric])} and {_last(history[f'val_{metric}'])}")
+        words.append(f"{name} {_last_of(history, metric)}")
     for axes in panels.flat[len(histories) :]:
         axes.axis("off")
     for axes in panels[:, 0]:
@@ -244,7 +245,7 @@ def metric_by_model(
     for axes in panels.flat[max(0, len(histories) - columns) : len(histories)]:
         axes.set_xlabel("epoch")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-    return DescribedFigure(figure, f"{title}; last epoch, training and validation: {'; '.join(words)}.")
+    return DescribedFigure(figure, f"{title}; in the last epoch: {'; '.join(words)}.")
 
 
 def trials(tables: Mapping[str, object], default_score: float, title: str) -> DescribedFigure:
@@ -410,9 +411,14 @@ def _finite(values: Sequence[float | None]) -> np.ndarray:
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
-def _last(values: Sequence[float | None]) -> str:
-    last = _finite(values)[-1]
-    return f"{last:.4f}" if np.isfinite(last) else "not a number"
+def _last_of(history: Mapping[str, Sequence[float]], metric: str) -> str:
+    """The last values of a metric in words, in training and, where there is one, in validation."""
+    parts = {metric: "in training", f"val_{metric}": "in validation"}
+    last = {words: _finite(history[name])[-1] for name, words in parts.items() if name in history}
+    return " and ".join(
+        f"{value:.4f} {words}" if np.isfinite(value) else f"not a number {words}"
+        for words, value in last.items()
+    )
 
 
 def _same_length(**arrays: Sequence) -> None:

@@ -316,6 +316,29 @@ def load_records(folder: Path, stages: tuple[str, ...] = STAGES) -> dict[str, di
     return records
 
 
+def reference_records(study: str, stage: str) -> list[dict[str, Any]]:
+    """Reads what a lesson recorded in each run of a reference study, those that come with the course.
+
+    Args:
+        study: the study's folder in `results/reference/`, such as `"ablation"`.
+        stage: the lesson, one of `STAGES`.
+
+    Returns:
+        One record per run, in the order of the runs' names.
+
+    Raises:
+        MissingLessonError: the course was copied without its reference results.
+    """
+    folder = Path(__file__).resolve().parent.parent / "results" / "reference" / study
+    runs = sorted(path.parent for path in folder.glob(f"*/{stage}.json"))
+    if not runs:
+        raise MissingLessonError(
+            f"The reference results are not here. Expected: runs with {stage}.json in {folder}. "
+            "Get the course's whole repository, with its folder results/reference."
+        )
+    return [load_record(run, stage) for run in runs]
+
+
 def rows(records: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """Lists every model of a run, one row each: what 1-4 recorded, beside what 5 measured on the test set.
 

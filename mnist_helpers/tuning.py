@@ -1,8 +1,9 @@
-"""Guards round Keras Tuner: three traps that cost a class an hour each.
+"""Guards round Keras Tuner: traps that cost a class an hour each.
 
 - An old search of the same name is reloaded and an edited search space ignored: `project_name`.
 - A trial that fails is swallowed, and rankings are padded with unfinished trials: `completed_trials`.
 - Checkpoints, with the optimizer's state, are never deleted: `delete_checkpoints`.
+- A search that several runs share is written to by each of them: `search_folder` gives each its own copy.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import keras
 import keras_tuner
 import pandas as pd
 
+SEARCHES = "04_tuning.search"
+
 
 def project_name(prefix: str, build_model: Callable, **asked: Any) -> str:
     """Names a search after everything that it asks, so that another question starts another search.
@@ -35,6 +38,27 @@ def project_name(prefix: str, build_model: Callable, **asked: Any) -> str:
     """
     question = json.dumps([inspect.getsource(build_model), asked], sort_keys=True)
     return f"{prefix}-{hashlib.sha256(question.encode()).hexdigest()[:12]}"
+
+
+def search_folder(run_folder: Path, search_run: Path) -> Path:
+    """Returns the folder for a run's searches, with the finished searches of another run in it, if it is another.
+
+    Args:
+        run_folder: the run's folder.
+        search_run: the folder of the run whose searches are used again; `run_folder` to search anew.
+
+    Raises:
+        ValueError: that run has no searches.
+    """
+    folder = run_folder / SEARCHES
+    if search_run != run_folder:
+        if not (search_run / SEARCHES).is_dir():
+            raise ValueError(
+                f"search_from: run {search_run.name!r} has no searches. Expected: a run whose lesson 4 was run "
+                f"here, with its folder {SEARCHES}. Leave search_from empty to search anew."
+            )
+        shutil.copytree(search_run / SEARCHES, folder, dirs_exist_ok=True)
+    return folder
 
 
 class TrialLines(keras.callbacks.Callback):

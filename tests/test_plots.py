@@ -43,12 +43,12 @@ def test_saved_pictures_are_the_same_each_time(tmp_path):
             lambda: plots.learning_curves({"a": HISTORY, "b": HISTORY}, "Curves (x)"),
             [
                 "a after 2 epochs: accuracy 0.9000 in training and 0.8000 in validation",
-                "loss 0.2500 and 0.5000; b after",
+                "loss 0.2500 in training and 0.5000 in validation; b after",
             ],
         ),
         (
             lambda: plots.metric_by_model(dict.fromkeys("abcd", HISTORY), "loss", "Losses (x)"),
-            ["a 0.2500 and 0.5000", "d 0.2500 and 0.5000"],
+            ["a 0.2500 in training and 0.5000 in validation", "d 0.2500 in training"],
         ),
         (
             lambda: plots.accuracies(["a"], [0.98], [0.97], [0.99], "Scores (x)"),
@@ -88,10 +88,20 @@ def test_curves_draw_training_solid_and_validation_dashed():
     assert drawn == {"-": HISTORY["loss"], "--": HISTORY["val_loss"]}
 
 
+def test_a_training_without_validation_images_is_drawn_without_a_dashed_line():
+    history = {name: values for name, values in HISTORY.items() if not name.startswith("val_")}
+    curves = plots.learning_curves({"a": history}, "Curves (x)")
+    panel = plots.metric_by_model({"a": HISTORY, "b": history}, "loss", "Losses (x)")
+    for axes in (curves.figure.axes[1], panel.figure.axes[1]):
+        assert [line.get_ydata().tolist() for line in axes.lines] == [HISTORY["loss"]]
+    assert "validation" not in curves.description
+    assert panel.description.endswith("b 0.2500 in training.")
+
+
 def test_a_loss_that_overflowed_is_drawn_as_a_gap():
     failed = HISTORY | {"loss": [500.0, None], "val_loss": [float("inf"), float("nan")]}
     figure = plots.learning_curves({"good": HISTORY, "failed": failed}, "Curves (x)")
-    assert "loss not a number and not a number" in figure.description
+    assert "loss not a number in training and not a number in validation" in figure.description
     assert figure.figure.axes[1].get_yscale() == "log"
     assert len(figure.png()) > 1000
 
