@@ -281,6 +281,34 @@ def trials(tables: Mapping[str, object], default_score: float, title: str) -> De
     return DescribedFigure(figure, f"{title}. {'; '.join(words)}.")
 
 
+def searches(
+    scores: Mapping[str, Sequence[Sequence[float]]], epochs_per_trial: int, title: str
+) -> DescribedFigure:
+    """Draws the best score so far against the epochs spent, for ways of searching that were repeated.
+
+    Args:
+        scores: way of searching -> a list per repetition: the score of each trial in the order tried (lower is
+            better). All repetitions of one way have the same number of trials.
+        epochs_per_trial: epochs that one trial costs.
+        title: the figure's title.
+    """
+    figure = _figure((7.5, 3.8))
+    axes = figure.subplots()
+    words = []
+    for number, (name, repetitions) in enumerate(scores.items()):
+        best = np.minimum.accumulate(np.asarray(repetitions, float), axis=1)
+        spent = epochs_per_trial * np.arange(1, best.shape[1] + 1)
+        style = {"color": COLORS[number], "linestyle": ("-", "--")[number % 2], "drawstyle": "steps-post"}
+        for line in best:
+            axes.plot(spent, line, linewidth=0.8, alpha=0.5, **style)
+        label = f"{name}: mean of {len(best)} searches"
+        axes.plot(spent, best.mean(axis=0), linewidth=2.5, label=label, **style)
+        words.append(f"{name}, mean of {len(best)}: {best.mean(axis=0)[-1]:.4f} after {spent[-1]} epochs")
+    axes.set(title=title, xlabel="epochs spent", ylabel="best validation loss so far")
+    axes.legend()
+    return DescribedFigure(figure, f"{title}. {'; '.join(words)}.")
+
+
 def what_mattered(table, names: Sequence[str], title: str) -> DescribedFigure:
     """Draws the score against each hyperparameter, one panel each.
 

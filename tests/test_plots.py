@@ -106,6 +106,20 @@ def test_a_loss_that_overflowed_is_drawn_as_a_gap():
     assert len(figure.png()) > 1000
 
 
+def test_repeated_searches_are_drawn_with_the_mean_of_their_best_so_far():
+    figure = plots.searches({"Bayesian": [[0.3, 0.1], [0.2, 0.4]], "random": [[0.5, 0.3]]}, 8, "Searches (x)")
+    lines = figure.figure.axes[0].lines
+    assert [line.get_ydata().round(3).tolist() for line in lines] == [
+        [0.3, 0.1],
+        [0.2, 0.2],
+        [0.25, 0.15],
+        [0.5, 0.3],
+        [0.5, 0.3],
+    ]
+    assert lines[0].get_xdata().tolist() == [8, 16]
+    assert "Bayesian, mean of 2: 0.1500 after 16 epochs" in figure.description
+
+
 def test_searches_are_drawn_with_their_best_so_far():
     tables = {
         "Bayesian": pd.DataFrame({"trial": [1, 2, 3], "score": [0.3, 0.1, 0.2]}),

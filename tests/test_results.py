@@ -156,3 +156,10 @@ def test_the_error_shows_students_a_sentence_not_a_stack(folder):
     with pytest.raises(results.MissingLessonError) as caught:
         results.load_record(folder, "04_tuning")
     assert caught.value._render_traceback_() == [f"MissingLessonError: {caught.value}"]
+
+
+def test_reference_records_come_with_the_course_and_their_absence_is_explained():
+    records = results.reference_records("ablation", "03_batchnorm_dropout")
+    assert len(records) == len({record["params"]["seed"] for record in records}) == 5
+    with pytest.raises(results.MissingLessonError, match="The reference results are not here"):
+        results.reference_records("no such study", "02_baseline")

@@ -93,3 +93,21 @@ def test_a_failed_trial_is_not_swallowed(tmp_path, capsys):
     tuner = searched(tmp_path, build_failing_model)
     with pytest.raises(RuntimeError, match=r"1 of 2 trials did not complete.*three is too many"):
         tuning.completed_trials(tuner)
+
+
+def test_a_run_gets_its_own_copy_of_the_search_that_it_uses_again(tmp_path, capsys):
+    first, second = tmp_path / "first", tmp_path / "second"
+    folder = tuning.search_folder(first, first)
+    assert not folder.exists()
+    table = tuning.completed_trials(searched(folder, build_model))
+    copy = tuning.search_folder(second, first)
+    assert copy != folder
+    capsys.readouterr()
+    again = searched(copy, build_model, [tuning.TrialLines(2)])
+    assert "trial " not in capsys.readouterr().out  # nothing was trained anew
+    assert tuning.completed_trials(again)["score"].tolist() == table["score"].tolist()
+
+
+def test_a_run_without_searches_cannot_lend_them(tmp_path):
+    with pytest.raises(ValueError, match="run 'first' has no searches"):
+        tuning.search_folder(tmp_path / "second", tmp_path / "first")
