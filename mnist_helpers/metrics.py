@@ -6,6 +6,7 @@ scikit-learn and statsmodels do the counting; this module fixes the conventions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +27,69 @@ class Comparison(NamedTuple):
     only_first: int
     only_second: int
     p_value: float
+
+
+class Spread(NamedTuple):
+    """A number that was measured several times, once per seed.
+
+    Attributes:
+        mean: the arithmetic mean.
+        sd: the sample standard deviation; NaN for one value.
+        n: how many values.
+        low: lower end of the 95 % interval of the mean (Student's t); NaN for one value.
+        high: its upper end.
+    """
+
+    mean: float
+    sd: float
+    n: int
+    low: float
+    high: float
+
+
+def over_seeds(values: Sequence[float]) -> Spread:
+    """Summarises what several seeds gave (Student 1908, "The probable error of a mean", Biometrika 6, p. 1).
+
+    The interval is about the seeds: it says where the mean of many more trainings would lie, on the same images.
+
+    Args:
+        values: a number per seed.
+
+    Returns:
+        A `Spread`.
+
+    Raises:
+        ValueError: there are no values, or one is not a finite number.
+    """
+    from statsmodels.stats.weightstats import DescrStatsW
+
+    values = np.asarray(values, float)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise ValueError(f"Expected: one finite number per seed, at least one. Received: {values.tolist()}.")
+    if len(values) == 1:
+        return Spread(float(values[0]), np.nan, 1, np.nan, np.nan)
+    low, high = DescrStatsW(values).tconfint_mean()
+    return Spread(float(values.mean()), float(values.std(ddof=1)), len(values), float(low), float(high))
+
+
+def paired_difference(first: Sequence[float], second: Sequence[float]) -> Spread:
+    """Summarises `second - first` over the same seeds: what the seeds share cancels out.
+
+    Args:
+        first: a number per seed.
+        second: another one for the same seeds, in the same order.
+
+    Returns:
+        A `Spread` of the differences.
+
+    Raises:
+        ValueError: the lengths differ, or as `over_seeds`.
+    """
+    if len(first) != len(second):
+        raise ValueError(
+            f"Expected: two numbers for each seed. Received: {len(first)} and {len(second)} numbers."
+        )
+    return over_seeds(np.subtract(second, first))
 
 
 def accuracy_interval(num_correct: int, num_images: int, confidence: float = 0.95) -> tuple[float, float]:

@@ -422,6 +422,37 @@ def accuracies(
     return DescribedFigure(figure, f"{title}. {'; '.join(words)}.")
 
 
+def over_seeds(
+    values: Mapping[str, Sequence[float]], title: str, label: str, decimals: int = 2
+) -> DescribedFigure:
+    """Draws what every seed gave as points, one model a line, with the mean as a bar across.
+
+    Args:
+        values: model name -> a number per seed.
+        title: the figure's title.
+        label: what the numbers are, with their unit.
+        decimals: digits after the point in the means that are written beside.
+    """
+    figure = _figure((7.5, 0.42 * len(values) + 1.3))
+    axes = figure.subplots()
+    words = []
+    for position, (name, numbers) in enumerate(values.items()):
+        numbers = np.asarray(numbers, float)
+        axes.plot(numbers, np.full(len(numbers), position), "o", color=COLORS[0], alpha=0.5, markersize=5)
+        axes.plot([numbers.mean()] * 2, [position - 0.3, position + 0.3], color=COLORS[3], linewidth=2.5)
+        text = f"{numbers.mean():.{decimals}f}"
+        place = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "fontsize": 10}
+        axes.annotate(text, (numbers.max(), position), **place)
+        words.append(
+            f"{name} {text} ({numbers.min():.{decimals}f} to {numbers.max():.{decimals}f}, n={len(numbers)})"
+        )
+    axes.set_yticks(range(len(values)), values)
+    axes.invert_yaxis()
+    axes.margins(x=0.12, y=0.12)
+    axes.set(title=title, xlabel=f"{label}; a point per seed, the bar is the mean")
+    return DescribedFigure(figure, f"{title}. Mean and range: {'; '.join(words)}.")
+
+
 def _plain_log_ticks(axes) -> None:
     axes.yaxis.set_major_formatter("{x:.2g}")
     axes.yaxis.set_minor_formatter("{x:.2g}")

@@ -101,16 +101,17 @@ def whole_file(path: Path) -> Iterator[Path]:
 def write_json(path: Path, content: Any) -> None:
     """Writes `content` as JSON; NumPy values become plain ones, NaN and infinity become null."""
     with whole_file(path) as beside:
-        beside.write_text(json.dumps(_plain(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        beside.write_text(json.dumps(plain(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Returns `value` as JSON can hold it: NumPy values become plain ones, NaN and infinity become `None`."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

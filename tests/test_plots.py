@@ -120,6 +120,18 @@ def test_repeated_searches_are_drawn_with_the_mean_of_their_best_so_far():
     assert "Bayesian, mean of 2: 0.1500 after 16 epochs" in figure.description
 
 
+def test_every_seed_is_drawn_with_the_mean():
+    figure = plots.over_seeds({"a": [98.0, 99.0], "b": [97.0]}, "Scores (x)", "accuracy in %")
+    lines = figure.figure.axes[0].lines
+    assert [list(line.get_xdata()) for line in lines] == [
+        [98.0, 99.0],
+        [98.5, 98.5],
+        [97.0],
+        [97.0, 97.0],
+    ]
+    assert "a 98.50 (98.00 to 99.00, n=2); b 97.00" in figure.description
+
+
 def test_searches_are_drawn_with_their_best_so_far():
     tables = {
         "Bayesian": pd.DataFrame({"trial": [1, 2, 3], "score": [0.3, 0.1, 0.2]}),

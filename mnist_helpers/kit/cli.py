@@ -107,12 +107,87 @@ def run(
 
 
 @main.command()
+@click.argument("study")
+@click.option("--seeds", required=True, metavar="LIST", help="Seeds and ranges, such as 1-10 or 1,2,5.")
+@click.option(
+    "--profile",
+    default="class",
+    metavar="NAME",
+    help="Set of parameters: quick, class or full.",
+    show_default=True,
+)
+@click.option("--dataset", default="auto", metavar="NAME", help="As for run.", show_default=True)
+@click.option(
+    "-p",
+    "params",
+    nargs=2,
+    multiple=True,
+    metavar="NAME V1,V2,...",
+    help="Set any notebook parameter; several values are swept.",
+)
+@click.option("--only", multiple=True, metavar="STAGE", help="Run only this lesson; can be repeated.")
+@click.option(
+    "--search-from", default="", metavar="RUN", help="Use the search of RUN (or STUDY/RUN) in all runs."
+)
+@click.option(
+    "--workers", default=0, metavar="N", help="Processes on this machine; without it, one per core."
+)
+@click.option(
+    "--threads", default=0, metavar="N", help="Threads of each run; without it, the cores shared out."
+)
+@click.option("--scheduler", default="", metavar="ADDRESS", help="A Dask scheduler, such as tcp://HOST:8786.")
+@_results_dir
+@_offline
+def study(
+    study: str,
+    seeds: str,
+    profile: str,
+    dataset: str,
+    params: tuple,
+    only: tuple,
+    search_from: str,
+    workers: int,
+    threads: int,
+    scheduler: str,
+    results_dir: str,
+) -> None:
+    """Run the course with several seeds, and several values of parameters, into results/STUDY/."""
+    from mnist_helpers import parameters
+    from mnist_helpers.kit import study as room
+    from mnist_helpers.kit import study_report
+
+    with _one_message():
+        parameters.check("run", study)
+        question = room.check_question(
+            seeds=seeds,
+            profile=profile,
+            dataset=dataset,
+            params=params,
+            only=only,
+            search_from=search_from,
+            results_dir=results_dir,
+        )
+        engine = {"workers": workers, "threads": threads, "scheduler": scheduler}
+        folder, failed = room.run_study(study, question, results_dir=results_dir, **engine)
+        for outcome in failed:
+            click.echo(f"\n{outcome.run} failed:\n{outcome.error.strip()}", err=True)
+        if any(folder.glob("*/0*.json")):
+            page = study_report.write_study_report(folder)
+            click.echo(f"\n{study_report.study_text(folder)}\n\nReport:  {page}")
+        if failed:
+            raise _exit(
+                f"{len(failed)} of the runs failed. Called again, the same command tries these again.", 1
+            )
+
+
+@main.command()
 @click.argument("run", default="course")
 @_results_dir
 def report(run: str, results_dir: str) -> None:
-    """Write the report of results/RUN/ anew from its records."""
+    """Write the report of results/RUN/, a run or a study, anew from its records."""
     from mnist_helpers import parameters, results
     from mnist_helpers.kit import report as room
+    from mnist_helpers.kit import study_report
 
     with _one_message():
         parameters.check("run", run)
@@ -121,7 +196,8 @@ def report(run: str, results_dir: str) -> None:
             raise ValueError(
                 f"There is no run {run!r} in {folder.parent}. Run the course first: mnist-course run {run}"
             )
-        click.echo(room.write_report(folder))
+        is_study = (folder / study_report.STUDY_FILE).is_file()
+        click.echo(study_report.write_study_report(folder) if is_study else room.write_report(folder))
 
 
 @main.group(invoke_without_command=True)

@@ -9,6 +9,7 @@ error, its source is still the lesson's, and its record is there.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import multiprocessing
@@ -17,7 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,13 +101,22 @@ def check_settings(profile: str, dataset: str, seed: int, given: Sequence[tuple[
     parameters.check("seed", seed)
     typed = {}
     for name, text in given:
-        if name in _OWN_OPTIONS:
-            raise ValueError(f"Parameter {name!r} is given as {_OWN_OPTIONS[name]}, not with -p.")
+        check_free(name)
         value = parameters.parse(name, text)
         if typed.setdefault(name, value) != value:
             raise ValueError(f"Parameter {name!r} is given twice, as {typed[name]!r} and {value!r}.")
     params |= typed
     return Settings(profile, data.resolve(dataset, data_dir=params.get("data_dir")), seed, params)
+
+
+def check_free(name: str) -> None:
+    """Refuses a parameter that has an option of its own.
+
+    Raises:
+        ValueError: it has.
+    """
+    if name in _OWN_OPTIONS:
+        raise ValueError(f"Parameter {name!r} is given as {_OWN_OPTIONS[name]}, not with -p.")
 
 
 def check_stages(only: Sequence[str]) -> list[str]:
@@ -131,7 +141,13 @@ def check_stages(only: Sequence[str]) -> list[str]:
 
 
 def run_course(
-    run: str, settings: Settings, stages: Sequence[str], *, results_dir: str = "", fresh: bool = False
+    run: str,
+    settings: Settings,
+    stages: Sequence[str],
+    *,
+    results_dir: str = "",
+    fresh: bool = False,
+    wait_seconds: float = 0.0,
 ) -> Path:
     """Runs lessons into the run folder, each unless it is finished.
 
@@ -141,19 +157,26 @@ def run_course(
         stages: from `check_stages`.
         results_dir: the folder that holds the runs; empty for the course's own.
         fresh: True to delete what an earlier run of this name left.
+        wait_seconds: how long to wait for another process that works in the run folder.
 
     Returns:
         The run folder.
 
     Raises:
-        ValueError: the run exists with other settings.
+        ValueError: the run exists with other settings, or another process works in its folder.
         LessonFailedError: a lesson did not run to its end.
     """
-    from tqdm import tqdm
-
     parameters.check("run", run)
     folder = results.results_dir(results_dir) / run
-    _claim(folder, settings, fresh)
+    with _alone(folder, wait_seconds):
+        _claim(folder, settings, fresh)
+        _run_lessons(folder, settings, stages, results_dir)
+    return folder
+
+
+def _run_lessons(folder: Path, settings: Settings, stages: Sequence[str], results_dir: str) -> None:
+    from tqdm import tqdm
+
     started_any = False
     bar = tqdm(stages, unit="lesson", disable=None, leave=False)
     for stage in bar:
@@ -162,10 +185,27 @@ def run_course(
         if is_finished(folder, stage) and not again:
             tqdm.write(f"{stage}: finished before")
             continue
-        seconds = _run_lesson(folder, stage, _lesson_parameters(stage, run, settings, results_dir))
+        seconds = _run_lesson(folder, stage, _lesson_parameters(stage, folder.name, settings, results_dir))
         started_any = True
         tqdm.write(f"{stage}: {seconds:.1f} s")
-    return folder
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, wait_seconds: float) -> Iterator[None]:
+    """Holds a run folder for this process; the system lets go of it when the process ends, however it ends."""
+    import filelock
+
+    if folder.parent.exists() and not folder.parent.is_dir():
+        raise ValueError(f"{folder.parent} is not a folder. Give another --results-dir.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(folder.with_name(f".{folder.name}.lock"), timeout=wait_seconds):
+            yield
+    except filelock.Timeout as error:
+        raise ValueError(
+            f"Another process works in {folder} at this moment. Wait until it has ended, or give another name "
+            "for this run."
+        ) from error
 
 
 def is_finished(folder: Path, stage: str) -> bool:

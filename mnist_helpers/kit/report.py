@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,13 @@ _COLUMNS = {
 }
 
 
+_LESSON_COLUMNS = ["lesson", "wall time", "without start and imports", "longest cell", "peak memory"]
+_RUN_NOTE = (
+    "Accuracies are fractions of the images; the interval is Wilson's, about the test images, for one training run."
+    " Loss is the mean of −log(probability of the right digit). A dash: not measured, or not defined."
+)
+
+
 def write_report(folder: Path) -> Path:
     """Writes the report of a finished run into its folder.
 
@@ -44,30 +52,53 @@ def write_report(folder: Path) -> Path:
     records = results.load_records(folder)
     rows = summary(records)
     results.write_json(folder / "summary.json", rows)
+    tables = [
+        {
+            "title": "Results",
+            "columns": list(_COLUMNS.values()),
+            "rows": [list(_cells(row).values()) for row in rows],
+            "note": _RUN_NOTE,
+        }
+    ]
+    details = [
+        {"title": "Lessons", "columns": _LESSON_COLUMNS, "rows": _lessons(folder, records)},
+        {"title": "Settings", "columns": ["parameter", "value"], "rows": list(settings_of(records).items())},
+    ]
+    evaluation = records["05_evaluation"]
+    return write_page(
+        folder,
+        title=f"Report of run {folder.name}",
+        conclusion=evaluation["conclusion"],
+        tables=tables,
+        details=details,
+        draw=lambda: _figures(records),
+        versions=evaluation["versions"],
+        machine=evaluation["machine"],
+    )
+
+
+def write_page(folder: Path, *, draw: Callable[[], dict[str, plots.DescribedFigure]], **content: Any) -> Path:
+    """Writes the figures, `report.md` and `report.html` of a run or a study.
+
+    Args:
+        folder: where to write.
+        draw: makes the figures, by name; called with the course's style.
+        **content: what the templates show: `title`, `conclusion`, `tables`, `details` (tables below the figures);
+            each table has `title`, `columns`, `rows` and perhaps a `note`; `versions`, `machine`.
+
+    Returns:
+        The path of `report.html`.
+    """
     with matplotlib.rc_context(fname=course.LESSONS / "matplotlibrc"):
-        figures = _figures(records)
+        figures = draw()
         images = {name: figure.png() for name, figure in figures.items()}
     for name, image in images.items():
         with results.whole_file(folder / f"{name}.png") as beside:
             beside.write_bytes(image)
-    content = {
-        "run": folder.name,
-        "conclusion": records["05_evaluation"]["conclusion"],
-        "columns": list(_COLUMNS.values()),
-        "rows": [_cells(row) for row in rows],
-        "figures": [
-            {
-                "name": name,
-                "description": figure.description,
-                "base64": base64.b64encode(images[name]).decode(),
-            }
-            for name, figure in figures.items()
-        ],
-        "settings": _settings(records),
-        "lessons": _lessons(folder, records),
-        "versions": records["05_evaluation"]["versions"],
-        "machine": records["05_evaluation"]["machine"],
-    }
+    content["figures"] = [
+        {"name": name, "description": figure.description, "base64": base64.b64encode(images[name]).decode()}
+        for name, figure in figures.items()
+    ]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=lambda name: name.endswith(".html.j2"),
@@ -86,8 +117,12 @@ def summary(records: dict[str, dict]) -> list[dict[str, Any]]:
 
 def text_table(rows: list[dict[str, Any]]) -> str:
     """Returns the results table as aligned text, for a terminal."""
-    lines = [list(_COLUMNS.values()), *([cells[name] for name in _COLUMNS] for cells in map(_cells, rows))]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_COLUMNS))]
+    return aligned([list(_COLUMNS.values()), *(list(_cells(row).values()) for row in rows)])
+
+
+def aligned(lines: list[list[str]]) -> str:
+    """Returns rows of cells as text in columns, the first to the left, the others to the right."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(pairs)
@@ -139,27 +174,27 @@ def _figures(records: dict[str, dict]) -> dict[str, plots.DescribedFigure]:
     }
 
 
-def _settings(records: dict[str, dict]) -> dict[str, Any]:
+def settings_of(records: dict[str, dict]) -> dict[str, Any]:
     """Every parameter of the run, once; the places of files are left out."""
-    settings: dict[str, Any] = {"dataset": records["05_evaluation"]["dataset"]["name"]}
+    settings: dict[str, Any] = {"dataset": next(iter(records.values()))["dataset"]["name"]}
     for record in records.values():
         settings |= {name: value for name, value in record["params"].items() if name not in settings}
     return {name: value for name, value in settings.items() if name not in ("run", "results_dir", "data_dir")}
 
 
-def _lessons(folder: Path, records: dict[str, dict]) -> list[dict[str, str]]:
+def _lessons(folder: Path, records: dict[str, dict]) -> list[list[str]]:
     """Time and memory of each lesson; the whole wall time is known only of lessons that the runner started."""
     timings = course.timings(folder)
     lessons = []
     for stage, record in records.items():
         timing = timings.get(stage, {})
         lessons.append(
-            {
-                "stage": stage,
-                "wall": f"{timing['wall_seconds']:.1f} s" if timing else "–",
-                "cells": f"{record['seconds']:.1f} s",
-                "longest": f"{timing['longest_cell_seconds']:.1f} s" if timing else "–",
-                "memory": f"{record['peak_memory_bytes'] / 2**30:.2f} GiB",
-            }
+            [
+                stage,
+                f"{timing['wall_seconds']:.1f} s" if timing else "–",
+                f"{record['seconds']:.1f} s",
+                f"{timing['longest_cell_seconds']:.1f} s" if timing else "–",
+                f"{record['peak_memory_bytes'] / 2**30:.2f} GiB",
+            ]
         )
     return lessons

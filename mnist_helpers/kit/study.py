@@ -1,0 +1,384 @@
+"""Many course runs: a grid of seeds and parameters, on this machine or on any Dask cluster.
+
+    question -> grid of jobs -> Dask workers, one child process per run -> ordinary runs in results/STUDY/
+
+A study is a folder of course runs: `results/STUDY/seed-1/`, or `results/STUDY/units-256_seed-1/` where `units`
+is swept. `study.json` in it holds what was asked. Called again with the same question, or with more seeds,
+a study goes on and skips what is done.
+
+The child process reads its job from standard input and goes on reading: when its parent is gone, however that
+happened, the input ends, and the child interrupts itself. So nobody is orphaned.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mnist_helpers import parameters, results
+from mnist_helpers.kit import course, report, study_report
+
+_WAIT_SECONDS = 120.0  # for an interrupted predecessor to leave the run folder
+_EVIDENCE = ("*.json", "*.ipynb", "*.png", "report.*")
+
+
+class Question(NamedTuple):
+    """What was asked of a study, checked.
+
+    Attributes:
+        profile: a name in `profiles.yaml`.
+        dataset: a dataset that was found.
+        seeds: the seeds, in the order given.
+        fixed: parameter -> value, the same in all runs.
+        swept: parameter -> values; the grid is their product with the seeds.
+        stages: the lessons to run.
+        search_from: the run whose search all runs use again; empty if each searches.
+    """
+
+    profile: str
+    dataset: str
+    seeds: list[int]
+    fixed: dict[str, Any]
+    swept: dict[str, list[Any]]
+    stages: list[str]
+    search_from: str
+
+
+class Outcome(NamedTuple):
+    """How one run of a study ended.
+
+    Attributes:
+        run: the run's name.
+        seconds: wall time; 0 if it was finished before.
+        error: the message of what went wrong; empty if nothing did.
+        files: name -> content of the run's small files, where the worker does not see the study's folder.
+    """
+
+    run: str
+    seconds: float
+    error: str
+    files: dict[str, bytes]
+
+
+# --- from the command line to a question ---
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Reads seeds as typed: `"1-10"`, `"1,2,5"`, `"1-3,7"`.
+
+    Raises:
+        ValueError: it is no such list, or a seed stands in it twice.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise ValueError(
+                f"--seeds has a wrong value. Expected: seeds and ranges, such as 1-10 or 1,2,5. Received: {text!r}."
+            )
+        seeds += [parameters.check("seed", seed) for seed in range(first, last + 1)]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"--seeds names a seed twice. Expected: different seeds. Received: {text!r}.")
+    return seeds
+
+
+def parse_params(given: Iterable[tuple[str, str]]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """Reads `-p` options: one value is fixed, several separated by commas are swept.
+
+    Returns:
+        The fixed parameters and the swept ones.
+
+    Raises:
+        ValueError: an unknown name, a wrong value, a name or a value given twice.
+    """
+    fixed: dict[str, Any] = {}
+    swept: dict[str, list[Any]] = {}
+    for name, text in given:
+        course.check_free(name)
+        if name in fixed or name in swept:
+            raise ValueError(f"Parameter {name!r} is given twice. Expected: -p {name} V1,V2,... once.")
+        values = [parameters.parse(name, value) for value in text.split(",")]
+        if len(set(values)) < len(values):
+            raise ValueError(f"-p {name} names a value twice. Received: {text!r}.")
+        if len(values) == 1:
+            fixed[name] = values[0]
+        else:
+            swept[name] = values
+    return fixed, swept
+
+
+def check_question(
+    *,
+    seeds: str,
+    profile: str,
+    dataset: str,
+    params: Sequence[tuple[str, str]],
+    only: Sequence[str],
+    search_from: str,
+    results_dir: str = "",
+) -> Question:
+    """Checks what was asked before anything runs, and settles the dataset.
+
+    Raises:
+        ValueError: an unknown name, a wrong value, or a contradiction.
+        data.DatasetNotFoundError: the dataset was named and cannot be had.
+    """
+    stages = course.check_stages(only)
+    fixed, swept = parse_params(params)
+    wanted = parse_seeds(seeds)
+    if (
+        search_from
+        and not (results.results_dir(results_dir) / search_from / f"{results.STAGES[3]}.json").is_file()
+    ):
+        raise ValueError(
+            f"--search-from: run {search_from!r} has no record of lesson {results.STAGES[3]}. Expected: a run in "
+            f"{results.results_dir(results_dir)} whose lesson 4 was run, as RUN or STUDY/RUN."
+        )
+    texts = [(name, str(value)) for name, value in fixed.items()]
+    settings = course.check_settings(profile, dataset, wanted[0], texts)
+    return Question(profile, settings.dataset, wanted, fixed, swept, stages, search_from)
+
+
+def grid(question: Question) -> dict[str, tuple[int, dict[str, Any]]]:
+    """Returns the runs of a study: run name -> its seed and its swept parameters."""
+    runs = {}
+    for values in itertools.product(*question.swept.values()):
+        setting = dict(zip(question.swept, values, strict=True))
+        for seed in question.seeds:
+            parts = [f"{name}-{value}" for name, value in setting.items()]
+            name = re.sub(r"[^A-Za-z0-9._-]", "_", "_".join([*parts, f"seed-{seed}"]))
+            runs[parameters.check("run", name)] = (seed, setting)
+    return runs
+
+
+# --- running ---
+
+
+def run_study(
+    study: str,
+    question: Question,
+    *,
+    results_dir: str = "",
+    workers: int = 0,
+    threads: int = 0,
+    scheduler: str = "",
+) -> tuple[Path, list[Outcome]]:
+    """Runs what is not finished of a study.
+
+    Args:
+        study: the study's name.
+        question: from `check_question`.
+        results_dir: the folder that holds the runs; empty for the course's own.
+        workers: processes on this machine; 0 for one per core.
+        threads: threads of each run's TensorFlow; 0 for the cores divided by `workers`, or 1 on a cluster.
+        scheduler: address of a Dask scheduler; empty for workers on this machine.
+
+    Returns:
+        The study's folder, and the outcomes of the runs that failed.
+
+    Raises:
+        ValueError: the study exists with another question.
+        OSError: the scheduler cannot be reached.
+    """
+    from tqdm import tqdm
+
+    parameters.check("run", study)
+    folder = results.results_dir(results_dir) / study
+    runs = grid(question)
+    _claim(folder, question)
+    cores = _usable_cores()
+    workers = min(workers or cores, len(runs))
+    threads = threads or (1 if scheduler else max(1, cores // workers))
+    failed = []
+    with _token(folder) as token, _client(scheduler, workers) as client:
+        from distributed import as_completed
+
+        jobs = [_job(folder, question, token, threads, name, *point) for name, point in runs.items()]
+        futures = [client.submit(one_run, job, pure=False) for job in jobs]
+        bar = tqdm(total=len(jobs), unit="run", desc=study, disable=None, smoothing=0)
+        for future in as_completed(futures):
+            outcome = _outcome(future, jobs[futures.index(future)]["run"])
+            _keep(folder / outcome.run, outcome.files)
+            failed += [outcome] if outcome.error else []
+            said = (
+                "FAILED"
+                if outcome.error
+                else f"{outcome.seconds:.1f} s"
+                if outcome.seconds
+                else "finished before"
+            )
+            bar.write(f"{outcome.run}: {said}")
+            bar.update()
+        bar.close()
+    return folder, failed
+
+
+def _claim(folder: Path, question: Question) -> None:
+    """Makes the study's folder ours; refuses it if it holds the answer to another question."""
+    path = folder / study_report.STUDY_FILE
+    asked = json.loads(json.dumps(question._asdict()))
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        others = {key: before.get(key) for key in asked if key != "seeds" and before.get(key) != asked[key]}
+        if others:
+            was = ", ".join(f"{key} was {value!r} and is now {asked[key]!r}" for key, value in others.items())
+            raise ValueError(
+                f"Study {folder.name!r} exists with another question: {was}. Give another name for this study."
+            )
+        asked["seeds"] = sorted({*before["seeds"], *question.seeds})
+    elif folder.exists() and (not folder.is_dir() or (folder / course.COURSE_FILE).is_file()):
+        raise ValueError(f"{folder} is not a study. Give another name for this study.")
+    folder.mkdir(parents=True, exist_ok=True)
+    results.write_json(path, asked)
+
+
+def _job(
+    folder: Path, question: Question, token: str, threads: int, run: str, seed: int, setting: dict[str, Any]
+) -> dict[str, Any]:
+    """One run as plain values, as it travels to a worker."""
+    params = {**question.fixed, **setting}
+    if question.search_from:  # from the run's results_dir, which is the study's folder
+        params["search_from"] = f"../{question.search_from}"
+    return {
+        "run": run,
+        "results_dir": str(folder),
+        "profile": question.profile,
+        "dataset": question.dataset,
+        "seed": seed,
+        "params": [[name, str(value)] for name, value in params.items()],
+        "stages": question.stages,
+        "threads": threads,
+        "token": token,
+    }
+
+
+def one_run(job: dict[str, Any]) -> Outcome:
+    """What a worker does: one run, in a child process."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(job["results_dir"])
+        shared = (folder / job["token"]).is_file()
+        if not shared:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="study-")))
+        limits = dict.fromkeys(
+            ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), str(job["threads"])
+        )
+        log = folder / f"{job['run']}.log"
+        started = time.perf_counter()
+        with log.open("wb") as output:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "mnist_helpers.kit.study"],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=os.environ | limits,
+            )
+            child.stdin.write(json.dumps(job | {"results_dir": str(folder)}).encode() + b"\n")
+            child.stdin.flush()
+            status = child.wait()
+        seconds = time.perf_counter() - started
+        said = log.read_text(encoding="utf-8", errors="replace")
+        if status == 0:
+            log.unlink()
+        files = {} if shared else _evidence(folder / job["run"])
+        finished_before = status == 0 and said.count("finished before") == len(job["stages"])
+        return Outcome(job["run"], 0.0 if finished_before else seconds, said if status else "", files)
+
+
+def _evidence(folder: Path) -> dict[str, bytes]:
+    paths = sorted(path for pattern in _EVIDENCE for path in folder.glob(pattern))
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def _keep(folder: Path, files: dict[str, bytes]) -> None:
+    """Writes what came back from a worker that does not see the study's folder."""
+    if files:
+        folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        with results.whole_file(folder / Path(name).name) as beside:
+            beside.write_bytes(content)
+
+
+def _outcome(future: Any, run: str) -> Outcome:
+    error = future.exception()
+    return Outcome(run, 0.0, f"The worker was lost: {error}", {}) if error else future.result()
+
+
+@contextlib.contextmanager
+def _client(scheduler: str, workers: int) -> Iterator[Any]:
+    """A Dask client: of the scheduler at an address, or of workers on this machine."""
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ValueError(
+            "A study needs Dask, which is not installed. Expected: the extra 'cluster'. "
+            "Install it with: pip install 'mnist-course[cluster]'"
+        ) from error
+    with contextlib.ExitStack() as stack:
+        address: Any = scheduler
+        if not scheduler:
+            address = stack.enter_context(
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    dashboard_address=None,
+                    memory_limit=None,  # the memory is the children's
+                )
+            )
+        yield stack.enter_context(Client(address, timeout="15s"))
+
+
+@contextlib.contextmanager
+def _token(folder: Path) -> Iterator[str]:
+    """A file in the study's folder by which a worker finds out whether it sees this folder."""
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".shared-") as file:
+        yield Path(file.name).name
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# --- the child process ---
+
+
+def main() -> None:
+    """Runs the job on standard input, and interrupts itself when standard input ends."""
+    job = json.loads(sys.stdin.readline())
+    threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
+    try:
+        settings = course.check_settings(
+            job["profile"], job["dataset"], job["seed"], [tuple(pair) for pair in job["params"]]
+        )
+        folder = course.run_course(
+            job["run"], settings, job["stages"], results_dir=job["results_dir"], wait_seconds=_WAIT_SECONDS
+        )
+        if all(course.is_finished(folder, stage) for stage in results.STAGES):
+            report.write_report(folder)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (ValueError, RuntimeError, OSError) as error:
+        sys.exit(str(error))
+
+
+def _interrupt_at_end_of_input() -> None:
+    import signal
+
+    sys.stdin.read()
+    signal.raise_signal(signal.SIGINT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,309 @@
+"""The records of a study's runs -> its report: mean, spread and paired differences over seeds.
+
+Every number comes from a record of a run; nothing is measured here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mnist_helpers import metrics, plots, results
+from mnist_helpers.kit import course, report
+
+STUDY_FILE = "study.json"
+_STUDY_METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss")
+_NAIVE = ("majority", "nearest_mean")
+_STUDY_NOTE = (
+    "Mean, sd and n are over seeds; the interval (Student's t, 95 %) is about the mean over seeds, on the same "
+    "images. For another draw of test images see the Wilson intervals of the runs. A dash: not measured, or only "
+    "one seed."
+)
+
+
+def write_study_report(folder: Path) -> Path:
+    """Writes the report of a study into its folder, from the records of its runs.
+
+    Args:
+        folder: the study's folder.
+
+    Returns:
+        The path of `report.html`.
+
+    Raises:
+        results.MissingLessonError: no run of the study has a record yet, or one cannot be read.
+    """
+    runs = _study_runs(folder)
+    content = study_summary(folder)
+    results.write_json(folder / "summary.json", content)
+    last = list(runs.values())[-1]
+    record = last[max(last)]
+    settings = [
+        [name, value]
+        for name, value in report.settings_of(last).items()
+        if name not in ("seed", *content["swept"])
+    ]
+    return report.write_page(
+        folder,
+        title=f"Report of study {folder.name}",
+        conclusion=content["conclusion"],
+        tables=_study_tables(content),
+        details=[{"title": "Settings", "columns": ["parameter", "value"], "rows": settings}],
+        draw=lambda: _study_figures(runs, content),
+        versions=record["versions"],
+        machine=record["machine"],
+    )
+
+
+def study_text(folder: Path) -> str:
+    """Returns the tables of a study as text, for a terminal."""
+    content = study_summary(folder)
+    tables = [
+        f"{table['title']}\n{report.aligned([table['columns'], *table['rows']])}"
+        for table in _study_tables(content)
+    ]
+    return "\n\n".join([*tables, content["conclusion"]])
+
+
+def study_summary(folder: Path) -> dict[str, Any]:
+    """Summarises a study: for each setting and model mean, sd, n and interval, and paired differences.
+
+    Args:
+        folder: the study's folder.
+
+    Returns:
+        A dict of plain values: `dataset`, `swept`, `search_from`, `models` (a list), `differences` (a list) and
+        `conclusion`.
+
+    Raises:
+        results.MissingLessonError: no run of the study has a record yet.
+    """
+    asked = json.loads((folder / STUDY_FILE).read_text(encoding="utf-8"))
+    runs = _study_runs(folder)
+    table = pd.concat([_study_rows(records, asked["swept"]) for records in runs.values()], ignore_index=True)
+    models, differences = [], []
+    for setting, rows in _by_setting(table, list(asked["swept"])):
+        by_model = dict(iter(rows.groupby("model", sort=False)))
+        for model, own in by_model.items():
+            entry = {"setting": setting, "model": model, "num_params": own["num_params"].iloc[0]}
+            entry |= {name: _spread(own[name]) for name in (*_STUDY_METRICS, "train_seconds")}
+            models.append(entry)
+        differences += [{"setting": setting} | entry for entry in _differences(by_model, runs, setting)]
+    content = {key: asked[key] for key in ("swept", "search_from")}
+    content |= {"dataset": table["dataset"].iloc[0], "models": models, "differences": differences}
+    return json.loads(json.dumps(results.plain(content | {"conclusion": _study_conclusion(content)})))
+
+
+def _study_runs(folder: Path) -> dict[str, dict[str, dict]]:
+    """The records of each run of a study, as far as there are any: run name -> stage -> record."""
+    runs = {}
+    for path in sorted(folder.glob(f"*/{course.COURSE_FILE}"), key=lambda path: _natural(path.parent.name)):
+        stages = tuple(stage for stage in results.STAGES if (path.parent / f"{stage}.json").is_file())
+        if stages:
+            runs[path.parent.name] = results.load_records(path.parent, stages)
+    if not runs:
+        raise results.MissingLessonError(
+            f"No run of study {folder.name!r} has a record yet: run the study first."
+        )
+    return runs
+
+
+def _natural(name: str) -> list[Any]:
+    """A key by which seed-2 comes before seed-10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _study_rows(records: dict[str, dict], swept: Iterable[str]) -> pd.DataFrame:
+    params = {name: value for record in records.values() for name, value in record["params"].items()}
+    return results.rows(records).assign(**{name: params.get(name) for name in swept})
+
+
+def _by_setting(table: pd.DataFrame, swept: list[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    if not swept:
+        yield {}, table
+        return
+    for values, rows in table.groupby(swept, sort=False):
+        yield dict(zip(swept, values, strict=True)), rows
+
+
+def _spread(values: pd.Series) -> dict[str, Any] | None:
+    values = values.dropna()
+    return metrics.over_seeds(values)._asdict() if len(values) else None
+
+
+def _differences(
+    by_model: dict[str, pd.DataFrame], runs: dict[str, dict], setting: dict
+) -> list[dict[str, Any]]:
+    """Every network against the baseline, and the tuned ones against all others, over the same seeds."""
+    networks = [name for name in by_model if name not in _NAIVE]
+    pairs = [("baseline", name) for name in networks if name != "baseline" and "baseline" in networks]
+    for tuned in ("tuned", "tuned_vat"):
+        others = [name for name in networks if name not in ("baseline", tuned, "tuned_vat")]
+        pairs += [(name, tuned) for name in others if tuned in networks]
+    found = []
+    for first, second in pairs:
+        metric = "test_accuracy" if by_model[first]["test_accuracy"].notna().any() else "val_accuracy"
+        both = by_model[first].merge(by_model[second], on="seed", suffixes=("_1", "_2"))
+        both = both.dropna(subset=[f"{metric}_1", f"{metric}_2"])
+        if len(both):
+            spread = metrics.paired_difference(both[f"{metric}_1"], both[f"{metric}_2"])
+            entry = {"first": first, "second": second, "metric": metric} | spread._asdict()
+            found.append(entry | {"significant": _significant(first, second, runs, setting)})
+    return found
+
+
+def _significant(first: str, second: str, runs: dict[str, dict], setting: dict[str, Any]) -> int | None:
+    """In how many runs the exact McNemar test finds a difference (p < 0.05); `None` where it was not made."""
+    counts = []
+    for records in runs.values():
+        evaluation = records.get("05_evaluation")
+        params = {name: value for record in records.values() for name, value in record["params"].items()}
+        if evaluation and all(params.get(name) == value for name, value in setting.items()):
+            counts += [
+                pair["p_value"] < 0.05
+                for pair in evaluation["comparisons"]
+                if {pair["first"], pair["second"]} == {first, second}
+            ]
+    return sum(counts) if counts else None
+
+
+def _study_conclusion(content: dict[str, Any]) -> str:
+    """The sentence on top of a study's report, made from its numbers."""
+    sentences = []
+    for entry in content["models"]:
+        metric = "test_accuracy" if entry["test_accuracy"] else "val_accuracy"
+        if entry["setting"] or entry["model"] not in ("baseline", "tuned", "tuned_vat") or not entry[metric]:
+            continue
+        part, spread = ("test" if metric[0] == "t" else "validation"), entry[metric]
+        loss = entry[metric.replace("accuracy", "loss")]
+        about = f"sd {100 * spread['sd']:.2f}, " if spread["n"] > 1 else ""
+        sentences.append(
+            f"{entry['model']} is right on {100 * spread['mean']:.2f} % of the {part} images "
+            f"({about}n={spread['n']} seeds), loss {loss['mean']:.4f}"
+        )
+    words = "; ".join(sentences) or "the table holds the settings side by side"
+    shared = (
+        f" One search, of run {content['search_from']}, serves all seeds." if content["search_from"] else ""
+    )
+    return f"On {content['dataset']}: {words}.{shared}"
+
+
+def _study_tables(content: dict[str, Any]) -> list[dict[str, Any]]:
+    swept = list(content["swept"])
+    tested = any(entry["test_accuracy"] for entry in content["models"])
+    part, word = ("test", "test") if tested else ("val", "validation")
+    columns = [*swept, "model", "n", f"{word} accuracy", "sd", "95 % interval", f"{word} loss", "sd"]
+    columns += ["95 % interval", "parameters", "training"]
+    rows = []
+    for entry in content["models"]:
+        accuracy, loss = entry[f"{part}_accuracy"], entry[f"{part}_loss"]
+        rows.append(
+            [
+                *(str(entry["setting"][name]) for name in swept),
+                entry["model"],
+                str((accuracy or {"n": "–"})["n"]),
+                _shown(accuracy, "mean", ".2%"),
+                _shown(accuracy, "sd", ".2%"),
+                _interval(accuracy, ".2%"),
+                _shown(loss, "mean", ".4f"),
+                _shown(loss, "sd", ".4f"),
+                _interval(loss, ".4f"),
+                f"{entry['num_params']:,.0f}",
+                _shown(entry["train_seconds"], "mean", ".1f", " s"),
+            ]
+        )
+    note = _STUDY_NOTE
+    if content["search_from"]:
+        note += (
+            f" One search, of run {content['search_from']}, serves all seeds: the spread is that of training, not "
+            "of searching."
+        )
+    tables = [{"title": "Results over seeds", "columns": columns, "rows": rows, "note": note}]
+    if content["differences"]:
+        tables.append(_difference_table(content["differences"], swept))
+    return tables
+
+
+def _difference_table(differences: list[dict[str, Any]], swept: list[str]) -> dict[str, Any]:
+    columns = [*swept, "model", "against", "points", "sd", "95 % interval", "n", "McNemar p < 0.05"]
+    rows = [
+        [
+            *(str(entry["setting"][name]) for name in swept),
+            entry["second"],
+            entry["first"],
+            *(_shown(entry, key, "+.2f", scale=100) for key in ("mean", "sd")),
+            _interval(entry, "+.2f", scale=100),
+            str(entry["n"]),
+            "–" if entry["significant"] is None else f"{entry['significant']} of {entry['n']}",
+        ]
+        for entry in differences
+    ]
+    note = "Differences of accuracy in percentage points, paired by seed. The last column counts seeds."
+    return {"title": "Paired differences", "columns": columns, "rows": rows, "note": note}
+
+
+def _shown(spread: dict[str, Any] | None, key: str, form: str, unit: str = "", scale: float = 1) -> str:
+    value = (spread or {}).get(key)
+    return "–" if value is None or value != value else format(scale * value, form) + unit
+
+
+def _interval(spread: dict[str, Any] | None, form: str, scale: float = 1) -> str:
+    ends = [_shown(spread, end, form, scale=scale) for end in ("low", "high")]
+    return "–" if "–" in ends else " to ".join(ends)
+
+
+def _study_figures(runs: dict[str, dict], content: dict[str, Any]) -> dict[str, plots.DescribedFigure]:
+    dataset = content["dataset"]
+    table = pd.concat(
+        [_study_rows(records, content["swept"]) for records in runs.values()], ignore_index=True
+    )
+    table = table[~table["model"].isin(_NAIVE)]
+    label = table["model"]
+    for name in content["swept"]:
+        label = label + f", {name} " + table[name].astype(str)
+    part = "test" if table["test_accuracy"].notna().any() else "val"
+    words = {"test": "test", "val": "validation"}[part]
+    shown = table.assign(label=label).dropna(subset=[f"{part}_accuracy"])
+    by_label = dict(iter(shown.groupby("label", sort=False)))
+    figures = {}
+    if by_label:
+        figures[f"{words}_accuracy"] = plots.over_seeds(
+            {name: 100 * rows[f"{part}_accuracy"] for name, rows in by_label.items()},
+            f"{words.capitalize()} accuracy of every seed ({dataset})",
+            f"{words} accuracy in %",
+        )
+        figures[f"{words}_loss"] = plots.over_seeds(
+            {name: rows[f"{part}_loss"] for name, rows in by_label.items()},
+            f"{words.capitalize()} loss of every seed ({dataset})",
+            f"{words} loss",
+            decimals=4,
+        )
+    if not content["swept"]:
+        histories = _mean_histories(runs)
+        for metric in ("accuracy", "loss") if histories else ():
+            title = f"Training and validation {metric}, mean of {len(runs)} seeds ({dataset})"
+            figures[metric] = plots.metric_by_model(histories, metric, title)
+    return figures
+
+
+def _mean_histories(runs: dict[str, dict]) -> dict[str, dict[str, list[float]]]:
+    """Keras' history of each network, averaged over the seeds epoch by epoch."""
+    collected: dict[str, list[dict]] = {}
+    for records in runs.values():
+        for record in records.values():
+            for name, entry in record["models"].items():
+                if "history" in entry:
+                    collected.setdefault(name, []).append(entry["history"])
+    return {
+        name: {
+            metric: np.mean([history[metric] for history in histories], axis=0).tolist()
+            for metric in histories[0]
+        }
+        for name, histories in collected.items()
+    }
