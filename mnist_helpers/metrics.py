@@ -6,7 +6,8 @@ scikit-learn and statsmodels do the counting; this module fixes the conventions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -135,14 +136,7 @@ def negative_log_likelihood(labels: np.ndarray, probabilities: np.ndarray) -> fl
     Raises:
         ValueError: the shapes do not fit, or a row does not add up to 1 within 0.001.
     """
-    probabilities = np.asarray(probabilities, float)
-    if probabilities.shape != (len(labels), len(LABELS)) or not np.allclose(
-        probabilities.sum(axis=1), 1, atol=1e-3
-    ):
-        raise ValueError(
-            f"Expected: probabilities of shape ({len(labels)}, {len(LABELS)}), each row adding up to 1. "
-            f"Received: shape {probabilities.shape}."
-        )
+    probabilities = _checked_probabilities(labels, probabilities)
     right = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.clip(right, 1e-7, 1)).mean())
 
@@ -173,6 +167,99 @@ def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Compar
     ]
     p_value = float(exact_test(table, exact=True).pvalue)
     return Comparison(int(table[0][1]), int(table[1][0]), min(p_value, 1.0))
+
+
+def mcnemar_pairs(labels: np.ndarray, predictions: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Compares every pair of classifiers on the same images, and corrects for their number.
+
+    Args:
+        labels: true labels, `(n,)`.
+        predictions: name -> predicted labels, `(n,)`; two names or more.
+
+    Returns:
+        A table with a row per pair: `first`, `second`, `only_first`, `only_second`, `p_value` (exact McNemar), and
+        `p_holm`, corrected for the number of pairs (Holm 1979, Scandinavian Journal of Statistics 6, p. 65).
+
+    Raises:
+        ValueError: fewer than two classifiers, or lengths that differ.
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    if len(predictions) < 2:
+        raise ValueError(f"Expected: two classifiers or more. Received: {list(predictions)}.")
+    rows = [
+        {"first": first, "second": second}
+        | mcnemar(labels, predictions[first], predictions[second])._asdict()
+        for first, second in itertools.combinations(predictions, 2)
+    ]
+    table = pd.DataFrame(rows)
+    table["p_holm"] = multipletests(table["p_value"], method="holm")[1]
+    return table
+
+
+def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """The Brier score: mean squared distance between probabilities and truth (Brier 1950, p. 1).
+
+    Args:
+        labels: true labels, `(n,)`.
+        probabilities: float `(n, 10)`.
+
+    Returns:
+        The mean over images of the sum over digits of (probability - truth)^2: 0 is best, 2 is worst.
+
+    Raises:
+        ValueError: as `negative_log_likelihood`.
+    """
+    probabilities = _checked_probabilities(labels, probabilities)
+    return float(((probabilities - np.eye(len(LABELS))[labels]) ** 2).sum(axis=1).mean())
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray, num_bins: int = 15) -> pd.DataFrame:
+    """Groups images by how sure a classifier is of them (Guo et al. 2017, section 2: equal-width bins).
+
+    Args:
+        labels: true labels, `(n,)`.
+        probabilities: float `(n, 10)`.
+        num_bins: groups between confidence 0 and 1.
+
+    Returns:
+        A table with a row per group that is not empty: `confidence` (mean of the largest probability), `accuracy`
+        (share that is right) and `images`.
+
+    Raises:
+        ValueError: as `negative_log_likelihood`.
+    """
+    probabilities = _checked_probabilities(labels, probabilities)
+    confidence = probabilities.max(axis=1)
+    table = pd.DataFrame(
+        {
+            "group": np.minimum((confidence * num_bins).astype(int), num_bins - 1),
+            "confidence": confidence,
+            "right": probabilities.argmax(axis=1) == labels,
+        }
+    )
+    grouped = table.groupby("group")
+    return grouped.agg(
+        confidence=("confidence", "mean"), accuracy=("right", "mean"), images=("right", "size")
+    ).reset_index(drop=True)
+
+
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray, num_bins: int = 15) -> float:
+    """The expected calibration error, ECE (Guo et al. 2017, equation 3).
+
+    Args:
+        labels: true labels, `(n,)`.
+        probabilities: float `(n, 10)`.
+        num_bins: groups between confidence 0 and 1.
+
+    Returns:
+        The mean over images of |accuracy - confidence| of their group, 0-1.
+
+    Raises:
+        ValueError: as `negative_log_likelihood`.
+    """
+    groups = reliability(labels, probabilities, num_bins)
+    return float(np.average((groups["accuracy"] - groups["confidence"]).abs(), weights=groups["images"]))
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
@@ -259,6 +346,18 @@ def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
         return negative_log_likelihood(labels, with_temperature(probabilities, np.exp(log_temperature)))
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded").x))
+
+
+def _checked_probabilities(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    probabilities = np.asarray(probabilities, float)
+    if probabilities.shape != (len(labels), len(LABELS)) or not np.allclose(
+        probabilities.sum(axis=1), 1, atol=1e-3
+    ):
+        raise ValueError(
+            f"Expected: probabilities of shape ({len(labels)}, {len(LABELS)}), each row adding up to 1. "
+            f"Received: shape {probabilities.shape}."
+        )
+    return probabilities
 
 
 def _same_length(*arrays: np.ndarray) -> list[np.ndarray]:

@@ -97,6 +97,9 @@ TABLE: dict[str, Parameter] = {
     "search_from": Parameter(str, "run, or study/run, whose search is used again; empty: search anew"),
     # 05_evaluation
     "num_mistakes": Parameter(int, "mistakes shown as pictures", 1, 100),
+    "num_distorted": Parameter(
+        int, "test images that are distorted, to see what the models stand", 10, 10**7
+    ),
 }
 
 

@@ -27,6 +27,7 @@ COLORS = (
     "#56b4e9",
 )
 _MARKERS = "osD^vPX*<>"
+_LINES = ("-", "--", "-.", ":")
 
 
 class DescribedFigure:
@@ -420,6 +421,61 @@ def accuracies(
         for name, value, low, high in zip(names, values, lows, highs, strict=True)
     ]
     return DescribedFigure(figure, f"{title}. {'; '.join(words)}.")
+
+
+def reliability(tables: Mapping[str, object], title: str) -> DescribedFigure:
+    """Draws how often classifiers are right against how sure they are (a reliability diagram).
+
+    Args:
+        tables: name -> table with the columns `confidence`, `accuracy` (fractions) and `images`.
+        title: the figure's title.
+    """
+    figure = _figure((3.2 * len(tables) + 0.4, 3.8))
+    figure.suptitle(title)
+    panels = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
+    words = []
+    for number, (axes, (name, table)) in enumerate(zip(panels, tables.items(), strict=True)):
+        axes.plot([0, 1], [0, 1], color="#555555", linestyle=":")
+        sizes = 15 + 150 * table["images"] / table["images"].max()
+        axes.scatter(table["confidence"], table["accuracy"], s=sizes, color=COLORS[number], alpha=0.8)
+        axes.set(title=name, xlabel="confidence", xlim=(0, 1.05), ylim=(0, 1.05))
+        sure, right = (
+            np.average(table[column], weights=table["images"]) for column in ("confidence", "accuracy")
+        )
+        words.append(f"{name}: on average {sure:.2%} sure and {right:.2%} right")
+    panels[0].set_ylabel("share that is right")
+    return DescribedFigure(figure, f"{title}. {'; '.join(words)}.")
+
+
+def robustness(
+    measured: Mapping[str, Mapping[str, object]], names: Sequence[str], title: str
+) -> DescribedFigure:
+    """Draws accuracy against the strength of distortions, a panel each.
+
+    Args:
+        measured: distortion -> `levels` (numbers) and `accuracy` (model name -> a fraction per level).
+        names: the models to draw.
+        title: the figure's title.
+    """
+    columns = min(3, len(measured))
+    rows = -(-len(measured) // columns)
+    figure = _figure((3.3 * columns, 2.5 * rows + 0.8))
+    figure.suptitle(title)
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    words = []
+    for axes, (distortion, results) in zip(panels.flat, measured.items(), strict=False):
+        for number, name in enumerate(names):
+            style = {"color": COLORS[number], "marker": _MARKERS[number], "linestyle": _LINES[number % 4]}
+            axes.plot(results["levels"], results["accuracy"][name], label=name, **style)
+        axes.set(xlabel=distortion, ylim=(0, 1.03))
+        last = ", ".join(f"{name} {results['accuracy'][name][-1]:.1%}" for name in names)
+        words.append(f"{distortion} {results['levels'][-1]}: {last}")
+    for axes in panels.flat[len(measured) :]:
+        axes.axis("off")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("accuracy")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return DescribedFigure(figure, f"{title}; at the strongest level: {'; '.join(words)}.")
 
 
 def over_seeds(
