@@ -61,14 +61,17 @@ class DescribedFigure:
         return data, {"image/png": {"alt": self.description}}
 
 
-def image_grid(images: np.ndarray, captions: Sequence[str], title: str, columns: int = 10) -> DescribedFigure:
+def image_grid(
+    images: np.ndarray, captions: Sequence[str], title: str, columns: int = 10, darkest: float | None = None
+) -> DescribedFigure:
     """Draws images side by side, each with its caption above it.
 
     Args:
-        images: `(n, 28, 28)`, any dtype; the darkest is each image's largest value.
+        images: `(n, 28, 28)`, any dtype.
         captions: n short strings.
         title: the figure's title; it names the dataset.
         columns: images in a row.
+        darkest: the value that is drawn black; `None` for each image's largest.
     """
     _same_length(images=images, captions=captions)
     columns = min(columns, len(images))
@@ -79,7 +82,7 @@ def image_grid(images: np.ndarray, captions: Sequence[str], title: str, columns:
     for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.axis("off")
         if number < len(images):
-            axes.imshow(images[number], cmap="gray_r")
+            axes.imshow(images[number], cmap="gray_r", vmin=None if darkest is None else 0, vmax=darkest)
             axes.set_title(captions[number], fontsize=10)
     ink = [float(np.mean(image)) for image in images]
     inked = f"average ink {min(ink):.1f} to {max(ink):.1f}"

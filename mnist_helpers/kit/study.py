@@ -276,14 +276,13 @@ def one_run(job: dict[str, Any]) -> Outcome:
         )
         log = folder / f"{job['run']}.log"
         started = time.perf_counter()
-        with log.open("wb") as output:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "mnist_helpers.kit.study"],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=os.environ | limits,
-            )
+        command = [sys.executable, "-m", "mnist_helpers.kit.study"]
+        with (
+            log.open("wb") as output,
+            subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=os.environ | limits
+            ) as child,
+        ):
             child.stdin.write(json.dumps(job | {"results_dir": str(folder)}).encode() + b"\n")
             child.stdin.flush()
             status = child.wait()
