@@ -9,20 +9,24 @@ Lessons 1-4 use only the first door.
 | `fashion_mnist` | 60,000 + 10,000       | the same                                                          |
 | `digits`        | 1,437 + 360           | scikit-learn's bundled handwritten digits, in MNIST's format      |
 | `auto`          |                       | `mnist` where it can be had within 20 seconds, else `digits`      |
+| a folder        | as many as it holds   | its four idx files, such as KMNIST's or a teacher's own           |
 
 Every image is 28x28, uint8, 0 (background) to 255 (ink). What decides whether a copy is MNIST is the sha256
 of its arrays, whatever archive they came in.
 
-Environment: `MNIST_DATA_DIR` (a folder with the four `*-ubyte.gz` files or `mnist.npz`),
+Environment: `MNIST_DATA_DIR` (a folder with the four idx files, gzipped or not, or `mnist.npz`),
 `MNIST_COURSE_MIRRORS` (base URLs separated by commas, instead of the built-in mirrors),
 `MNIST_COURSE_OFFLINE=1` (never touch the network).
 """
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
+import math
 import os
+import re
 import struct
 import sys
 import tempfile
@@ -31,10 +35,13 @@ import time
 import warnings
 import zipfile
 import zlib
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import platformdirs
 
 NUM_CLASSES = 10
@@ -78,6 +85,7 @@ _MIRRORS = {
     ),
 }
 _MAX_DOWNLOAD_BYTES = 64 * 2**20
+_MAX_ARRAY_BYTES = 2 * 2**30  # of one array in a folder of the user's: 2.7 million images
 _AUTO_SECONDS = 15.0
 _FETCH_SECONDS = 600.0
 
@@ -104,7 +112,7 @@ class DatasetNotFoundError(OSError):
         tried = "\n".join(f"  - {place}: {outcome}" for place, outcome in attempts)
         super().__init__(
             f"Dataset {dataset!r} was not found. Tried:\n{tried}\n"
-            f"What to do: put its four *-ubyte.gz files or {dataset}.npz into a folder and set MNIST_DATA_DIR "
+            f"What to do: put its four idx files or {dataset}.npz into a folder and set MNIST_DATA_DIR "
             f"to it; or, with a network, run `mnist-course data fetch {dataset}`; "
             "or use the embedded digits (--dataset digits)."
         )
@@ -129,7 +137,8 @@ def load_training(
     The split is stratified (each class keeps its share), disjoint and fixed by `seed`.
 
     Args:
-        dataset: `"auto"`, `"mnist"`, `"fashion_mnist"` or `"digits"`.
+        dataset: `"auto"`, `"mnist"`, `"fashion_mnist"`, `"digits"`, a folder with four idx files, or the name
+            that `resolve` gave such a folder, with the folder as `data_dir`.
         num_train: images to train on; 0 for all that validation leaves.
         num_validation: images to validate on; 0 for one in six.
         seed: fixes the split.
@@ -139,7 +148,7 @@ def load_training(
         `(x_train, y_train), (x_val, y_val)`: images uint8 `(n, 28, 28)`, 0-255; labels uint8 `(n,)`, 0-9.
 
     Raises:
-        ValueError: unknown dataset, or sizes that do not fit.
+        ValueError: unknown dataset, a folder that holds none, or sizes that do not fit.
         DatasetNotFoundError: the dataset could not be had.
 
     Example:
@@ -162,6 +171,12 @@ def load_training(
     train, validation = train_test_split(
         np.arange(len(x)), train_size=num_train, test_size=num_validation, stratify=y, random_state=seed
     )
+    for name, part in (("num_train", train), ("num_validation", validation)):
+        if rare := _rare_classes(y[part]):
+            raise ValueError(
+                f"{name}={len(part)} is too small for dataset {dataset!r}. Expected: an image of each class. "
+                f"Received: {rare}. Set {name} higher."
+            )
     return (x[train], y[train]), (x[validation], y[validation])
 
 
@@ -176,45 +191,76 @@ def load_test(dataset: str = "auto", *, data_dir: str | os.PathLike | None = Non
         `x_test, y_test`: uint8 `(n, 28, 28)`, 0-255, and uint8 `(n,)`, 0-9.
 
     Raises:
-        ValueError: unknown dataset.
+        ValueError: unknown dataset, or a folder that holds none.
         DatasetNotFoundError: the dataset could not be had.
     """
     arrays = _load(dataset, data_dir)
     return arrays["x_test"], arrays["y_test"]
 
 
-def resolve(dataset: str, *, data_dir: str | os.PathLike | None = None) -> str:
+def resolve(dataset: str, *, data_dir: str | os.PathLike | None = None) -> tuple[str, str]:
     """Settles which dataset is used, and says so.
 
+    A folder's name is what its arrays are known by (`"mnist"` for MNIST's own), else the folder's own.
+
     Args:
-        dataset: as in `load_training`.
+        dataset: `"auto"`, `"mnist"`, `"fashion_mnist"`, `"digits"`, or a folder with four idx files.
         data_dir: as in `load_training`.
 
     Returns:
-        `"mnist"`, `"fashion_mnist"` or `"digits"`.
+        The name to show, and the `data_dir` with which `load_training` and `load_test` find it under that
+        name: the one given, or the folder as an absolute path.
 
     Raises:
-        ValueError: unknown dataset.
+        ValueError: unknown dataset, a folder that holds none, or both a folder and another `data_dir`.
         DatasetNotFoundError: the dataset was named and could not be had.
     """
-    _check_name(dataset)
     name = dataset
-    if dataset == "auto":
-        try:
-            find("mnist", data_dir=data_dir, seconds=_AUTO_SECONDS)
-            name = "mnist"
-        except DatasetNotFoundError as error:
-            name = "digits"
-            print("MNIST was not found, so the embedded digits stand in. Tried:")
-            for attempt in error.attempts:
-                print(f"  - {attempt.place}: {attempt.outcome}")
-            print(
-                "Scores on the digits cannot be compared with MNIST's. To get MNIST: mnist-course data fetch mnist"
+    if is_folder(dataset):
+        folder = absolute(dataset)
+        if data_dir and absolute(data_dir) != folder:
+            raise ValueError(
+                f"Two folders for one dataset. Expected: a folder as dataset, or a name as dataset and its folder "
+                f"as data_dir. Received: dataset={str(dataset)!r} and data_dir={str(data_dir)!r}. Leave one out."
             )
+        name, data_dir = _known_as(_read_own(folder), folder), folder
+    elif dataset == "auto":
+        name = _mnist_or_digits(data_dir)
     else:
         find(dataset, data_dir=data_dir)
     print(f"dataset: {name}")
-    return name
+    return name, str(data_dir or "")
+
+
+def used_in(record: Mapping[str, Any], *, data_dir: str | os.PathLike | None = None) -> tuple[str, str]:
+    """Says which dataset an earlier lesson used, without asking for it again.
+
+    Args:
+        record: the lesson's record, with its `params` and `dataset`.
+        data_dir: the folder to look in first; empty or `None` for the one that the lesson was given.
+
+    Returns:
+        The name that the lesson showed and the `data_dir`, as `resolve` returns them.
+    """
+    given = record["params"]["dataset"]
+    named = given in (*NAMES, "auto")
+    folder = record["params"].get("data_dir") if named else absolute(given)
+    return record["dataset"]["name"], str(data_dir or folder or "")
+
+
+def is_folder(dataset: str) -> bool:
+    """Says whether `dataset` means a folder: it is none of the names, and has a separator or exists.
+
+    Write `./digits` for a folder that has a dataset's name.
+    """
+    if not dataset or dataset in (*NAMES, "auto"):
+        return False
+    return "/" in dataset or os.sep in dataset or dataset.startswith("~") or Path(dataset).is_dir()
+
+
+def absolute(folder: str | os.PathLike) -> Path:
+    """Returns the absolute path of a folder; `~` is the user's home, a link keeps its own name."""
+    return Path(os.path.abspath(Path(folder).expanduser()))  # noqa: PTH100 (resolve() would follow links)
 
 
 def describe(name: str, **arrays: np.ndarray) -> dict:
@@ -234,6 +280,27 @@ def describe(name: str, **arrays: np.ndarray) -> dict:
     }
 
 
+def label_errors(dataset: str) -> pd.DataFrame:
+    """Lists the test digits whose label people rejected.
+
+    Source: Northcutt, Athalye and Mueller 2021, "Pervasive label errors in test sets destabilize machine
+    learning benchmarks", arXiv:2103.14749: five people judged each label that a model doubted.
+
+    Args:
+        dataset: a dataset's name, as `resolve` returns it.
+
+    Returns:
+        One row per digit, none for another dataset than `"mnist"`. All columns are whole numbers: `index` (row
+        of the test set), `label` (given), `suggestion` (the label that three or more of the five people chose
+        instead, -1 where they agreed on none), and the five votes: `votes_label`, `votes_suggested` (for the
+        one other label that was offered), `votes_neither`.
+    """
+    table = pd.read_csv(Path(__file__).with_name("mnist_label_errors.csv"), comment="#")
+    agreed = table["votes_suggested"] >= 3
+    table.insert(2, "suggestion", table.pop("suggested").where(agreed, -1))
+    return table if dataset == "mnist" else table.iloc[:0]
+
+
 # --- where a dataset is ---
 
 
@@ -247,7 +314,7 @@ def find(
     """Finds and verifies a dataset: a given folder, this course's cache, Keras' cache, a download.
 
     Args:
-        dataset: `"mnist"`, `"fashion_mnist"` or `"digits"`.
+        dataset: as in `load_training`, but not `"auto"`.
         data_dir: a folder to look in first; empty or `None` for `$MNIST_DATA_DIR`.
         download: False to look only on this machine.
         seconds: how long a download may take altogether.
@@ -256,10 +323,14 @@ def find(
         The arrays `x_train`, `y_train`, `x_test`, `y_test` by name, and the place in words.
 
     Raises:
-        ValueError: unknown dataset.
+        ValueError: unknown dataset, or a folder that holds none.
         DatasetNotFoundError: no place had it; its `attempts` say why.
     """
-    _check_name(dataset, also_auto=False)
+    if dataset not in NAMES and data_dir and dataset == _own_name(absolute(data_dir)):
+        return _read_own(absolute(data_dir)), "found in data_dir"
+    if is_folder(dataset):
+        return _read_own(absolute(dataset)), "found in the folder given"
+    _check_name(dataset)
     if dataset == "digits":
         return _digits(), "bundled with scikit-learn"
     attempts = []
@@ -299,15 +370,33 @@ def _offline() -> bool:
     return os.environ.get("MNIST_COURSE_OFFLINE", "").lower() not in ("", "0", "false", "no")
 
 
-def _check_name(dataset: str, also_auto: bool = True) -> None:
-    names = (*NAMES, "auto") if also_auto else NAMES
-    if dataset not in names:
-        raise ValueError(f"Unknown dataset. Expected: one of {', '.join(names)}. Received: {dataset!r}.")
+def _check_name(dataset: str) -> None:
+    if dataset not in NAMES:
+        near = get_close_matches(str(dataset), NAMES, n=1)
+        raise ValueError(
+            f"Unknown dataset. Expected: one of auto, {', '.join(NAMES)}, or a folder with the four idx files of "
+            f"another one. Received: {dataset!r}.{f' Did you mean {near[0]!r}?' if near else ''}"
+        )
 
 
 def _load(dataset: str, data_dir: str | os.PathLike | None) -> Arrays:
-    name = resolve(dataset, data_dir=data_dir) if dataset == "auto" else dataset
-    return find(name, data_dir=data_dir)[0]
+    if dataset == "auto":
+        dataset, data_dir = resolve(dataset, data_dir=data_dir)
+    return find(dataset, data_dir=data_dir)[0]
+
+
+def _mnist_or_digits(data_dir: str | os.PathLike | None) -> str:
+    try:
+        find("mnist", data_dir=data_dir, seconds=_AUTO_SECONDS)
+    except DatasetNotFoundError as error:
+        print("MNIST was not found, so the embedded digits stand in. Tried:")
+        for attempt in error.attempts:
+            print(f"  - {attempt.place}: {attempt.outcome}")
+        print(
+            "Scores on the digits cannot be compared with MNIST's. To get MNIST: mnist-course data fetch mnist"
+        )
+        return "digits"
+    return "mnist"
 
 
 # --- reading and verifying ---
@@ -323,30 +412,66 @@ def _read_folder(dataset: str, folder: Path) -> Arrays:
         _verify(dataset, arrays, archives={})
         return arrays
     for inside in (folder / dataset, folder / dataset.replace("_", "-"), folder):
-        archives = {name: inside / file for name, file in IDX_FILES.items()}
-        present = [path for path in archives.values() if path.is_file()]
-        if len(present) == len(archives):
-            arrays = {name: _read_idx(path, _SHAPES[name]) for name, path in archives.items()}
+        archives, missing = _idx_files(inside)
+        if not missing:
+            arrays = {
+                name: _read_idx(path, len(_SHAPES[name]), int(np.prod(_SHAPES[name])))
+                for name, path in archives.items()
+            }
             _verify(dataset, arrays, archives)
             return arrays
-        if present:
-            missing = [path.name for path in archives.values() if path not in present]
+        if archives:
             raise FileNotFoundError(f"incomplete: {', '.join(missing)} missing")
-    raise FileNotFoundError(f"neither {dataset}.npz nor the four *-ubyte.gz files")
+    raise FileNotFoundError(f"neither {dataset}.npz nor the four idx files ({', '.join(_IDX)})")
 
 
-def _read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Reads a gzipped idx file of uint8 values (http://yann.lecun.com/exdb/mnist, "file formats")."""
-    expected = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
-    size = len(expected) + int(np.prod(shape))
+def _idx_files(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """Returns the idx files that `folder` holds, gzipped or not, by array name, and the names of the others."""
+    found, missing = {}, []
+    for name, file in IDX_FILES.items():
+        forms = [folder / file, folder / file.removesuffix(".gz")]
+        here = [path for path in forms if path.is_file()]
+        if here:
+            found[name] = here[0]
+        else:
+            missing.append(file)
+    return found, missing
+
+
+def _read_idx(path: Path, dimensions: int, most_bytes: int) -> np.ndarray:
+    """Reads an idx file of uint8 values, gzipped or not (http://yann.lecun.com/exdb/mnist, "file formats").
+
+    The header is not trusted: nothing is read of a file that promises more than `most_bytes`, and of any
+    other one byte more than promised, however much a gzip file would unpack to.
+    """
     try:
-        with gzip.open(path) as file:
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if zipped else path.open("rb") as file:
+            header = file.read(4 + 4 * dimensions)
+            shape = _idx_shape(path, header, dimensions)
+            size = math.prod(shape)
+            if size > most_bytes:
+                raise ValueError(
+                    f"{path.name} promises an array of shape {shape}: at most {most_bytes} bytes"
+                )
             content = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path.name} is damaged or no gzip file ({error})") from error
-    if content[: len(expected)] != expected or len(content) != size:
-        raise ValueError(f"{path.name} is no idx file of shape {shape}")
-    return np.frombuffer(content, np.uint8, offset=len(expected)).reshape(shape)
+        raise ValueError(f"{path.name} is damaged or cannot be read ({error})") from error
+    if len(content) != size:
+        received = f"only {len(content)}" if len(content) < size else "more"
+        raise ValueError(f"{path.name} is damaged: its header promises {size} bytes, it holds {received}")
+    return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _idx_shape(path: Path, header: bytes, dimensions: int) -> tuple[int, ...]:
+    magic = bytes([0, 0, 8, dimensions])  # 8: unsigned bytes
+    if len(header) != 4 + 4 * dimensions or header[:4] != magic:
+        raise ValueError(
+            f"{path.name} is no idx file of uint8 with {dimensions} dimensions: it begins with {header[:4]!r}, "
+            f"expected {magic!r}"
+        )
+    return struct.unpack(f">{dimensions}I", header[4:])
 
 
 def _read_npz(path: Path) -> Arrays:
@@ -371,7 +496,71 @@ def _verify(dataset: str, arrays: Arrays, archives: dict[str, Path]) -> None:
         else:
             good = name in archives and _md5(archives[name]) == _ARCHIVE_MD5[dataset][name]
         if not good:
-            raise ValueError(f"{name} is not {dataset}'s (checksum differs): damaged, or another dataset")
+            only = "" if dataset in _ARRAY_SHA256 else "; only its original *.gz files can be verified"
+            raise ValueError(
+                f"{name} is not {dataset}'s (checksum differs): damaged, or another dataset{only}"
+            )
+
+
+# --- a folder of the user's own ---
+
+
+def _read_own(folder: Path) -> Arrays:
+    """Reads any dataset of MNIST's format from the four idx files in `folder`, and checks what lessons need.
+
+    Raises:
+        ValueError: the folder holds no such dataset; the message says why.
+    """
+    try:
+        files, missing = _idx_files(folder)
+        if missing:
+            raise ValueError(f"{', '.join(missing)} missing" if folder.is_dir() else "no such folder")
+        arrays = {name: _read_idx(path, len(_SHAPES[name]), _MAX_ARRAY_BYTES) for name, path in files.items()}
+        for part in ("train", "test"):
+            _check_part(part, arrays[f"x_{part}"], arrays[f"y_{part}"])
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"The folder {str(folder)!r} cannot be used as dataset. Expected: {', '.join(_IDX)} (gzipped or not; "
+            f"images 28x28, labels 0 to 9, each class in both parts). Received: {error}. "
+            "Mend the files, or give another folder or name as dataset."
+        ) from error
+    return arrays
+
+
+def _check_part(part: str, x: np.ndarray, y: np.ndarray) -> None:
+    """Checks the images and labels of `"train"` or `"test"` against each other."""
+    if x.shape[1:] != (28, 28):
+        raise ValueError(f"{part} images of {'x'.join(map(str, x.shape[1:]))} pixels")
+    if len(x) != len(y):
+        raise ValueError(f"{len(x)} {part} images and {len(y)} {part} labels")
+    if len(y) and y.max() >= NUM_CLASSES:
+        raise ValueError(f"the {part} label {y.max()}")
+    least = 2 if part == "train" else 1  # of each class; a stratified split needs two
+    if rare := _rare_classes(y, least):
+        raise ValueError(f"{rare} among the {part} labels, at least {least} needed")
+
+
+def _rare_classes(y: np.ndarray, least: int = 1) -> str:
+    """Lists the classes with fewer labels than `least`, with their counts; an empty string if there are none."""
+    counts = np.bincount(y, minlength=NUM_CLASSES)
+    return ", ".join(f"{counts[digit]} of class {digit}" for digit in np.flatnonzero(counts < least))
+
+
+def _known_as(arrays: Arrays, folder: Path) -> str:
+    """Names what was read from `folder`: by its checksums if they are known, else as the folder."""
+    archives, _ = _idx_files(folder)
+    for name in _MIRRORS:
+        with contextlib.suppress(ValueError):
+            _verify(name, arrays, archives)
+            return name
+    return _own_name(folder)
+
+
+def _own_name(folder: Path) -> str:
+    """Makes a name that a run may have from a folder's name, and none that a dataset of the course has."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("._-")[:56]
+    taken = name.lower().replace("-", "_") in (*NAMES, "auto")
+    return f"folder-{name}".strip("-") if taken or not name else name
 
 
 def _sha256(array: np.ndarray) -> str:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 DATASETS = ("auto", "mnist", "fashion_mnist", "digits")
@@ -28,6 +30,7 @@ class Parameter:
         high: the greatest value allowed (numbers).
         choices: the values allowed (strings); empty for any.
         is_name: True if the string becomes the name of a folder.
+        or_folder: what a folder may hold that is given in place of a choice; empty if none may be given.
     """
 
     type: type
@@ -36,12 +39,14 @@ class Parameter:
     high: float = math.inf
     choices: tuple[str, ...] = ()
     is_name: bool = False
+    or_folder: str = ""
 
     @property
     def expected(self) -> str:
         """The allowed values in words."""
         if self.choices:
-            return "one of " + ", ".join(self.choices)
+            folder = f", or a folder with {self.or_folder}" if self.or_folder else ""
+            return f"one of {', '.join(self.choices)}{folder}"
         if self.is_name:
             return (
                 "a plain name (letters, digits, '.', '_', '-'; it starts with a letter or digit; at most 64)"
@@ -57,7 +62,10 @@ TABLE: dict[str, Parameter] = {
     "run": Parameter(str, "folder in results_dir that this run writes to", is_name=True),
     "results_dir": Parameter(str, "folder that holds the runs; empty: the course's own results folder"),
     "dataset": Parameter(
-        str, "auto (mnist where it can be had, else digits), mnist, fashion_mnist or digits", choices=DATASETS
+        str,
+        "auto (mnist if it can be had, else digits), mnist, fashion_mnist, digits or a folder",
+        choices=DATASETS,
+        or_folder="the four idx files of another dataset",
     ),
     "data_dir": Parameter(str, "folder with the data files; empty: MNIST_DATA_DIR, the caches, a download"),
     "profile": Parameter(str, "name of this set of parameters, for the record", is_name=True),
@@ -72,6 +80,7 @@ TABLE: dict[str, Parameter] = {
     "dropout_rate": Parameter(float, "share of activations that Dropout sets to zero", 0, 0.95),
     # 02_baseline
     "too_high_learning_rate": Parameter(float, "a learning rate that fails on purpose", 1e-7, 10_000),
+    "fast_epochs": Parameter(int, "passes of the fast training", 1, 10_000),
     # 03_batchnorm_dropout
     "num_layers": Parameter(int, "hidden layers of the deep network", 1, 100),
     "num_few": Parameter(int, "images of the small training set that gets overfitted", 10, 10**7),
@@ -156,7 +165,7 @@ def check(name: str, value: Any) -> Any:
     good = type(value) is parameter.type
     if good and parameter.type is str:
         if parameter.choices:
-            good = value in parameter.choices
+            good = value in parameter.choices or bool(parameter.or_folder and _is_folder(value))
         elif parameter.is_name:
             good = _NAME.fullmatch(value) is not None
     elif good:
@@ -167,6 +176,12 @@ def check(name: str, value: Any) -> Any:
             f"Parameter {name!r} has a wrong value. Expected: {parameter.expected}. Received: {value!r}.{hint}"
         )
     return value
+
+
+def _is_folder(value: str) -> bool:
+    """Says whether a string means a folder: it is written as a path, or is the name of a folder that exists."""
+    written = "/" in value or os.sep in value or value.startswith("~")
+    return written or (value != "" and Path(value).is_dir())
 
 
 def checked(**values: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from mnist_helpers import data
 from mnist_helpers.kit import cli
 
 
@@ -20,6 +21,8 @@ def invoke(*arguments):
         (["run", "../x"], ["'run'", "plain name"]),
         (["run", "--profile", "fast"], ["Unknown profile", "quick"]),
         (["run", "--dataset", "mnits"], ["'dataset'", "Did you mean 'mnist'?"]),
+        (["run", "--dataset", "./mnits"], ["mnits'", "train-images-idx3-ubyte.gz", "no such folder"]),
+        (["data", "check", "mnits"], ["mnits'", "no such folder"]),
         (["run", "--seed", "one"], ["'seed'", "'one'"]),
         (["run", "--seed", "0"], ["'seed'", "Received: 0"]),
         (["run", "-p", "epoch", "3"], ["Unknown parameter", "'epochs'"]),
@@ -59,6 +62,17 @@ def test_data_says_where_each_dataset_is_or_why_not(made_up, monkeypatch):
     assert "digits: bundled with scikit-learn (1,437 + 360 images)" in lines
     assert "fashion_mnist: not here" in lines
     assert any("checksum differs" in line for line in lines)
+
+
+def test_data_check_names_a_folder_and_counts_its_images(made_up, tmp_path, monkeypatch):
+    (tmp_path / "mine").symlink_to(made_up.folder)
+    monkeypatch.setitem(data._ARRAY_SHA256, "mnist", dict.fromkeys(made_up.sha256, "another"))
+    result = invoke("data", "check", str(tmp_path / "mine"))
+    assert result.exit_code == 0, result.output
+    name, *arrays = result.output.splitlines()
+    assert name == "dataset: mine"
+    assert arrays[0] == f"  x_train: [60000, 28, 28], sha256 {made_up.sha256['x_train']}"
+    assert len(arrays) == 4
 
 
 def test_importing_the_package_imports_nothing_heavy():

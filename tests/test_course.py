@@ -1,10 +1,12 @@
-"""The runner's decisions, without a kernel; `test_lessons.py` runs the lessons."""
+"""The runner's decisions, nearly all without a kernel; `test_lessons.py` runs the lessons."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
-from mnist_helpers import parameters, results
+from mnist_helpers import data, parameters, results
 from mnist_helpers.kit import course
 
 QUICK = course.Settings("quick", "digits", 1, {"epochs": 2})
@@ -57,6 +59,47 @@ def test_wrong_settings_are_refused_in_words(arguments, words):
         course.check_settings(*arguments)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.fixture
+def folder_of_images(made_up, tmp_path):
+    """A relative path to a folder with another dataset: the embedded digits, ink and paper exchanged."""
+    folder = tmp_path / "here" / "white paper"
+    folder.mkdir(parents=True)
+    for name, array in data.find("digits")[0].items():
+        made_up.write_idx(folder / data.IDX_FILES[name], 255 - array if name.startswith("x") else array)
+    return folder
+
+
+def test_a_folder_reaches_the_lessons_as_an_absolute_path(folder_of_images, monkeypatch):
+    """Lessons run in notebooks/, not where the command was given; asked again, nothing changes."""
+    monkeypatch.chdir(folder_of_images.parent)
+    settings = course.check_settings("quick", "white paper", 1, [])
+    assert settings.dataset == str(folder_of_images)
+    assert course.check_settings("quick", settings.dataset, 1, []) == settings
+    for stage in results.STAGES[:4]:
+        assert course._lesson_parameters(stage, "x", settings, "")["dataset"] == str(folder_of_images)
+    settings = course.check_settings("quick", "digits", 1, [("data_dir", "white paper")])
+    assert settings.params["data_dir"] == str(folder_of_images)
+
+
+@pytest.mark.course
+def test_a_lesson_runs_on_a_folder_of_images_and_records_its_name(folder_of_images, tmp_path):
+    command = [sys.executable, "-m", "mnist_helpers.kit.cli", "run", "x", "--profile", "quick"]
+    command += ["--dataset", folder_of_images.name, "--only", "01", "--results-dir", str(tmp_path / "runs")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder_of_images.parent, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = results.load_record(tmp_path / "runs" / "x", "01_data_exploration")
+    (x_train, _), (x_val, _) = data.load_training(
+        str(folder_of_images), num_train=1000, num_validation=200, seed=1
+    )
+    expected = data.describe("white-paper", x_train=x_train, x_val=x_val)
+    assert record["dataset"]["name"] == "white-paper"
+    assert record["dataset"]["sha256"].items() >= expected["sha256"].items()
+    notebook = (tmp_path / "runs" / "x" / "01_data_exploration.ipynb").read_text()
+    assert "The first thirty training images (white-paper)" in notebook
+    name, data_dir = data.used_in(record)
+    assert (data.load_test(name, data_dir=data_dir)[0] == 255 - data.load_test("digits")[0]).all()
 
 
 @pytest.mark.parametrize(

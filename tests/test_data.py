@@ -2,8 +2,10 @@ import functools
 import gzip
 import hashlib
 import http.server
+import re
 import shutil
 import socket
+import struct
 import threading
 import time
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from mnist_helpers import data
+from mnist_helpers import data, parameters, results
 
 # --- the two doors, on the embedded digits ---
 
@@ -89,7 +91,9 @@ def test_digits_are_centred_by_mass_in_a_20_pixel_box():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"dataset": "minst"}, ["Unknown dataset", "'minst'", "digits"]),
+        ({"dataset": "minst"}, ["Unknown dataset", "'minst'", "digits", "idx files", "mean 'mnist'?"]),
+        ({"dataset": "minst", "data_dir": "."}, ["Unknown dataset", "mean 'mnist'?"]),
+        ({"dataset": ""}, ["Unknown dataset", "''"]),
         ({"dataset": "digits", "num_train": 2000}, ["do not fit", "at most 1437", "num_train=2000"]),
         ({"dataset": "digits", "num_validation": 5}, ["at least 10", "num_validation=5"]),
         ({"dataset": "digits", "num_train": -1}, ["num_train=-1"]),
@@ -107,7 +111,7 @@ def test_wrong_requests_are_refused_in_words(arguments, words):
 
 
 def test_auto_takes_the_digits_where_mnist_cannot_be_had_and_says_so(capsys):
-    assert data.resolve("auto") == "digits"
+    assert data.resolve("auto") == ("digits", "")
     said = capsys.readouterr().out
     assert "MNIST was not found" in said
     assert said.count("dataset: digits") == 1
@@ -129,6 +133,16 @@ def test_reads_the_four_idx_files(made_up):
     assert place == "found in data_dir"
     for name, array in made_up.arrays.items():
         assert np.array_equal(arrays[name], array)
+
+
+def test_reads_idx_files_that_are_not_gzipped(made_up, tmp_path):
+    for file in data.IDX_FILES.values():
+        with gzip.open(made_up.folder / file) as zipped:
+            (tmp_path / file.removesuffix(".gz")).write_bytes(zipped.read())
+    # A browser that unpacks what it saves leaves the name as it was.
+    (tmp_path / "train-labels-idx1-ubyte").rename(tmp_path / "train-labels-idx1-ubyte.gz")
+    arrays, _ = data.find("mnist", data_dir=tmp_path)
+    assert all(np.array_equal(arrays[name], array) for name, array in made_up.arrays.items())
 
 
 def test_reads_the_npz(made_up):
@@ -189,10 +203,10 @@ def _pickle_npz(folder):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (_truncate, "damaged"),
+        (_truncate, "train-images-idx3-ubyte.gz is damaged"),
         (_other_images, "checksum differs"),
-        (_swapped_shapes, "no idx file of shape"),
-        (_login_page, "damaged or no gzip file"),
+        (_swapped_shapes, "expected uint8 \\(60000, 28, 28\\), received uint8 \\(10000, 28, 28\\)"),
+        (_login_page, "no idx file of uint8 .* begins with b'<htm'"),
         (_missing, "t10k-labels-idx1-ubyte.gz missing"),
         (_only_damaged_npz, "damaged or no archive"),
         (_pickle_npz, "Object arrays cannot be loaded"),
@@ -209,6 +223,286 @@ def test_damaged_folders_are_refused_with_the_reason(made_up, tmp_path, damage, 
 def test_fashion_mnist_is_not_taken_from_mnists_files(made_up):
     with pytest.raises(data.DatasetNotFoundError, match="checksum differs"):
         data.find("fashion_mnist", data_dir=made_up.folder)
+
+
+# --- a folder with another dataset ---
+
+
+def write_own(folder, made_up, **changed):
+    """Writes a small dataset of MNIST's format and returns its arrays: 20 training and 4 test images a class."""
+    generator = np.random.default_rng(1)
+    arrays = {}
+    for part, number in (("train", 200), ("test", 40)):
+        arrays[f"x_{part}"] = generator.integers(0, 256, (number, 28, 28), np.uint8)
+        arrays[f"y_{part}"] = np.arange(number, dtype=np.uint8) % 10
+    arrays |= {name: np.asarray(array, np.uint8) for name, array in changed.items()}
+    folder.mkdir(parents=True)
+    for name, array in arrays.items():
+        made_up.write_idx(folder / data.IDX_FILES[name], array)
+    return arrays
+
+
+def test_a_folder_is_a_dataset_of_its_own_name(made_up, tmp_path, capsys):
+    arrays = write_own(tmp_path / "kmnist", made_up)
+    name, data_dir = data.resolve(str(tmp_path / "kmnist"))
+    assert (name, data_dir) == ("kmnist", str(tmp_path / "kmnist"))
+    assert capsys.readouterr().out == "dataset: kmnist\n"
+    (x_train, y_train), (x_val, y_val) = data.load_training(name, seed=1, data_dir=data_dir)
+    assert (len(x_train), len(x_val)) == (167, 33)
+    together = {(x.tobytes(), y) for x, y in zip([*x_train, *x_val], [*y_train, *y_val], strict=True)}
+    assert together == {(x.tobytes(), y) for x, y in zip(arrays["x_train"], arrays["y_train"], strict=True)}
+    for x_test, y_test in (data.load_test(name, data_dir=data_dir), data.load_test(data_dir)):
+        assert np.array_equal(x_test, arrays["x_test"])
+        assert np.array_equal(y_test, arrays["y_test"])
+
+
+def test_a_folder_is_given_as_people_write_paths(made_up, tmp_path, monkeypatch):
+    write_own(tmp_path / "home" / "kmnist", made_up)
+    write_own(tmp_path / "here" / "digits", made_up)
+    (tmp_path / "here" / "letters").symlink_to(tmp_path / "home" / "kmnist")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "here")
+    for given, name, folder in [
+        ("~/kmnist", "kmnist", "home/kmnist"),
+        ("../home/kmnist/", "kmnist", "home/kmnist"),
+        ("letters", "letters", "here/letters"),
+        ("./digits", "folder-digits", "here/digits"),
+    ]:
+        assert data.is_folder(given)
+        assert data.resolve(given) == (name, str(tmp_path / folder))
+        assert parameters.check("dataset", given) == given
+    assert data.resolve("digits") == ("digits", "")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("kmnist", "kmnist"),
+        ("EMNIST digits (2017)", "EMNIST-digits-2017"),
+        ("mnist", "folder-mnist"),
+        ("MNIST", "folder-MNIST"),
+        ("fashion-mnist", "folder-fashion-mnist"),
+        ("auto", "folder-auto"),
+        (".hidden", "hidden"),
+        ("数字", "folder"),
+        ("x" * 200, "x" * 56),
+    ],
+)
+def test_a_folders_name_is_a_plain_name_and_never_a_known_datasets(made_up, tmp_path, folder, name):
+    write_own(tmp_path / folder, made_up)
+    resolved, data_dir = data.resolve(str(tmp_path / folder))
+    assert resolved == name
+    assert parameters.check("run", name) == name
+    assert len(data.load_test(name, data_dir=data_dir)[0]) == 40
+
+
+def test_a_folder_with_mnist_itself_is_mnist_whatever_its_name(made_up):
+    name, data_dir = data.resolve(str(made_up.folder))
+    assert (name, data_dir) == ("mnist", str(made_up.folder))
+    assert np.array_equal(data.load_test(name, data_dir=data_dir)[1], made_up.arrays["y_test"])
+
+
+def test_two_folders_of_one_name_are_told_apart(made_up, tmp_path):
+    described = []
+    for parent in ("a", "b"):
+        changed = {"x_train": np.ones((200, 28, 28))} if parent == "b" else {}
+        write_own(tmp_path / parent / "mine", made_up, **changed)
+        name, data_dir = data.resolve(str(tmp_path / parent / "mine"))
+        described.append(data.describe(name, **data.find(name, data_dir=data_dir)[0]))
+    a, b = described
+    assert a["name"] == b["name"] == "mine"
+    assert {key for key in a["sha256"] if a["sha256"][key] != b["sha256"][key]} == {"x_train"}
+    folder, stages = results.run_folder("mixed"), results.STAGES[:2]
+    for stage, used in zip(stages, described, strict=True):
+        results.save_record(folder, stage, params={"seed": 1}, dataset=used, models={}, started=0.0)
+    with pytest.raises(results.MissingLessonError, match="used different images"):
+        results.load_records(folder, stages)
+
+
+def test_a_later_lesson_finds_what_an_earlier_one_used(made_up, tmp_path, monkeypatch):
+    write_own(tmp_path / "mine", made_up)
+    monkeypatch.chdir(tmp_path)
+    for dataset, data_dir, name, again in [
+        ("mine", "", "mine", str(tmp_path / "mine")),
+        ("./mine", "", "mine", str(tmp_path / "mine")),
+        ("auto", "/where/mnist/is", "mnist", "/where/mnist/is"),
+        ("auto", "", "digits", ""),
+    ]:
+        record = {"params": {"dataset": dataset, "data_dir": data_dir}, "dataset": {"name": name}}
+        assert data.used_in(record) == (name, again)
+        assert data.used_in(record, data_dir="/moved") == (name, "/moved")
+
+
+def _no_file(folder, write):
+    (folder / "t10k-images-idx3-ubyte.gz").unlink()
+
+
+def _no_folder(folder, write):
+    shutil.rmtree(folder)
+
+
+def _html(folder, write):
+    (folder / "train-images-idx3-ubyte.gz").write_text("<html>Please log in, and then some</html>")
+
+
+def _empty_file(folder, write):
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(b"")
+
+
+def _labels_for_images(folder, write):
+    shutil.copy(folder / "t10k-labels-idx1-ubyte.gz", folder / "t10k-images-idx3-ubyte.gz")
+
+
+def _floats(folder, write):
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(struct.pack(">HBB3I", 0, 0x0D, 3, 1, 28, 28))
+
+
+def _cut_short(folder, write):
+    header = struct.pack(">HBB1I", 0, 8, 1, 40)
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(header + bytes(39))
+
+
+def _too_long(folder, write):
+    header = struct.pack(">HBB1I", 0, 8, 1, 40)
+    (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(header + bytes(41))
+
+
+def _huge(folder, write):
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(struct.pack(">HBB3I", 0, 8, 3, *[2**32 - 1] * 3))
+
+
+def _larger_images(folder, write):
+    write("t10k-images-idx3-ubyte.gz", np.zeros((40, 32, 32), np.uint8))
+
+
+def _letters(folder, write):
+    write("t10k-labels-idx1-ubyte.gz", np.arange(40, dtype=np.uint8) % 26)
+
+
+def _more_labels(folder, write):
+    write("train-labels-idx1-ubyte.gz", np.arange(201, dtype=np.uint8) % 10)
+
+
+def _no_seven(folder, write):
+    labels = np.arange(200, dtype=np.uint8) % 10
+    labels[labels == 7] = 1
+    labels[7] = 7
+    write("train-labels-idx1-ubyte.gz", labels)
+
+
+def _no_test_image(folder, write):
+    write("t10k-labels-idx1-ubyte.gz", np.zeros(0, np.uint8))
+    write("t10k-images-idx3-ubyte.gz", np.zeros((0, 28, 28), np.uint8))
+
+
+def _pickle(folder, write):
+    np.save(folder / "x.npy", np.array([object()]))
+    (folder / "x.npy").rename(folder / "train-images-idx3-ubyte.gz")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_no_file, "t10k-images-idx3-ubyte.gz missing"),
+        (_no_folder, "no such folder"),
+        (_html, "begins with b'<htm', expected b'.x00.x00.x08.x03'"),
+        (_empty_file, "train-labels-idx1-ubyte.gz is no idx file"),
+        (_labels_for_images, "t10k-images-idx3-ubyte.gz is no idx file of uint8 with 3 dimensions"),
+        (_floats, "no idx file of uint8"),
+        (_cut_short, "its header promises 40 bytes, it holds only 39"),
+        (_too_long, "its header promises 40 bytes, it holds more"),
+        (_huge, "promises an array of shape .* at most 2147483648 bytes"),
+        (_larger_images, "test images of 32x32 pixels"),
+        (_letters, "the test label 25"),
+        (_more_labels, "200 train images and 201 train labels"),
+        (_no_seven, "1 of class 7 among the train labels, at least 2 needed"),
+        (_no_test_image, "0 of class 0, .* 0 of class 9 among the test labels"),
+        (_pickle, "begins with b'.x93NUM'"),
+    ],
+)
+def test_a_folder_that_lessons_could_not_use_is_refused_with_the_reason(made_up, tmp_path, damage, words):
+    folder = tmp_path / "mine"
+    write_own(folder, made_up)
+    damage(folder, lambda file, array: made_up.write_idx(folder / file, array))
+    with pytest.raises(
+        ValueError, match=r"mine.*Expected: .*28x28.*Received: .*give another folder"
+    ) as caught:
+        data.resolve(str(folder))
+    assert re.search(words, str(caught.value))
+
+
+def test_a_header_is_not_trusted_with_memory(made_up, tmp_path, monkeypatch):
+    """Of a gzip bomb, one byte more than promised is read."""
+    write_own(tmp_path / "mine", made_up)
+    with gzip.open(tmp_path / "mine" / "t10k-labels-idx1-ubyte.gz", "wb", compresslevel=1) as file:
+        file.write(struct.pack(">HBB1I", 0, 8, 1, 40))
+        for _ in range(64):
+            file.write(bytes(2**20))
+    read = []
+    real = gzip.GzipFile.read
+    monkeypatch.setattr(gzip.GzipFile, "read", lambda self, size=-1: read.append(size) or real(self, size))
+    with pytest.raises(ValueError, match="it holds more"):
+        data.resolve(str(tmp_path / "mine"))
+    assert read[-1] == 41
+
+
+def test_two_folders_for_one_dataset_are_refused(made_up, tmp_path):
+    write_own(tmp_path / "mine", made_up)
+    with pytest.raises(ValueError, match=r"Two folders.*Received: .*mine.*other.*Leave one out"):
+        data.resolve(str(tmp_path / "mine"), data_dir=tmp_path / "other")
+    # In JupyterLab, the cell that settles the dataset may be run twice.
+    assert data.resolve(str(tmp_path / "mine"), data_dir=tmp_path / "mine")[0] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"num_train": 190, "num_validation": 20}, "at most 200 together"),
+        ({"num_validation": 5}, "at least 10"),
+        (
+            {"num_train": 10, "num_validation": 20},
+            "num_train=10 is too small.*0 of class 9.*Set num_train higher",
+        ),
+    ],
+)
+def test_a_split_that_a_folder_is_too_small_for_is_refused(made_up, tmp_path, sizes, words):
+    labels = np.arange(200) % 10
+    labels[np.flatnonzero(labels == 9)[2:]] = 0
+    write_own(tmp_path / "mine", made_up, y_train=labels)
+    with pytest.raises(ValueError, match=words):
+        data.load_training(str(tmp_path / "mine"), seed=1, **sizes)
+
+
+# --- labels that people rejected ---
+
+
+def test_label_errors_are_the_fifteen_of_mnist_and_none_elsewhere():
+    table = data.label_errors("mnist")
+    columns = ["index", "label", "suggestion", "votes_label", "votes_suggested", "votes_neither"]
+    assert list(table.columns) == columns
+    assert all(table.dtypes == np.int64)
+    assert len(table) == 15
+    assert table["index"].is_monotonic_increasing
+    assert table["index"].is_unique
+    assert table["index"].between(0, 9999).all()
+    assert table["label"].between(0, 9).all()
+    assert table["suggestion"].between(-1, 9).all()
+    assert (table["label"] != table["suggestion"]).all()
+    votes = table.filter(like="votes")
+    assert (votes.sum(axis=1) == 5).all()
+    assert (votes["votes_label"] <= 2).all()
+    assert ((table["suggestion"] >= 0) == (votes["votes_suggested"] >= 3)).all()
+    for other in ("digits", "fashion_mnist", "kmnist", "folder-mnist"):
+        empty = data.label_errors(other)
+        assert list(empty.columns) == columns
+        assert all(empty.dtypes == np.int64)
+        assert empty.empty
+
+
+@pytest.mark.mnist
+def test_label_errors_have_the_labels_of_the_test_set(mnist):
+    table = data.label_errors("mnist")
+    assert np.array_equal(mnist["y_test"][table["index"]], table["label"])
 
 
 # --- downloads, from a server on loopback ---
@@ -346,7 +640,7 @@ def test_auto_settles_in_its_time_behind_a_dead_proxy(online, monkeypatch):
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{silent.getsockname()[1]}")
         started = time.monotonic()
-        assert data.resolve("auto") == "digits"
+        assert data.resolve("auto") == ("digits", "")
         assert time.monotonic() - started < 7
 
 

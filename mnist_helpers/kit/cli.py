@@ -68,8 +68,8 @@ def main() -> None:
 @click.option(
     "--dataset",
     default="auto",
-    metavar="NAME",
-    help="auto, mnist, fashion_mnist or digits.",
+    metavar="NAME|DIR",
+    help="auto, mnist, fashion_mnist, digits, or a folder with the four idx files of another one.",
     show_default=True,
 )
 @click.option("--seed", default="1", metavar="N", help="Seed of all lessons.", show_default=True)
@@ -101,7 +101,7 @@ def run(
         page = report.write_report(folder)
         click.echo(f"\n{report.text_table(report.summary(results.load_records(folder)))}\n")
         click.echo(results.load_record(folder, results.STAGES[-1])["conclusion"])
-        click.echo(f"\nDataset: {settings.dataset}")
+        click.echo(f"\nDataset: {results.load_record(folder, results.STAGES[-1])['dataset']['name']}")
         click.echo(f"Figures: {', '.join(sorted(path.name for path in folder.glob('*.png')))} in {folder}")
         click.echo(f"Report:  {page}")
 
@@ -116,7 +116,7 @@ def run(
     help="Set of parameters: quick, class or full.",
     show_default=True,
 )
-@click.option("--dataset", default="auto", metavar="NAME", help="As for run.", show_default=True)
+@click.option("--dataset", default="auto", metavar="NAME|DIR", help="As for run.", show_default=True)
 @click.option(
     "-p",
     "params",
@@ -234,6 +234,19 @@ def fetch(name: str) -> None:
     with _one_message():
         _, place = room.find(name)
         click.echo(f"{name}: {place}; the cache is {room.cache_dir()}")
+
+
+@data.command()
+@click.argument("folder")
+def check(folder: str) -> None:
+    """Say whether FOLDER, with four idx files, can be taken as --dataset."""
+    from mnist_helpers import data as room
+
+    with _one_message():
+        name, place = room.resolve(str(room.absolute(folder)))
+        described = room.describe(name, **room.find(name, data_dir=place)[0])
+        for array, shape in described["shapes"].items():
+            click.echo(f"  {array}: {shape}, sha256 {described['sha256'][array]}")
 
 
 @main.command()

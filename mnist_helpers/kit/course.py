@@ -42,7 +42,7 @@ class Settings(NamedTuple):
 
     Attributes:
         profile: a name in `profiles.yaml`.
-        dataset: `"mnist"`, `"fashion_mnist"` or `"digits"`.
+        dataset: `"mnist"`, `"fashion_mnist"`, `"digits"`, or the absolute path of a folder.
         seed: the seed of all lessons.
         params: the other parameters, profile and `-p` together.
     """
@@ -82,7 +82,7 @@ def check_settings(profile: str, dataset: str, seed: int, given: Sequence[tuple[
 
     Args:
         profile: a profile's name.
-        dataset: a dataset's name, or `"auto"`.
+        dataset: a dataset's name, `"auto"`, or a folder with the four idx files of another one.
         seed: the seed.
         given: `-p` options: names and values as typed.
 
@@ -106,7 +106,10 @@ def check_settings(profile: str, dataset: str, seed: int, given: Sequence[tuple[
         if typed.setdefault(name, value) != value:
             raise ValueError(f"Parameter {name!r} is given twice, as {typed[name]!r} and {value!r}.")
     params |= typed
-    return Settings(profile, data.resolve(dataset, data_dir=params.get("data_dir")), seed, params)
+    if params.get("data_dir"):  # lessons run in another folder, notebooks/
+        params["data_dir"] = str(data.absolute(params["data_dir"]))
+    used, folder = data.resolve(dataset, data_dir=params.get("data_dir"))
+    return Settings(profile, folder if data.is_folder(dataset) else used, seed, params)
 
 
 def check_free(name: str) -> None:
