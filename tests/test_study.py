@@ -164,13 +164,13 @@ def test_a_studys_report_shows_them(tmp_path):
         assert f"]({name})" in text
     assert json.loads((folder / "summary.json").read_text()) == study_report.study_summary(folder)
     assert "<script" not in page.read_text()
-    assert study_report._mean_histories(study_report._study_runs(folder))["tuned"]["accuracy"] == [
+    assert study_report._mean_histories(study_report.study_runs(folder))["tuned"]["accuracy"] == [
         pytest.approx(0.1)
     ]
 
 
 def test_runs_count_as_they_are_numbered(tmp_path):
-    assert list(study_report._study_runs(made_up_study(tmp_path))) == ["seed-8", "seed-9", "seed-10"]
+    assert list(study_report.study_runs(made_up_study(tmp_path))) == ["seed-8", "seed-9", "seed-10"]
 
 
 def test_one_seed_shows_a_dash_for_its_spread(tmp_path):

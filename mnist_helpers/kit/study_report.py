@@ -39,7 +39,7 @@ def write_study_report(folder: Path) -> Path:
     Raises:
         results.MissingLessonError: no run of the study has a record yet, or one cannot be read.
     """
-    runs = _study_runs(folder)
+    runs = study_runs(folder)
     content = study_summary(folder)
     results.write_json(folder / "summary.json", content)
     last = list(runs.values())[-1]
@@ -85,7 +85,7 @@ def study_summary(folder: Path) -> dict[str, Any]:
         results.MissingLessonError: no run of the study has a record yet.
     """
     asked = json.loads((folder / STUDY_FILE).read_text(encoding="utf-8"))
-    runs = _study_runs(folder)
+    runs = study_runs(folder)
     table = pd.concat([_study_rows(records, asked["swept"]) for records in runs.values()], ignore_index=True)
     models, differences = [], []
     for setting, rows in _by_setting(table, list(asked["swept"])):
@@ -100,8 +100,18 @@ def study_summary(folder: Path) -> dict[str, Any]:
     return json.loads(json.dumps(results.plain(content | {"conclusion": _study_conclusion(content)})))
 
 
-def _study_runs(folder: Path) -> dict[str, dict[str, dict]]:
-    """The records of each run of a study, as far as there are any: run name -> stage -> record."""
+def study_runs(folder: Path) -> dict[str, dict[str, dict]]:
+    """Reads the records of each run of a study, as far as there are any.
+
+    Args:
+        folder: the study's folder.
+
+    Returns:
+        run name -> stage -> record; `seed-2` comes before `seed-10`.
+
+    Raises:
+        results.MissingLessonError: no run has a record yet.
+    """
     runs = {}
     for path in sorted(folder.glob(f"*/{course.COURSE_FILE}"), key=lambda path: _natural(path.parent.name)):
         stages = tuple(stage for stage in results.STAGES if (path.parent / f"{stage}.json").is_file())
