@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready
 OPTIONS := $(if $(PROFILE),--profile "$(PROFILE)") $(if $(DATASET),--dataset "$(DATASET)") \
            $(if $(SEED),--seed "$(SEED)") $(if $(FRESH),--fresh)
 
-.PHONY: course test lab notebooks lint format help
+.PHONY: course test lab bench notebooks lint format help
 
 course: $(READY)  ## run the five notebooks, write results/course/, print the results table
 	$(BIN)/mnist-course run $(if $(RUN),"$(RUN)",course) $(OPTIONS)
@@ -18,6 +18,9 @@ test: $(READY)  ## pass the tests (offline; checks MNIST too where it is found)
 
 lab: $(READY)  ## open JupyterLab in notebooks/
 	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+bench: $(READY)  ## measure how fast training is on this machine
+	$(BIN)/mnist-course bench
 
 notebooks: $(READY)  ## run the lessons anew on MNIST and write their outputs back into notebooks/
 	$(BIN)/mnist-course notebooks

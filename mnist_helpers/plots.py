@@ -512,6 +512,54 @@ def over_seeds(
     return DescribedFigure(figure, f"{title}. Mean and range: {'; '.join(words)}.")
 
 
+def durations(seconds: Mapping[str, Sequence[float]], title: str) -> DescribedFigure:
+    """Draws times as bars with their range, one line each.
+
+    Args:
+        seconds: name -> median, low, high.
+        title: the figure's title.
+    """
+    figure = _figure((7.5, 0.42 * len(seconds) + 1.3))
+    axes = figure.subplots()
+    medians, lows, highs = np.array(list(seconds.values()), float).T
+    positions = np.arange(len(seconds))
+    ranges = [medians - lows, highs - medians]
+    axes.barh(positions, medians, color=COLORS[0], xerr=ranges, error_kw={"capsize": 4})
+    for position, median, high in zip(positions, medians, highs, strict=True):
+        place = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "fontsize": 10}
+        axes.annotate(f"{median:.1f}", (high, position), **place)
+    axes.set_yticks(positions, seconds)
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.set(title=title, xlabel="seconds, median and range")
+    words = [f"{name} {numbers[0]:.1f} s" for name, numbers in seconds.items()]
+    return DescribedFigure(figure, f"{title}. Medians: {'; '.join(words)}.")
+
+
+def growth(lines: Mapping[str, Mapping[str, object]], title: str) -> DescribedFigure:
+    """Draws seconds against what they grow with, a panel each.
+
+    Args:
+        lines: what grows -> `points` (dicts with `value` and `seconds`), `r_squared`.
+        title: the figure's title.
+    """
+    figure = _figure((2.6 * len(lines) + 0.4, 3.2))
+    figure.suptitle(title)
+    words = []
+    for axes, (what, line) in zip(
+        figure.subplots(1, len(lines), squeeze=False)[0], lines.items(), strict=True
+    ):
+        values = [point["value"] for point in line["points"]]
+        seconds = [point["seconds"] for point in line["points"]]
+        axes.plot(values, seconds, "-o", color=COLORS[0])
+        axes.set(xlabel=what, ylabel="seconds" if not words else "", xlim=(0, None), ylim=(0, None))
+        words.append(
+            f"{what} {values[0]:g} to {values[-1]:g}: {seconds[0]:.1f} to {seconds[-1]:.1f} s, "
+            f"R squared {line['r_squared']:.3f}"
+        )
+    return DescribedFigure(figure, f"{title}. {'; '.join(words)}.")
+
+
 def _plain_log_ticks(axes) -> None:
     axes.yaxis.set_major_formatter("{x:.2g}")
     axes.yaxis.set_minor_formatter("{x:.2g}")

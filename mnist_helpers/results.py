@@ -104,6 +104,11 @@ def write_json(path: Path, content: Any) -> None:
         beside.write_text(json.dumps(plain(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def read_json(path: Path) -> Any:
+    """Reads what `write_json` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def plain(value: Any) -> Any:
     """Returns `value` as JSON can hold it: NumPy values become plain ones, NaN and infinity become `None`."""
     if isinstance(value, Mapping):
@@ -243,7 +248,7 @@ def save_record(
         "dataset": dataset,
         "models": models,
         **more,
-        "versions": {name: metadata.version(name) for name in _PACKAGES},
+        "versions": versions(),
         "machine": {
             "python": platform.python_version(),
             "system": platform.system(),
@@ -251,7 +256,7 @@ def save_record(
             "cores": os.cpu_count(),
         },
         "seconds": time.perf_counter() - started,
-        "peak_memory_bytes": _peak_memory(),
+        "peak_memory_bytes": peak_memory(),
     }
     path = folder / f"{stage}.json"
     write_json(path, record)
@@ -259,7 +264,12 @@ def save_record(
     return path
 
 
-def _peak_memory() -> int:
+def versions() -> dict[str, str]:
+    """Returns the versions of the packages that numbers depend on: name -> version."""
+    return {name: metadata.version(name) for name in _PACKAGES}
+
+
+def peak_memory() -> int:
     """The largest resident memory that this process has had, in bytes."""
     try:
         import resource  # not on Windows

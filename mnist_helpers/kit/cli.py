@@ -200,6 +200,46 @@ def report(run: str, results_dir: str) -> None:
         click.echo(study_report.write_study_report(folder) if is_study else room.write_report(folder))
 
 
+@main.command()
+@click.argument("name", default="bench")
+@click.option(
+    "--repeats", default="5", metavar="N", help="Repetitions of each measurement.", show_default=True
+)
+@click.option("--quick", is_flag=True, help="Tiny, on the digits: only to see that it works.")
+@click.option(
+    "--course",
+    "runs",
+    multiple=True,
+    metavar="RUN",
+    help="Split the times of this run's lessons; can be repeated.",
+)
+@_results_dir
+@_offline
+def bench(name: str, repeats: str, quick: bool, runs: tuple, results_dir: str) -> None:
+    """Measure how fast training is on this machine, into results/NAME/bench.json."""
+    from mnist_helpers import parameters, results
+    from mnist_helpers.kit import bench as room
+    from mnist_helpers.kit import bench_report, report
+
+    with _one_message():
+        parameters.check("run", name)
+        if not repeats.isdigit() or not 1 <= int(repeats) <= 1000:
+            raise ValueError(f"--repeats has a wrong value. Expected: 1 to 1000. Received: {repeats!r}.")
+        base = results.results_dir(results_dir)
+        for run in runs:
+            if not (base / run / "course.json").is_file():
+                raise ValueError(
+                    f"--course: there is no run {run!r} in {base}. Run it first: mnist-course run {run}"
+                )
+        folders = {run: base / run for run in runs}
+        path = room.run_bench(base / name, repeats=int(repeats), quick=quick, course_runs=folders)
+        for table in bench_report.tables(results.read_json(path)):
+            click.echo(
+                f"\n{table['title']}\n{report.aligned([table['columns'], *table['rows']])}\n{table['note']}"
+            )
+        click.echo(f"\nNumbers: {path}")
+
+
 @main.group(invoke_without_command=True)
 @click.option("--data-dir", default="", metavar="DIR", help="Look here first; without it, $MNIST_DATA_DIR.")
 @_offline

@@ -69,12 +69,15 @@ def declared(stage: str) -> dict[str, Any]:
     """Returns the parameters that a lesson declares: name -> default."""
     import ast
 
-    import nbformat
-
-    notebook = nbformat.read(LESSONS / f"{stage}.ipynb", as_version=4)
-    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    lines = ast.parse(cell.source).body
+    lines = ast.parse(tagged_source(stage, "parameters")).body
     return {line.target.id: ast.literal_eval(line.value) for line in lines}
+
+
+def tagged_source(stage: str, tag: str) -> str:
+    """Returns the source of the one cell of a lesson that carries a tag."""
+    notebook = json.loads((LESSONS / f"{stage}.ipynb").read_text(encoding="utf-8"))
+    (cell,) = [cell for cell in notebook["cells"] if tag in cell["metadata"].get("tags", [])]
+    return "".join(cell["source"])
 
 
 def check_settings(profile: str, dataset: str, seed: int, given: Sequence[tuple[str, str]]) -> Settings:

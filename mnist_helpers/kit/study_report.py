@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_helpers import metrics, plots, results
-from mnist_helpers.kit import course, report
+from mnist_helpers.kit import bench_report, course, report
 
 STUDY_FILE = "study.json"
 _STUDY_METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss")
@@ -42,6 +42,8 @@ def write_study_report(folder: Path) -> Path:
     runs = study_runs(folder)
     content = study_summary(folder)
     results.write_json(folder / "summary.json", content)
+    speed = folder / bench_report.BENCH_FILE
+    measured = results.read_json(speed) if speed.is_file() else None
     last = list(runs.values())[-1]
     record = last[max(last)]
     settings = [
@@ -53,9 +55,9 @@ def write_study_report(folder: Path) -> Path:
         folder,
         title=f"Report of study {folder.name}",
         conclusion=content["conclusion"],
-        tables=_study_tables(content),
+        tables=_study_tables(content) + (bench_report.tables(measured) if measured else []),
         details=[{"title": "Settings", "columns": ["parameter", "value"], "rows": settings}],
-        draw=lambda: _study_figures(runs, content),
+        draw=lambda: _study_figures(runs, content) | (bench_report.figures(measured) if measured else {}),
         versions=record["versions"],
         machine=record["machine"],
     )
@@ -84,7 +86,7 @@ def study_summary(folder: Path) -> dict[str, Any]:
     Raises:
         results.MissingLessonError: no run of the study has a record yet.
     """
-    asked = json.loads((folder / STUDY_FILE).read_text(encoding="utf-8"))
+    asked = results.read_json(folder / STUDY_FILE)
     runs = study_runs(folder)
     table = pd.concat([_study_rows(records, asked["swept"]) for records in runs.values()], ignore_index=True)
     models, differences = [], []

@@ -1,0 +1,84 @@
+"""`bench.json` -> tables and figures for people. Nothing is measured here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mnist_helpers import plots
+
+BENCH_FILE = "bench.json"
+
+
+def tables(content: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns what `bench.json` holds as tables for a report: `title`, `columns`, `rows`, `note`."""
+    machine = content["machine"]
+    where = f"{machine['processor']}, {machine['cores']} cores, {machine['date']}"
+    times = [
+        [
+            name,
+            f"{entry['median_seconds']:.1f} s",
+            f"{entry['low']:.1f} to {entry['high']:.1f} s",
+            str(entry["n"]),
+            f"{entry['mean_accuracy']:.2%}",
+            "yes" if entry["reached"] else "no, time to the end",
+        ]
+        for name, entry in content["time_to_target"].items()
+    ]
+    fractions = [
+        [name, f"{entry['median']:.0%}", f"{entry['low']:.0%} to {entry['high']:.0%}", str(entry["n"])]
+        for name, entry in content["matmul_fraction"].items()
+    ]
+    lines = [
+        [what, f"{line['intercept']:.2f} s", f"{line['slope']:.3g} s", f"{line['r_squared']:.3f}"]
+        for what, line in content["growth"].items()
+    ]
+    lessons = [
+        [profile, stage, *(f"{seconds:.1f} s" for seconds in split.values())]
+        for profile, stages in content["lessons"].items()
+        for stage, split in stages.items()
+    ]
+    found = [
+        {
+            "title": f"Time to {content['target']:.2%} of the test images",
+            "columns": ["recipe", "median", "range", "n", "mean accuracy", "reached"],
+            "rows": times,
+            "note": f"Measured on {where}; set-up and tracing counted, imports and scoring not.",
+        },
+        {
+            "title": "Share of the processor's matmul rate",
+            "columns": ["reference network, batches of 512", "median", "range", "n"],
+            "rows": fractions,
+            "note": "Useful work: 6 operations per weight and image. The matmul rate is from the same process.",
+        },
+        {
+            "title": "Growth of the training time",
+            "columns": ["against", "start", "per unit", "R squared"],
+            "rows": lines,
+            "note": "A straight line through the medians; `units` is fitted against the number of parameters.",
+        },
+    ]
+    if lessons:
+        kinds = list(next(iter(next(iter(content["lessons"].values())).values())))
+        note = "Wall time of each lesson, split by what its cells do."
+        columns = ["profile", "lesson", *kinds]
+        found.append(
+            {"title": "Where the time of a lesson goes", "columns": columns, "rows": lessons, "note": note}
+        )
+    return found
+
+
+def figures(content: dict[str, Any]) -> dict[str, plots.DescribedFigure]:
+    """Returns what `bench.json` holds as figures, by name."""
+    times = {
+        name if entry["reached"] else f"{name} (not reached)": [
+            entry[key] for key in ("median_seconds", "low", "high")
+        ]
+        for name, entry in content["time_to_target"].items()
+    }
+    title = (
+        f"Seconds to {content['target']:.2%} of the test images, {content['machine']['cores']} cores (mnist)"
+    )
+    return {
+        "bench": plots.durations(times, title),
+        "growth": plots.growth(content["growth"], "Training time against what it grows with (mnist)"),
+    }

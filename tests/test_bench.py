@@ -1,0 +1,174 @@
+"""The bench's plan, arithmetic and report; and one real measurement of each kind, tiny."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mnist_helpers import data, results
+from mnist_helpers.kit import bench, bench_report, cli, course
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli.main, ["bench", *map(str, arguments)])
+
+
+def test_measurements_take_turns_in_an_order_that_differs():
+    plan = bench.plan(3, quick=False)
+    assert len(plan) == len(set(plan))
+    rounds = np.array_split(np.arange(len(plan)), 3)
+    orders = [[plan[i][:2] for i in indices] for indices in rounds]
+    assert [{plan[i][2] for i in indices} for indices in rounds] == [{1}, {2}, {3}]
+    assert sorted(orders[0]) == sorted(orders[1]) == sorted(orders[2])
+    assert orders[0] != orders[1]
+    assert plan == bench.plan(3, quick=False)
+    assert ("target", "ours", 1) in plan
+    assert ("target", "stock", 1) in plan
+
+
+@pytest.mark.parametrize(
+    ("curves", "seconds", "reached", "scored"),
+    [
+        ([[[1.0, 0.97], [2.0, 0.99]], [[3.0, 0.98], [5.0, 0.99]]], 3.5, True, 2),
+        ([[[1.0, 0.99]], [[2.0, 0.98]], [[9.0, 0.99]]], 2.0, True, 1),
+        ([[[1.0, 0.90], [2.0, 0.98]], [[1.0, 0.90], [4.0, 0.98]]], 3.0, False, 2),
+    ],
+)
+def test_the_target_is_reached_when_the_mean_over_seeds_is(curves, seconds, reached, scored):
+    found = bench.time_to_target(curves)
+    assert (found["median_seconds"], found["reached"], found["scored"]) == (seconds, reached, scored)
+    assert found["n"] == len(curves)
+    assert found["low"] <= seconds <= found["high"]
+
+
+def test_a_straight_line_is_found_and_a_bent_one_is_not():
+    def points(seconds):
+        return [{"value": value, "seconds": seconds(value), "num_params": value} for value in (4, 1, 2, 8)]
+
+    line = bench.straight_line(points(lambda x: 2 + 3 * x), "epochs")
+    assert (line["slope"], line["intercept"], line["r_squared"]) == pytest.approx((3, 2, 1))
+    assert [point["value"] for point in line["points"]] == [1, 2, 4, 8]
+    assert bench.straight_line(points(lambda x: x**4), "epochs")["r_squared"] < 0.95
+
+
+def measured(folder, monkeypatch, repeats=2, fail_at=None):
+    """A bench whose measurements are made up; returns what was asked to be measured."""
+    asked = []
+
+    def stand_in(kind, name, seed, quick):
+        if len(asked) == fail_at:
+            raise RuntimeError("the lid was closed")
+        asked.append((kind, name, seed))
+        if kind == "target":
+            return [[float(seed), 0.99]]
+        if kind == "throughput":
+            return {"training": 1.0, "matmul": 4.0, "fraction": 0.25}
+        return {"seconds": float(name.split("=")[1]), "peak_memory_bytes": 1, "num_params": 5 * seed}
+
+    monkeypatch.setattr(bench, "_in_a_process", stand_in)
+    try:
+        bench.run_bench(folder, repeats=repeats, quick=True)
+    except RuntimeError:
+        return asked
+    return asked
+
+
+def test_a_bench_that_was_stopped_goes_on(tmp_path, monkeypatch):
+    first = measured(tmp_path, monkeypatch, fail_at=3)
+    assert len(first) == 3
+    assert not (tmp_path / "bench.json").exists()
+    second = measured(tmp_path, monkeypatch)
+    assert first + second == bench.plan(2, quick=True)
+    assert measured(tmp_path, monkeypatch) == []
+
+
+def test_the_numbers_and_their_report(tmp_path, monkeypatch):
+    measured(tmp_path, monkeypatch)
+    content = json.loads((tmp_path / "bench.json").read_text())
+    ours = content["time_to_target"]["ours"]
+    assert [ours[key] for key in ("median_seconds", "n", "low", "high", "reached")] == [
+        1.5,
+        2,
+        1.0,
+        2.0,
+        True,
+    ]
+    assert content["matmul_fraction"]["plain fit"]["median"] == 0.25
+    assert content["machine"]["cores"] >= 1
+    texts = json.dumps(bench_report.tables(content))
+    for word in ("Time to 98.03%", "1.5 s", "1.0 to 2.0 s", "25%", "ours"):
+        assert word in texts
+    for figure in bench_report.figures(content).values():
+        assert len(figure.png()) > 1000
+    assert "ours 1.5 s" in bench_report.figures(content)["bench"].description
+
+
+def test_a_lessons_time_is_split_by_what_its_cells_do(tmp_path):
+    def cell(source, seconds):
+        return {"source": source, "metadata": {"papermill": {"duration": seconds}}}
+
+    cells = [
+        cell("import keras", 4.0),
+        cell("x = data.load_training()", 1.0),
+        cell("model.fit(x)\nplots.learning_curves(h)", 8.0),
+        cell(["plots.", "image_grid(x)"], 0.5),
+        cell("print(1)", 0.25),
+    ]
+    (tmp_path / "02_baseline.ipynb").write_text(json.dumps({"cells": cells}))
+    timing = {"wall_seconds": 15.0, "longest_cell_seconds": 8.0}
+    results.write_json(tmp_path / course.COURSE_FILE, {"lessons": {"02_baseline": timing}})
+    assert bench.lesson_times(tmp_path)["02_baseline"] == {
+        "kernel start": 1.25,
+        "import": 4.0,
+        "training": 8.0,
+        "data": 1.0,
+        "figures": 0.5,
+        "other": 0.25,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--repeats", "0"], ["--repeats", "'0'"]),
+        (["--repeats", "x"], ["--repeats", "'x'"]),
+        (["../x"], ["plain name"]),
+        (["--course", "nowhere"], ["--course", "'nowhere'", "mnist-course run nowhere"]),
+        (["--offline"], ["'mnist' was not found"]),
+    ],
+)
+def test_bad_input_is_one_message_and_status_2(arguments, words, tmp_path):
+    result = invoke(*arguments)
+    assert result.exit_code == 2, result.output
+    for word in words:
+        assert word in result.output
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_fast_recipe_is_the_lessons_own():
+    source = course.tagged_source("02_baseline", "fast-recipe")
+    assert "fast_seconds = " in source
+    arrays = {name: array[:300] for name, array in data.find("digits")[0].items()}
+    ((seconds, accuracy),) = bench.ours(arrays, seed=1, epochs=1)
+    assert 0 < seconds < 60
+    assert 0.05 < accuracy <= 1
+
+
+@pytest.mark.parametrize("name", ["stock", "dropout_512", "sklearn"])
+def test_each_competitor_is_scored_after_every_epoch(name):
+    arrays = {name: array[:200] for name, array in data.find("digits")[0].items()}
+    curve = bench.COMPETITORS[name](arrays, 1, 2)
+    assert len(curve) == 2
+    assert curve[0][0] < curve[1][0]
+    assert all(0 <= accuracy <= 1 for _, accuracy in curve)
+
+
+def test_throughput_and_growth_are_measured():
+    arrays = {name: array[:600] for name, array in data.find("digits")[0].items()}
+    found = bench.throughput(arrays, 1, 1)
+    assert found["fraction"] == found["training"] / found["matmul"]
+    assert 0 < found["fraction"] < 1
+    grown = bench.growth(arrays, 1, "units", 32)
+    assert grown["num_params"] == 785 * 32 + 33 * 16 + 17 * 10
+    assert grown["peak_memory_bytes"] > 10**8
