@@ -3,6 +3,7 @@
 What they print and save is held against values that are computed here in another way.
 """
 
+import itertools
 import json
 import os
 import re
@@ -223,6 +224,58 @@ def test_intervals_and_comparison_are_about_the_test_images(quick, records):
         counted[true, predicted] += 1
     assert evaluation["confusion_matrix"] == counted.tolist()
     assert f"{100 * evaluation['models']['tuned']['test_accuracy']:.2f} %" in evaluation["conclusion"]
+
+
+def test_calibration_is_that_of_the_saved_models(quick, records):
+    """Temperatures come from validation images; what they mend is counted again here, on the test images."""
+    x_test, y_test = data.load_test("digits")
+    evaluation = records["05_evaluation"]
+    entries = {name: entry for record in records.values() for name, entry in record["models"].items()}
+    assert set(evaluation["calibration"]) == {name for name in entries if "test_ece" in entries[name]} - {
+        "majority"
+    }
+    for stage, name in (("02_baseline", "baseline"), ("04_tuning", "tuned_vat")):
+        model = keras.models.load_model(results.intact_file(quick, records[stage]["models"][name]))
+        answer = model.predict(x_test, verbose=0).astype(float)
+        found = evaluation["calibration"][name]
+        softer = answer ** (1 / found["temperature"])
+        softer /= softer.sum(axis=1, keepdims=True)
+        for probabilities, ending in ((answer, ""), (softer, "_after")):
+            loss = sklearn_metrics.log_loss(y_test, probabilities, labels=range(10))
+            brier = ((probabilities - np.eye(10)[y_test]) ** 2).sum(axis=1).mean()
+            assert found[f"loss{ending}"] == pytest.approx(loss, rel=1e-3)
+            assert found[f"brier{ending}"] == pytest.approx(brier, rel=1e-3)
+        assert 0 <= found["ece"] <= 1
+    assert (
+        evaluation["calibration"]["tuned"]["temperature"]
+        == records["04_tuning"]["models"]["tuned"]["temperature"]
+    )
+
+
+def test_every_pair_of_networks_is_compared(records):
+    evaluation = records["05_evaluation"]
+    networks = set(evaluation["calibration"])
+    pairs = {frozenset((pair["first"], pair["second"])) for pair in evaluation["comparisons"]}
+    assert pairs == {frozenset(pair) for pair in itertools.combinations(networks, 2)}
+    assert all(pair["p_value"] <= pair["p_holm"] <= 1 for pair in evaluation["comparisons"])
+
+
+def test_distortions_of_strength_zero_change_nothing(quick, records):
+    x_test, y_test = data.load_test("digits")
+    count = records["05_evaluation"]["params"]["num_distorted"]
+    model = keras.models.load_model(results.intact_file(quick, records["02_baseline"]["models"]["baseline"]))
+    plain = np.mean(model.predict(x_test[:count], verbose=0).argmax(axis=1) == y_test[:count])
+    robustness = records["05_evaluation"]["robustness"]
+    assert len(robustness) == 6
+    for measured in robustness.values():
+        assert measured["accuracy"]["baseline"][0] == pytest.approx(plain)
+        assert all(len(line) == len(measured["levels"]) for line in measured["accuracy"].values())
+    shifted = robustness["shift in pixels"]["accuracy"]["baseline"]
+    moved = np.roll(x_test[:count], 3, axis=2)
+    moved[:, :, :3] = 0
+    assert shifted[3] == pytest.approx(
+        np.mean(model.predict(moved, verbose=0).argmax(axis=1) == y_test[:count])
+    )
 
 
 def described(quick, stage):

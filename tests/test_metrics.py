@@ -158,3 +158,69 @@ def test_temperature_finds_how_much_too_sure_a_classifier_is(sharpness):
     assert metrics.negative_log_likelihood(labels, mended) <= metrics.negative_log_likelihood(
         labels, probabilities
     )
+
+
+def test_brier_score_by_hand_and_by_scikit_learn():
+    certain = np.eye(10)[[1, 2]]
+    assert metrics.brier_score(np.array([1, 2]), certain) == 0
+    assert (
+        metrics.brier_score(np.array([1, 3]), certain) == 1
+    )  # one right, one as wrong as can be: (0 + 2) / 2
+    labels, probabilities = some_probabilities(n=200)
+    by_class = [
+        sklearn_metrics.brier_score_loss(labels == digit, probabilities[:, digit]) for digit in range(10)
+    ]
+    assert metrics.brier_score(labels, probabilities) == pytest.approx(sum(by_class))
+
+
+def test_groups_of_a_reliability_diagram_by_hand():
+    sure = [0.95, 0.95, 0.95, 0.95, 0.55, 0.55]
+    probabilities = probabilities_for(np.zeros(6, int), sure)
+    table = metrics.reliability(np.array([0, 0, 0, 1, 0, 1]), probabilities, num_bins=10)
+    assert table["images"].tolist() == [2, 4]
+    assert table["confidence"].tolist() == pytest.approx([0.55, 0.95])
+    assert table["accuracy"].tolist() == pytest.approx([0.5, 0.75])
+    expected = (2 * 0.05 + 4 * 0.2) / 6
+    found = metrics.calibration_error(np.array([0, 0, 0, 1, 0, 1]), probabilities, num_bins=10)
+    assert found == pytest.approx(expected)
+
+
+def test_a_calibrated_classifier_has_a_small_calibration_error_and_a_sharpened_one_a_large():
+    labels, calibrated = some_probabilities(n=8000)
+    assert metrics.calibration_error(labels, calibrated) < 0.02
+    assert metrics.calibration_error(*some_probabilities(n=8000, sharpness=3.0)) > 0.1
+
+
+def test_certainty_falls_into_the_last_group():
+    table = metrics.reliability(np.array([1, 2]), np.eye(10)[[1, 3]])
+    assert table.to_dict(orient="list") == {"confidence": [1.0], "accuracy": [0.5], "images": [2]}
+
+
+def test_every_pair_is_compared_and_corrected_for_their_number():
+    dice = np.random.default_rng(1)
+    labels = dice.integers(0, 10, 500)
+    predictions = {
+        name: np.where(dice.random(500) < right, labels, (labels + 1) % 10)
+        for name, right in (("a", 0.9), ("b", 0.9), ("c", 0.97))
+    }
+    table = metrics.mcnemar_pairs(labels, predictions)
+    assert list(zip(table["first"], table["second"], strict=True)) == [("a", "b"), ("a", "c"), ("b", "c")]
+    for row in table.itertuples():
+        alone = metrics.mcnemar(labels, predictions[row.first], predictions[row.second])
+        assert (row.only_first, row.only_second, row.p_value) == alone
+    ordered = table.sort_values("p_value")
+    by_hand = np.minimum(1, np.maximum.accumulate(ordered["p_value"].to_numpy() * [3, 2, 1]))
+    assert ordered["p_holm"].to_numpy() == pytest.approx(by_hand)
+
+
+def test_one_classifier_makes_no_pair():
+    with pytest.raises(ValueError, match="two classifiers or more"):
+        metrics.mcnemar_pairs(LABELS, {"a": PREDICTED})
+
+
+@pytest.mark.parametrize("function", [metrics.brier_score, metrics.reliability, metrics.calibration_error])
+def test_probabilities_must_fit_the_labels(function):
+    with pytest.raises(ValueError, match=r"shape \(8, 10\)"):
+        function(LABELS, np.full((7, 10), 0.1))
+    with pytest.raises(ValueError, match="adding up to 1"):
+        function(LABELS, np.full((8, 10), 0.2))

@@ -120,6 +120,46 @@ def test_repeated_searches_are_drawn_with_the_mean_of_their_best_so_far():
     assert "Bayesian, mean of 2: 0.1500 after 16 epochs" in figure.description
 
 
+def test_a_reliability_diagram_has_a_point_per_group_on_the_diagonal_of_its_panel():
+    table = pd.DataFrame({"confidence": [0.5, 0.9], "accuracy": [0.25, 1.0], "images": [1, 3]})
+    figure = plots.reliability({"a": table, "b": table}, "Sure (x)")
+    points = figure.figure.axes[1].collections[0]
+    assert points.get_offsets().tolist() == [[0.5, 0.25], [0.9, 1.0]]
+    assert points.get_sizes()[1] > points.get_sizes()[0]
+    assert "a: on average 80.00% sure and 81.25% right" in figure.description
+
+
+def test_robustness_has_a_panel_per_distortion_and_a_line_per_model():
+    measured = {
+        "shift": {"levels": [0, 1], "accuracy": {"a": [0.9, 0.5], "b": [0.8, 0.7], "c": [0, 0]}},
+        "blur": {"levels": [0, 2, 4], "accuracy": {"a": [0.9, 0.6, 0.1], "b": [1, 1, 1], "c": [0, 0, 0]}},
+    }
+    figure = plots.robustness(measured, ["a", "b"], "Bad light (x)")
+    shift, blur = figure.figure.axes[:2]
+    assert [line.get_ydata().tolist() for line in blur.lines] == [[0.9, 0.6, 0.1], [1, 1, 1]]
+    assert len({line.get_linestyle() for line in shift.lines}) == 2
+    assert "shift 1: a 50.0%, b 70.0%; blur 4: a 10.0%, b 100.0%" in figure.description
+
+
+def test_durations_are_bars_with_their_range():
+    figure = plots.durations({"ours": [2.0, 1.0, 4.0], "stock": [8.0, 8.0, 8.0]}, "Seconds (x)")
+    axes = figure.figure.axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [2.0, 8.0]
+    assert "ours 2.0 s; stock 8.0 s" in figure.description
+
+
+def test_growth_has_a_panel_each():
+    points = [{"value": 1, "seconds": 2.0}, {"value": 4, "seconds": 8.0}]
+    figure = plots.growth({"epochs": {"points": points, "r_squared": 0.5}}, "Time (x)")
+    assert figure.figure.axes[0].lines[0].get_ydata().tolist() == [2.0, 8.0]
+    assert "epochs 1 to 4: 2.0 to 8.0 s, R squared 0.500" in figure.description
+
+
+def test_images_share_one_scale_where_it_is_given():
+    figure = plots.image_grid(IMAGES, list("abcd"), "Four (x)", darkest=255)
+    assert {axes.images[0].get_clim() for axes in figure.figure.axes} == {(0.0, 255.0)}
+
+
 def test_every_seed_is_drawn_with_the_mean():
     figure = plots.over_seeds({"a": [98.0, 99.0], "b": [97.0]}, "Scores (x)", "accuracy in %")
     lines = figure.figure.axes[0].lines
