@@ -9,9 +9,9 @@ Ground floor, imported by lessons (no module here imports another):
 - `results`: the one place that writes and reads run files
 - `tuning`: guards round Keras Tuner
 
-Upper floor, `kit/`, never imported by a lesson: `course` runs the lessons, `study` many runs of them, `bench` times
-them; `report`, `study_report` and `bench_report` turn their records into pages; `doctor` examines the machine, `cli`
-is the command `mnist-course`.
+Upper floor, `kit/`, never imported by a lesson: `course` runs the lessons, `study` many runs of them, `bench`
+times them; `report`, `study_report` and `bench_report` turn their records into pages; `doctor` examines the
+machine, `cli` is the command `mnist-course`.
 
 Importing the package does nothing.
 """

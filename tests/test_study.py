@@ -159,6 +159,7 @@ def test_a_studys_report_shows_them(tmp_path):
     assert "2 of 3" in text
     assert "One search, of run searches/seed-1, serves all seeds" in text
     assert "tuned is right on 97.50 % of the test images (sd 1.32, n=3 seeds)" in text
+    assert "Against the baseline, over the same seeds: tuned +1.50 points (+0.26 to +2.74)" in text
     for name in ("test_accuracy.png", "test_loss.png", "accuracy.png", "loss.png"):
         assert (folder / name).stat().st_size > 1000
         assert f"]({name})" in text

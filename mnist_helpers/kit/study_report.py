@@ -20,6 +20,7 @@ from mnist_helpers.kit import bench_report, course, report
 STUDY_FILE = "study.json"
 _STUDY_METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss")
 _NAIVE = ("majority", "nearest_mean")
+_TUNED = ("tuned", "tuned_vat")
 _STUDY_NOTE = (
     "Mean, sd and n are over seeds; the interval (Student's t, 95 %) is about the mean over seeds, on the same "
     "images. For another draw of test images see the Wilson intervals of the runs. A dash: not measured, or only "
@@ -155,7 +156,7 @@ def _differences(
     """Every network against the baseline, and the tuned ones against all others, over the same seeds."""
     networks = [name for name in by_model if name not in _NAIVE]
     pairs = [("baseline", name) for name in networks if name != "baseline" and "baseline" in networks]
-    for tuned in ("tuned", "tuned_vat"):
+    for tuned in _TUNED:
         others = [name for name in networks if name not in ("baseline", tuned, "tuned_vat")]
         pairs += [(name, tuned) for name in others if tuned in networks]
     found = []
@@ -190,7 +191,7 @@ def _study_conclusion(content: dict[str, Any]) -> str:
     sentences = []
     for entry in content["models"]:
         metric = "test_accuracy" if entry["test_accuracy"] else "val_accuracy"
-        if entry["setting"] or entry["model"] not in ("baseline", "tuned", "tuned_vat") or not entry[metric]:
+        if entry["setting"] or entry["model"] not in ("baseline", *_TUNED) or not entry[metric]:
             continue
         part, spread = ("test" if metric[0] == "t" else "validation"), entry[metric]
         loss = entry[metric.replace("accuracy", "loss")]
@@ -200,6 +201,16 @@ def _study_conclusion(content: dict[str, Any]) -> str:
             f"({about}n={spread['n']} seeds), loss {loss['mean']:.4f}"
         )
     words = "; ".join(sentences) or "the table holds the settings side by side"
+    paired = [
+        f"{entry['second']} {100 * entry['mean']:+.2f} points ({100 * entry['low']:+.2f} to {100 * entry['high']:+.2f})"
+        for entry in content["differences"]
+        if not entry["setting"]
+        and entry["first"] == "baseline"
+        and entry["second"] in _TUNED
+        and entry["n"] > 1
+    ]
+    if paired:
+        words += f". Against the baseline, over the same seeds: {', '.join(paired)}; 95 % intervals"
     shared = (
         f" One search, of run {content['search_from']}, serves all seeds." if content["search_from"] else ""
     )
