@@ -202,7 +202,7 @@ def _study_conclusion(content: dict[str, Any]) -> str:
         )
     words = "; ".join(sentences) or "the table holds the settings side by side"
     paired = [
-        f"{entry['second']} {100 * entry['mean']:+.2f} points ({100 * entry['low']:+.2f} to {100 * entry['high']:+.2f})"
+        f"{entry['second']} {_shown(entry, 'mean', '+.2f', scale=100)} points ({_interval(entry, '+.2f', scale=100)})"
         for entry in content["differences"]
         if not entry["setting"]
         and entry["first"] == "baseline"
