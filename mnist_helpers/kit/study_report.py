@@ -201,8 +201,9 @@ def _study_conclusion(content: dict[str, Any]) -> str:
             f"({about}n={spread['n']} seeds), loss {loss['mean']:.4f}"
         )
     words = "; ".join(sentences) or "the table holds the settings side by side"
+    form = {"form": "+.2f", "scale": 100}
     paired = [
-        f"{entry['second']} {_shown(entry, 'mean', '+.2f', scale=100)} points ({_interval(entry, '+.2f', scale=100)})"
+        f"{entry['second']} {_shown(entry, 'mean', **form)} points ({_interval(entry, **form)})"
         for entry in content["differences"]
         if not entry["setting"]
         and entry["first"] == "baseline"
