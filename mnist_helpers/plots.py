@@ -218,7 +218,10 @@ def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], titl
 
 
 def metric_by_model(
-    histories: Mapping[str, Mapping[str, Sequence[float]]], metric: str, title: str
+    histories: Mapping[str, Mapping[str, Sequence[float]]],
+    metric: str,
+    title: str,
+    bands: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
 ) -> DescribedFigure:
     """Draws one metric against epochs, a panel per model: training solid, validation dashed.
 
@@ -226,6 +229,7 @@ def metric_by_model(
         histories: model name -> Keras' `history`.
         metric: `"accuracy"` or `"loss"`.
         title: the figure's title.
+        bands: as `histories`: how far a band reaches above and below each value; `None` for no bands.
     """
     columns = min(3, len(histories))
     rows = -(-len(histories) // columns)
@@ -239,6 +243,10 @@ def metric_by_model(
         if f"val_{metric}" in history:
             validation = _finite(history[f"val_{metric}"])
             axes.plot(epochs, validation, "--s", color=COLORS[1], markerfacecolor="white", label="validation")
+        for key, color in ((metric, COLORS[0]), (f"val_{metric}", COLORS[1])) if bands else ():
+            if key in history:
+                low, high = np.add(history[key], np.outer([-1, 1], bands[name][key]))
+                axes.fill_between(epochs, low, high, color=color, alpha=0.2, linewidth=0)
         axes.set_title(name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         words.append(f"{name} {_last_of(history, metric)}")
@@ -482,7 +490,11 @@ def robustness(
 
 
 def over_seeds(
-    values: Mapping[str, Sequence[float]], title: str, label: str, decimals: int = 2
+    values: Mapping[str, Sequence[float]],
+    title: str,
+    label: str,
+    decimals: int = 2,
+    intervals: Mapping[str, tuple[float, float]] | None = None,
 ) -> DescribedFigure:
     """Draws what every seed gave as points, one model a line, with the mean as a bar across.
 
@@ -491,7 +503,9 @@ def over_seeds(
         title: the figure's title.
         label: what the numbers are, with their unit.
         decimals: digits after the point in the means that are written beside.
+        intervals: model name -> lower and upper end of the mean's 95 % interval, where there is one.
     """
+    intervals = intervals or {}
     figure = _figure((7.5, 0.42 * len(values) + 1.3))
     axes = figure.subplots()
     words = []
@@ -500,15 +514,20 @@ def over_seeds(
         axes.plot(numbers, np.full(len(numbers), position), "o", color=COLORS[0], alpha=0.5, markersize=5)
         axes.plot([numbers.mean()] * 2, [position - 0.3, position + 0.3], color=COLORS[3], linewidth=2.5)
         text = f"{numbers.mean():.{decimals}f}"
+        ends = intervals.get(name, ())
+        if ends:
+            axes.hlines(position, *ends, color=COLORS[3], linewidth=7, alpha=0.3, zorder=1)
         place = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "fontsize": 10}
-        axes.annotate(text, (numbers.max(), position), **place)
+        axes.annotate(text, (max([*numbers, *ends]), position), **place)
+        about = ", 95 % interval {:.{d}f} to {:.{d}f}".format(*ends, d=decimals) if ends else ""
         words.append(
-            f"{name} {text} ({numbers.min():.{decimals}f} to {numbers.max():.{decimals}f}, n={len(numbers)})"
+            f"{name} {text} ({numbers.min():.{decimals}f} to {numbers.max():.{decimals}f}, n={len(numbers)}{about})"
         )
     axes.set_yticks(range(len(values)), values)
     axes.invert_yaxis()
     axes.margins(x=0.12, y=0.12)
-    axes.set(title=title, xlabel=f"{label}; a point per seed, the bar is the mean")
+    shaded = ", shaded its 95 % interval" if intervals else ""
+    axes.set(title=title, xlabel=f"{label}; a point per seed, the bar is the mean{shaded}")
     return DescribedFigure(figure, f"{title}. Mean and range: {'; '.join(words)}.")
 
 

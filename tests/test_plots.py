@@ -172,6 +172,23 @@ def test_every_seed_is_drawn_with_the_mean():
     assert "a 98.50 (98.00 to 99.00, n=2); b 97.00" in figure.description
 
 
+def test_an_interval_of_the_mean_is_shaded_where_there_is_one():
+    values = {"a": [98.0, 99.0], "b": [97.0]}
+    figure = plots.over_seeds(values, "Scores (x)", "accuracy in %", intervals={"a": (97.5, 99.5)})
+    (shaded,) = figure.figure.axes[0].collections
+    assert shaded.get_segments()[0].tolist() == [[97.5, 0.0], [99.5, 0.0]]
+    assert "n=2, 95 % interval 97.50 to 99.50); b 97.00 (97.00 to 97.00, n=1)" in figure.description
+
+
+def test_a_band_lies_about_its_curve():
+    means = {"a": {"loss": [3.0, 2.0], "val_loss": [4.0, 3.0]}}
+    sds = {"a": {"loss": [0.5, 0.25], "val_loss": [0.0, 0.0]}}
+    axes = plots.metric_by_model(means, "loss", "Losses (x)", bands=sds).figure.axes[0]
+    training, validation = (band.get_paths()[0].get_extents() for band in axes.collections)
+    assert (training.ymin, training.ymax) == (1.75, 3.5)
+    assert (validation.ymin, validation.ymax) == (3.0, 4.0)
+
+
 def test_searches_are_drawn_with_their_best_so_far():
     tables = {
         "Bayesian": pd.DataFrame({"trial": [1, 2, 3], "score": [0.3, 0.1, 0.2]}),

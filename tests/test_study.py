@@ -69,6 +69,9 @@ def test_the_grid_is_every_setting_with_every_seed():
         (["s", "--seeds", "1", "-p", "seed", "1,2"], ["--seed"]),
         (["s", "--seeds", "1", "--profile", "fast"], ["Unknown profile"]),
         (["s", "--seeds", "1", "--only", "06"], ["Unknown stage"]),
+        (["s", "--seeds", "1", "--workers", "-1"], ["--workers", "-1"]),
+        (["s", "--seeds", "1", "--threads", "0"], ["--threads", "0"]),
+        (["s", "--seeds", "1", "--scheduler", "here"], ["--scheduler", "tcp://HOST:8786", "'here'"]),
         (["s", "--seeds", "1", "--search-from", "nowhere"], ["--search-from", "'nowhere'", "04_tuning"]),
     ],
 )
@@ -165,9 +168,34 @@ def test_a_studys_report_shows_them(tmp_path):
         assert f"]({name})" in text
     assert json.loads((folder / "summary.json").read_text()) == study_report.study_summary(folder)
     assert "<script" not in page.read_text()
-    assert study_report._mean_histories(study_report.study_runs(folder))["tuned"]["accuracy"] == [
-        pytest.approx(0.1)
-    ]
+    means, sds = study_report._mean_histories(study_report.study_runs(folder))
+    assert means["tuned"]["accuracy"] == [pytest.approx(0.1)]
+    assert sds["tuned"]["accuracy"] == [pytest.approx(0.1)]
+
+
+def change_record(folder, stage, change):
+    record = json.loads((folder / f"{stage}.json").read_text())
+    change(record)
+    (folder / f"{stage}.json").write_text(json.dumps(record))
+
+
+def test_a_seed_that_trained_longer_goes_on_alone(tmp_path):
+    folder = made_up_study(tmp_path)
+    longer = {"accuracy": [0.4, 0.9], "loss": [1.0, 0.5]}
+    change_record(
+        folder / "seed-10", "04_tuning", lambda record: record["models"]["tuned"].update(history=longer)
+    )
+    study_report.write_study_report(folder)
+    means, sds = study_report._mean_histories(study_report.study_runs(folder))
+    assert means["tuned"]["accuracy"] == pytest.approx([(0.0 + 0.1 + 0.4) / 3, 0.9])
+    assert sds["tuned"]["accuracy"][1] == 0
+
+
+def test_records_without_comparisons_show_a_dash(tmp_path):
+    folder = made_up_study(tmp_path)
+    for number in (8, 9, 10):
+        change_record(folder / f"seed-{number}", "05_evaluation", lambda record: record.pop("comparisons"))
+    assert study_report.study_summary(folder)["differences"][0]["significant"] is None
 
 
 def test_runs_count_as_they_are_numbered(tmp_path):
@@ -188,6 +216,33 @@ def test_settings_of_a_sweep_stand_side_by_side(tmp_path):
     assert {entry["setting"]["units"] for entry in summary["models"]} == {16}
     study_report.write_study_report(folder)
     assert "| units | model | n |" in (folder / "report.md").read_text()
+
+
+def test_done_is_a_run_of_the_same_question_with_all_its_lessons(tmp_path, monkeypatch):
+    job = study._job(tmp_path, question(stages=["02_baseline"]), "", 1, "seed-1", 1, {"epochs": 3})
+    settings = {"profile": "quick", "dataset": "digits", "seed": 1, "params": {"epochs": 3, "units": 8}}
+    finished = ["02_baseline"]
+    monkeypatch.setattr(course, "is_finished", lambda folder, stage: stage in finished)
+    assert not study._is_done(tmp_path, job)
+    results.write_json(tmp_path / course.COURSE_FILE, {"settings": settings})
+    assert study._is_done(tmp_path, job)
+    assert not study._is_done(tmp_path, job | {"seed": 2})
+    assert not study._is_done(tmp_path, job | {"params": [["epochs", "4"]]})
+    assert not study._is_done(tmp_path, job | {"stages": ["02_baseline", "04_tuning"]})
+    finished += results.STAGES
+    assert not study._is_done(tmp_path, job | {"stages": list(results.STAGES)})  # its report is not there
+    (tmp_path / "report.html").write_text("")
+    assert study._is_done(tmp_path, job | {"stages": list(results.STAGES)})
+
+
+def test_a_run_whose_scheduler_was_lost_is_reported():
+    class Lost:
+        def cancelled(self):
+            return True
+
+    outcome = study._outcome(Lost(), "seed-1")
+    assert outcome.run == "seed-1"
+    assert "scheduler was lost" in outcome.error
 
 
 def test_a_report_of_a_study_that_has_not_begun_says_so(tmp_path):
@@ -270,10 +325,10 @@ def orphans():
 
 @pytest.mark.course
 def test_a_cluster_finds_what_this_machine_finds_and_a_failing_run_stops_no_other(tmp_path):
-    options = ["--seeds", "1-2", "--only", "01", "-p", "num_train", "20,5", *TINY, "--results-dir", tmp_path]
+    options = ["--seeds", "1", "--only", "01", "-p", "num_train", "5,20", *TINY, "--results-dir", tmp_path]
     local = invoke("study", "local", *options, "--workers", 2, "--threads", 1)
     assert local.exit_code == 1
-    assert "2 of the runs failed" in local.output
+    assert "1 of the runs failed" in local.output
     assert "num_train-5_seed-1 failed" in local.output
     assert "num_train=5" in local.output  # the lesson's own message
     with dask_cluster(tmp_path) as (address, _):
@@ -281,8 +336,8 @@ def test_a_cluster_finds_what_this_machine_finds_and_a_failing_run_stops_no_othe
         assert cluster.exit_code == 1
         again = invoke("study", "cluster", *options, "--scheduler", address)
     assert accuracies(tmp_path / "cluster") == accuracies(tmp_path / "local")
-    assert len(accuracies(tmp_path / "local")) == 2
-    assert again.output.count("finished before") == 2
+    assert list(accuracies(tmp_path / "local")) == ["num_train-20_seed-1/01_data_exploration"]
+    assert again.output.count("finished before") == 1
     assert (tmp_path / "local" / "report.html").is_file()
 
 
@@ -327,3 +382,48 @@ def test_a_worker_that_does_not_see_the_folder_sends_the_evidence(tmp_path):
     assert not any(name.endswith((".npz", ".keras")) for name in outcome.files)
     study._keep(tmp_path / "seed-1", outcome.files)
     assert results.load_record(tmp_path / "seed-1", "01_data_exploration")["params"]["seed"] == 1
+
+
+def until(condition, seconds=120):
+    """Waits for a condition; returns its value."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+    return value
+
+
+def alive(processes):
+    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def family_with_a_kernel():
+    """The process of a run and all below it, once its kernel has begun."""
+    for child in orphans():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family = [child, *child.children(recursive=True)]
+            if any("ipykernel_launcher" in process.cmdline() for process in family):
+                return family
+    return []
+
+
+@pytest.mark.course
+@pytest.mark.parametrize("victim", ["client of a cluster", "study on this machine", "process of a run"])
+def test_nobody_goes_on_alone(tmp_path, victim):
+    """A lesson of an hour is under way when somebody above it is killed: all below end at once."""
+    with contextlib.ExitStack() as stack:
+        command = [sys.executable, "-m", "mnist_helpers.kit.cli", "study", "s", "--seeds", "1", *TINY]
+        command += ["--only", "02", "-p", "epochs", "10000", "--results-dir", str(tmp_path)]
+        if victim == "client of a cluster":
+            command += ["--scheduler", stack.enter_context(dask_cluster(tmp_path))[0]]
+        client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        stack.callback(kill_all, client)
+        family = until(family_with_a_kernel)
+        stack.callback(lambda: [process.kill() for process in alive(family)])
+        (family[0] if victim == "process of a run" else client).kill()
+        until(lambda: not alive(family), 60)
+        said, _ = client.communicate(timeout=60)
+        if victim == "process of a run":
+            assert client.returncode == 1
+            assert "seed-1: FAILED" in said
+            assert "status -9" in said

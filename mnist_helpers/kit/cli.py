@@ -130,10 +130,16 @@ def run(
     "--search-from", default="", metavar="RUN", help="Use the search of RUN (or STUDY/RUN) in all runs."
 )
 @click.option(
-    "--workers", default=0, metavar="N", help="Processes on this machine; without it, one per core."
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processes on this machine; without it, one per core.",
 )
 @click.option(
-    "--threads", default=0, metavar="N", help="Threads of each run; without it, the cores shared out."
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads of each run; without it, the cores shared out.",
 )
 @click.option("--scheduler", default="", metavar="ADDRESS", help="A Dask scheduler, such as tcp://HOST:8786.")
 @_results_dir
@@ -146,8 +152,8 @@ def study(
     params: tuple,
     only: tuple,
     search_from: str,
-    workers: int,
-    threads: int,
+    workers: int | None,
+    threads: int | None,
     scheduler: str,
     results_dir: str,
 ) -> None:
@@ -167,7 +173,7 @@ def study(
             search_from=search_from,
             results_dir=results_dir,
         )
-        engine = {"workers": workers, "threads": threads, "scheduler": scheduler}
+        engine = {"workers": workers or 0, "threads": threads or 0, "scheduler": scheduler}
         folder, failed = room.run_study(study, question, results_dir=results_dir, **engine)
         for outcome in failed:
             click.echo(f"\n{outcome.run} failed:\n{outcome.error.strip()}", err=True)

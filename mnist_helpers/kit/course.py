@@ -15,8 +15,10 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -273,7 +275,9 @@ def _differences(before: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
 def _lesson_parameters(stage: str, run: str, settings: Settings, results_dir: str) -> dict[str, Any]:
     everything = {**settings.params, **settings._asdict(), "run": run}
     if results_dir:
-        everything["results_dir"] = str(results.results_dir(results_dir))
+        place = results.results_dir(results_dir)
+        inside = place.is_relative_to(LESSONS.parent)  # then a record need not name a place of this machine
+        everything["results_dir"] = os.path.relpath(place, LESSONS) if inside else str(place)
     return {name: everything[name] for name in declared(stage) if name in everything}
 
 
@@ -324,6 +328,7 @@ def _execute(stage: str, output: Path, log: Path, params: dict[str, Any]) -> Non
     """The subprocess: one lesson through papermill. Its standard error, and the kernel's, go to `log`."""
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import papermill
     from traitlets.config import Config
 
@@ -341,6 +346,12 @@ def _execute(stage: str, output: Path, log: Path, params: dict[str, Any]) -> Non
             progress_bar=bar,
             **({"config": ipc} if os.name == "posix" else {}),
         )
+
+
+def _end_with_parent() -> None:
+    """Ends a lesson, and so its kernel, when the runner is gone: the run folder is then free for another."""
+    multiprocessing.parent_process().join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _failure(stage: str, notebook: dict | None, evidence: Path) -> str:

@@ -7,7 +7,8 @@ is swept. `study.json` in it holds what was asked. Called again with the same qu
 a study goes on and skips what is done.
 
 The child process reads its job from standard input and goes on reading: when its parent is gone, however that
-happened, the input ends, and the child interrupts itself. So nobody is orphaned.
+happened, the input ends, and the child interrupts itself. A worker ends the input, too, of a run that nobody
+waits for any more. So nobody is orphaned.
 """
 
 from __future__ import annotations
@@ -17,18 +18,21 @@ import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnist_helpers import parameters, results
 from mnist_helpers.kit import course, report, study_report
 
+_INTERRUPTED = 130
+_POLL_SECONDS = 0.5
 _WAIT_SECONDS = 120.0  # for an interrupted predecessor to leave the run folder
 _EVIDENCE = ("*.json", "*.ipynb", "*.png", "report.*")
 
@@ -189,7 +193,7 @@ def run_study(
         The study's folder, and the outcomes of the runs that failed.
 
     Raises:
-        ValueError: the study exists with another question.
+        ValueError: the study exists with another question, or the scheduler's address is none.
         OSError: the scheduler cannot be reached.
     """
     from tqdm import tqdm
@@ -197,32 +201,49 @@ def run_study(
     parameters.check("run", study)
     folder = results.results_dir(results_dir) / study
     runs = grid(question)
-    _claim(folder, question)
     cores = _usable_cores()
     workers = min(workers or cores, len(runs))
     threads = threads or (1 if scheduler else max(1, cores // workers))
     failed = []
-    with _token(folder) as token, _client(scheduler, workers) as client:
-        from distributed import as_completed
-
+    with _client(scheduler, workers) as client, _claimed(folder, question) as token:
         jobs = [_job(folder, question, token, threads, name, *point) for name, point in runs.items()]
-        futures = [client.submit(one_run, job, pure=False) for job in jobs]
-        bar = tqdm(total=len(jobs), unit="run", desc=study, disable=None, smoothing=0)
-        for future in as_completed(futures):
-            outcome = _outcome(future, jobs[futures.index(future)]["run"])
-            _keep(folder / outcome.run, outcome.files)
-            failed += [outcome] if outcome.error else []
-            said = (
-                "FAILED"
-                if outcome.error
-                else f"{outcome.seconds:.1f} s"
-                if outcome.seconds
-                else "finished before"
-            )
-            bar.write(f"{outcome.run}: {said}")
-            bar.update()
-        bar.close()
+        with tqdm(total=len(jobs), unit="run", desc=study, disable=None, smoothing=0) as bar:
+            for outcome in _outcomes(client, folder, jobs):
+                _keep(folder / outcome.run, outcome.files)
+                failed += [outcome] if outcome.error else []
+                took = f"{outcome.seconds:.1f} s" if outcome.seconds else "finished before"
+                bar.write(f"{outcome.run}: {'FAILED' if outcome.error else took}")
+                bar.update()
     return folder, failed
+
+
+def _outcomes(client: Any, folder: Path, jobs: list[dict[str, Any]]) -> Iterator[Outcome]:
+    """Yields how each job ended: first the jobs that were done before, then the others as they end."""
+    from distributed import as_completed
+
+    waiting = {}
+    for job in jobs:
+        if _is_done(folder / job["run"], job):
+            yield Outcome(job["run"], 0.0, "", {})
+        else:
+            waiting[client.submit(one_run, job, pure=False)] = job["run"]
+    for future in as_completed(waiting):
+        yield _outcome(future, waiting[future])
+
+
+def _is_done(folder: Path, job: dict[str, Any]) -> bool:
+    """Says whether a run is here with all its lessons and its report; a worker elsewhere could not know."""
+    path = folder / course.COURSE_FILE
+    needed = [path, *([folder / "report.html"] if job["stages"] == list(results.STAGES) else [])]
+    if not all(file.is_file() for file in needed):
+        return False
+    if not all(course.is_finished(folder, stage) for stage in job["stages"]):
+        return False
+    before = results.read_json(path)["settings"]
+    asked = {name: parameters.parse(name, text) for name, text in job["params"]}
+    return all(before[key] == job[key] for key in ("profile", "dataset", "seed")) and asked.items() <= (
+        before["params"].items()
+    )
 
 
 def _claim(folder: Path, question: Question) -> None:
@@ -271,28 +292,61 @@ def one_run(job: dict[str, Any]) -> Outcome:
         shared = (folder / job["token"]).is_file()
         if not shared:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="study-")))
-        limits = dict.fromkeys(
-            ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), str(job["threads"])
-        )
         log = folder / f"{job['run']}.log"
         started = time.perf_counter()
-        command = [sys.executable, "-m", "mnist_helpers.kit.study"]
-        with (
-            log.open("wb") as output,
-            subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=os.environ | limits
-            ) as child,
-        ):
-            child.stdin.write(json.dumps(job | {"results_dir": str(folder)}).encode() + b"\n")
-            child.stdin.flush()
-            status = child.wait()
+        status = _in_child(job | {"results_dir": str(folder)}, log)
         seconds = time.perf_counter() - started
-        said = log.read_text(encoding="utf-8", errors="replace")
+        error = ""
         if status == 0:
             log.unlink()
-        files = {} if shared else _evidence(folder / job["run"])
-        finished_before = status == 0 and said.count("finished before") == len(job["stages"])
-        return Outcome(job["run"], 0.0 if finished_before else seconds, said if status else "", files)
+        else:  # a process that was killed has said nothing
+            said = log.read_text(encoding="utf-8", errors="replace").strip()
+            error = f"{said}\nIts process ended with status {status}." if said else _killed(status)
+        return Outcome(job["run"], seconds, error, {} if shared else _evidence(folder / job["run"]))
+
+
+def _in_child(job: dict[str, Any], log: Path) -> int:
+    """Runs a job in a process of its own, for as long as somebody waits for it; returns its exit status."""
+    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+    limits = dict.fromkeys(names, str(job["threads"]))
+    command = [sys.executable, "-m", "mnist_helpers.kit.study"]
+    is_wanted = _wanted()
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=os.environ | limits
+        ) as child,
+    ):
+        child.stdin.write(json.dumps(job).encode() + b"\n")
+        child.stdin.flush()
+        while is_wanted():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return child.wait(_POLL_SECONDS)
+        child.stdin.close()
+        return child.wait()
+
+
+def _wanted() -> Callable[[], bool]:
+    """Returns a function that says whether a client still waits for the Dask task that calls this."""
+    from distributed import get_worker
+
+    try:
+        worker = get_worker()
+    except ValueError:  # called without Dask
+        return lambda: True
+    task = worker.state.tasks[worker.get_current_task()]
+    return lambda: task.state != "cancelled"
+
+
+def _killed(status: int) -> str:
+    return (
+        f"Its process ended with status {status} and said nothing: it was killed, for lack of memory perhaps."
+    )
+
+
+def dask_setup(worker: Any) -> None:
+    """Dask calls this in each worker of this machine: a Ctrl-C is for the client, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _evidence(folder: Path) -> dict[str, bytes]:
@@ -310,6 +364,8 @@ def _keep(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def _outcome(future: Any, run: str) -> Outcome:
+    if future.cancelled():
+        return Outcome(run, 0.0, "The connection to the scheduler was lost before this run ended.", {})
     error = future.exception()
     return Outcome(run, 0.0, f"The worker was lost: {error}", {}) if error else future.result()
 
@@ -324,6 +380,11 @@ def _client(scheduler: str, workers: int) -> Iterator[Any]:
             "A study needs Dask, which is not installed. Expected: the extra 'cluster'. "
             "Install it with: pip install 'mnist-course[cluster]'"
         ) from error
+    if scheduler and not re.fullmatch(r"[a-z]+://.+:\d+", scheduler):
+        raise ValueError(
+            "--scheduler has a wrong value. Expected: an address such as tcp://HOST:8786, as `dask scheduler` "
+            f"prints it. Received: {scheduler!r}."
+        )
     with contextlib.ExitStack() as stack:
         address: Any = scheduler
         if not scheduler:
@@ -334,14 +395,16 @@ def _client(scheduler: str, workers: int) -> Iterator[Any]:
                     host="127.0.0.1",
                     dashboard_address=None,
                     memory_limit=None,  # the memory is the children's
+                    preload=[__name__],
                 )
             )
         yield stack.enter_context(Client(address, timeout="15s"))
 
 
 @contextlib.contextmanager
-def _token(folder: Path) -> Iterator[str]:
-    """A file in the study's folder by which a worker finds out whether it sees this folder."""
+def _claimed(folder: Path, question: Question) -> Iterator[str]:
+    """Claims the study's folder, and puts a file there by which a worker finds out whether it sees the folder."""
+    _claim(folder, question)
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".shared-") as file:
         yield Path(file.name).name
 
@@ -355,6 +418,7 @@ def _usable_cores() -> int:
 
 def main() -> None:
     """Runs the job on standard input, and interrupts itself when standard input ends."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of this machine ignores it
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
     try:
@@ -367,16 +431,19 @@ def main() -> None:
         if all(course.is_finished(folder, stage) for stage in results.STAGES):
             report.write_report(folder)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(_INTERRUPTED)
     except (ValueError, RuntimeError, OSError) as error:
         sys.exit(str(error))
 
 
 def _interrupt_at_end_of_input() -> None:
-    import signal
-
     sys.stdin.read()
-    signal.raise_signal(signal.SIGINT)
+    if hasattr(
+        signal, "pthread_kill"
+    ):  # the main thread waits for a lesson; only a signal of its own wakes it
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    else:
+        signal.raise_signal(signal.SIGINT)
 
 
 if __name__ == "__main__":

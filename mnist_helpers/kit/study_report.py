@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from mnist_helpers import metrics, plots, results
@@ -180,7 +179,7 @@ def _significant(first: str, second: str, runs: dict[str, dict], setting: dict[s
         if evaluation and all(params.get(name) == value for name, value in setting.items()):
             counts += [
                 pair["p_value"] < 0.05
-                for pair in evaluation["comparisons"]
+                for pair in evaluation.get("comparisons", [])
                 if {pair["first"], pair["second"]} == {first, second}
             ]
     return sum(counts) if counts else None
@@ -297,37 +296,51 @@ def _study_figures(runs: dict[str, dict], content: dict[str, Any]) -> dict[str, 
     by_label = dict(iter(shown.groupby("label", sort=False)))
     figures = {}
     if by_label:
-        figures[f"{words}_accuracy"] = plots.over_seeds(
+        figures[f"{words}_accuracy"] = _every_seed(
             {name: 100 * rows[f"{part}_accuracy"] for name, rows in by_label.items()},
             f"{words.capitalize()} accuracy of every seed ({dataset})",
             f"{words} accuracy in %",
         )
-        figures[f"{words}_loss"] = plots.over_seeds(
+        figures[f"{words}_loss"] = _every_seed(
             {name: rows[f"{part}_loss"] for name, rows in by_label.items()},
             f"{words.capitalize()} loss of every seed ({dataset})",
             f"{words} loss",
             decimals=4,
         )
     if not content["swept"]:
-        histories = _mean_histories(runs)
-        for metric in ("accuracy", "loss") if histories else ():
-            title = f"Training and validation {metric}, mean of {len(runs)} seeds ({dataset})"
-            figures[metric] = plots.metric_by_model(histories, metric, title)
+        means, sds = _mean_histories(runs)
+        for metric in ("accuracy", "loss") if means else ():
+            title = f"Training and validation {metric}, mean of {len(runs)} seeds ({dataset}"
+            title += "; band: one sd)" if len(runs) > 1 else ")"
+            figures[metric] = plots.metric_by_model(means, metric, title, bands=sds)
     return figures
 
 
-def _mean_histories(runs: dict[str, dict]) -> dict[str, dict[str, list[float]]]:
-    """Keras' history of each network, averaged over the seeds epoch by epoch."""
+def _every_seed(
+    values: dict[str, pd.Series], title: str, label: str, decimals: int = 2
+) -> plots.DescribedFigure:
+    spreads = {name: metrics.over_seeds(numbers) for name, numbers in values.items()}
+    intervals = {name: (spread.low, spread.high) for name, spread in spreads.items() if spread.n > 1}
+    return plots.over_seeds(values, title, label, decimals, intervals)
+
+
+def _mean_histories(runs: dict[str, dict]) -> tuple[dict[str, dict], dict[str, dict]]:
+    """Keras' history of each network over the seeds, epoch by epoch: the means, and the sds (0 for one seed).
+
+    An epoch that only some seeds have trained is the mean of these.
+    """
     collected: dict[str, list[dict]] = {}
     for records in runs.values():
         for record in records.values():
             for name, entry in record["models"].items():
                 if "history" in entry:
                     collected.setdefault(name, []).append(entry["history"])
-    return {
-        name: {
-            metric: np.mean([history[metric] for history in histories], axis=0).tolist()
-            for metric in histories[0]
-        }
-        for name, histories in collected.items()
-    }
+    means: dict[str, dict] = {}
+    sds: dict[str, dict] = {}
+    for name, histories in collected.items():
+        for metric in histories[0]:
+            seeds = [pd.Series(history.get(metric, []), dtype=float) for history in histories]
+            epochs = pd.concat(seeds, axis=1)
+            means.setdefault(name, {})[metric] = epochs.mean(axis=1).tolist()
+            sds.setdefault(name, {})[metric] = epochs.std(axis=1).fillna(0).tolist()
+    return means, sds
