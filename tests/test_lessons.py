@@ -162,7 +162,7 @@ def test_recorded_scores_are_those_of_the_saved_models(quick, records):
         for name, entry in record["models"].items():
             if not entry.get("file", "").endswith(".keras"):
                 continue
-            model = keras.models.load_model(results.intact_file(quick, entry))
+            model = keras.models.load_model(results.intact_file(quick, entry), compile=False)
             tested = records["05_evaluation"]["models"][name]
             for x, y, scores, part in ((x_val, y_val, entry, "val"), (x_test, y_test, tested, "test")):
                 answer = model.predict(x, verbose=0).astype(float)
@@ -183,7 +183,9 @@ def test_the_tuned_networks_averages_are_those_of_images_without_noise(quick, re
     """The first batch normalisation of each tuned network, against the layer before it, counted here."""
     (x_train, _), _ = data.load_training("digits", num_train=1000, num_validation=200, seed=SEED)
     for name in ("tuned", "tuned_vat"):
-        model = keras.models.load_model(results.intact_file(quick, records["04_tuning"]["models"][name]))
+        model = keras.models.load_model(
+            results.intact_file(quick, records["04_tuning"]["models"][name]), compile=False
+        )
         dense, normalisation = model.layers[3:5]
         inputs = x_train.reshape(len(x_train), -1) / 255 @ dense.get_weights()[0]
         _, _, mean, variance = normalisation.get_weights()
@@ -214,7 +216,9 @@ def test_intervals_and_comparison_are_about_the_test_images(quick, records):
         low, high = proportion_confint(round(entry["test_accuracy"] * 360), 360, method="wilson")
         assert (entry["test_accuracy_low"], entry["test_accuracy_high"]) == pytest.approx((low, high))
     for stage, name in (("02_baseline", "baseline"), ("04_tuning", "tuned")):
-        model = keras.models.load_model(results.intact_file(quick, records[stage]["models"][name]))
+        model = keras.models.load_model(
+            results.intact_file(quick, records[stage]["models"][name]), compile=False
+        )
         right[name] = model.predict(x_test, verbose=0).argmax(axis=1)
     comparison = evaluation["baseline_against_tuned"]
     assert comparison["only_first"] == np.sum((right["baseline"] == y_test) & (right["tuned"] != y_test))
@@ -235,7 +239,9 @@ def test_calibration_is_that_of_the_saved_models(quick, records):
         "majority"
     }
     for stage, name in (("02_baseline", "baseline"), ("04_tuning", "tuned_vat")):
-        model = keras.models.load_model(results.intact_file(quick, records[stage]["models"][name]))
+        model = keras.models.load_model(
+            results.intact_file(quick, records[stage]["models"][name]), compile=False
+        )
         answer = model.predict(x_test, verbose=0).astype(float)
         found = evaluation["calibration"][name]
         softer = answer ** (1 / found["temperature"])
@@ -263,7 +269,9 @@ def test_every_pair_of_networks_is_compared(records):
 def test_distortions_of_strength_zero_change_nothing(quick, records):
     x_test, y_test = data.load_test("digits")
     count = records["05_evaluation"]["params"]["num_distorted"]
-    model = keras.models.load_model(results.intact_file(quick, records["02_baseline"]["models"]["baseline"]))
+    model = keras.models.load_model(
+        results.intact_file(quick, records["02_baseline"]["models"]["baseline"]), compile=False
+    )
     plain = np.mean(model.predict(x_test[:count], verbose=0).argmax(axis=1) == y_test[:count])
     robustness = records["05_evaluation"]["robustness"]
     assert len(robustness) == 6
