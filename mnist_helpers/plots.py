@@ -77,7 +77,9 @@ def image_grid(
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     extra_lines = max((caption.count("\n") for caption in captions), default=0)
-    figure = _figure((max(5.0, 0.95 * columns), (1.15 + 0.18 * extra_lines) * rows + 0.4))
+    longest = max(len(line) for caption in captions for line in caption.split("\n"))
+    width = max(0.95, 0.095 * longest)
+    figure = _figure((max(5.0, width * columns), (1.15 + 0.18 * extra_lines) * rows + 0.4))
     figure.suptitle(title)
     for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.axis("off")
@@ -526,8 +528,8 @@ def over_seeds(
     axes.set_yticks(range(len(values)), values)
     axes.invert_yaxis()
     axes.margins(x=0.12, y=0.12)
-    shaded = ", shaded its 95 % interval" if intervals else ""
-    axes.set(title=title, xlabel=f"{label}; a point per seed, the bar is the mean{shaded}")
+    shaded = ", shade: 95 % interval" if intervals else ""
+    axes.set(title=title, xlabel=f"{label} (point: seed, bar: mean{shaded})")
     return DescribedFigure(figure, f"{title}. Mean and range: {'; '.join(words)}.")
 
 
