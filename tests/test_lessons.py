@@ -243,6 +243,7 @@ def test_calibration_is_that_of_the_saved_models(quick, records):
             results.intact_file(quick, records[stage]["models"][name]), compile=False
         )
         answer = model.predict(x_test, verbose=0).astype(float)
+        answer /= answer.sum(axis=1, keepdims=True)
         found = evaluation["calibration"][name]
         softer = answer ** (1 / found["temperature"])
         softer /= softer.sum(axis=1, keepdims=True)
