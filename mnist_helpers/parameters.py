@@ -98,6 +98,9 @@ TABLE: dict[str, Parameter] = {
     "num_finalists": Parameter(int, "best configurations that are trained again with other seeds", 1, 100),
     "num_seeds": Parameter(int, "other seeds for each finalist", 2, 100),
     "refit_epochs": Parameter(int, "passes when the best configuration is trained for good", 1, 10_000),
+    "refit_dropout_rate": Parameter(
+        float, "dropout rate of the final training; negative: the winner's", -1, 0.95
+    ),
     "vat_epochs": Parameter(int, "passes of virtual adversarial training", 1, 10_000),
     "vat_epsilon": Parameter(float, "length of the adversarial step, in units of full ink", 0.01, 100),
     "refit_on_all": Parameter(
