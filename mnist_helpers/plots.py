@@ -564,16 +564,20 @@ def growth(lines: Mapping[str, Mapping[str, object]], title: str) -> DescribedFi
         lines: what grows -> `points` (dicts with `value` and `seconds`), `r_squared`.
         title: the figure's title.
     """
-    figure = _figure((2.6 * len(lines) + 0.4, 3.2))
+    columns = min(3, len(lines))
+    rows = -(-len(lines) // columns)
+    figure = _figure((2.8 * columns + 0.4, 2.6 * rows + 0.5))
     figure.suptitle(title)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels[len(lines) :]:
+        axes.set_visible(False)
     words = []
-    for axes, (what, line) in zip(
-        figure.subplots(1, len(lines), squeeze=False)[0], lines.items(), strict=True
-    ):
+    for axes, (what, line) in zip(panels, lines.items(), strict=False):
         values = [point["value"] for point in line["points"]]
         seconds = [point["seconds"] for point in line["points"]]
         axes.plot(values, seconds, "-o", color=COLORS[0])
-        axes.set(xlabel=what, ylabel="seconds" if not words else "", xlim=(0, None), ylim=(0, None))
+        first = len(words) % columns == 0
+        axes.set(xlabel=what, ylabel="seconds" if first else "", xlim=(0, None), ylim=(0, None))
         words.append(
             f"{what} {values[0]:g} to {values[-1]:g}: {seconds[0]:.1f} to {seconds[-1]:.1f} s, "
             f"R squared {line['r_squared']:.3f}"

@@ -1,13 +1,14 @@
 """The bench's plan, arithmetic and report; and one real measurement of each kind, tiny."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from mnist_helpers import data, results
-from mnist_helpers.kit import bench, bench_report, cli, course
+from mnist_helpers.kit import bench, bench_report, cli, course, study
 
 
 def invoke(*arguments):
@@ -20,6 +21,8 @@ def test_measurements_take_turns_in_an_order_that_differs():
     rounds = np.array_split(np.arange(len(plan)), 3)
     orders = [[plan[i][:2] for i in indices] for indices in rounds]
     assert [{plan[i][2] for i in indices} for indices in rounds] == [{1}, {2}, {3}]
+    beyond = bench.plan(bench.GROWTH_REPEATS + 1, quick=False)[len(plan) :]
+    assert {kind for kind, _, _ in beyond} == {"target", "throughput"}
     assert sorted(orders[0]) == sorted(orders[1]) == sorted(orders[2])
     assert orders[0] != orders[1]
     assert plan == bench.plan(3, quick=False)
@@ -50,6 +53,33 @@ def test_a_straight_line_is_found_and_a_bent_one_is_not():
     assert (line["slope"], line["intercept"], line["r_squared"]) == pytest.approx((3, 2, 1))
     assert [point["value"] for point in line["points"]] == [1, 2, 4, 8]
     assert bench.straight_line(points(lambda x: x**4), "epochs")["r_squared"] < 0.95
+    shared_out = bench.straight_line(points(lambda x: 5 + 3 * bench.STUDY_RUNS / x), "workers")
+    assert (shared_out["slope"], shared_out["r_squared"]) == pytest.approx((3, 1))
+
+
+def test_what_needs_a_package_that_is_absent_is_left_out(monkeypatch):
+    monkeypatch.setattr(bench.importlib.util, "find_spec", lambda name: None)
+    names = {name.split("=")[0] for _, name, _ in bench.plan(1, quick=False)}
+    assert names.isdisjoint({"torch", "torch_resident", "seeds", "workers"})
+    assert {"ours", "stock", "epochs"} <= names
+
+
+def test_the_growth_with_workers_is_that_of_a_study(monkeypatch):
+    asked = []
+
+    def run_study(name, question, *, results_dir, workers, threads):
+        asked.append((question.seeds, workers, threads))
+        for run in study.grid(question):
+            path = Path(results_dir) / name / run / "02_baseline.json"
+            path.parent.mkdir(parents=True)
+            record = {"stage": "02_baseline", "params": {"seed": 1}, "models": {}, "peak_memory_bytes": 100}
+            results.write_json(path, record)
+        return Path(results_dir) / name, []
+
+    monkeypatch.setattr(study, "run_study", run_study)
+    assert bench.measure("growth", "workers=2", 1, quick=True)["peak_memory_bytes"] == 200
+    assert bench.measure("growth", "seeds=2", 1, quick=True)["peak_memory_bytes"] == 100
+    assert asked == [([1, 2, 3, 4], 2, 1), ([1, 2], 1, 1)]
 
 
 def measured(folder, monkeypatch, repeats=2, fail_at=None):

@@ -18,6 +18,7 @@ import random
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +37,11 @@ GROWTH = {
     "images": (1_000, 5_000, 20_000, 60_000),
     "units": (128, 512, 1024, 2048),
     "trials": (2, 4, 8),
+    "seeds": (1, 2, 4),
+    "workers": (1, 2, 4),
 }
+GROWTH_REPEATS = 3  # the slowest part, and the one whose answer is a slope
+STUDY_RUNS = 4  # of the studies with more and more workers
 
 Curve = list[list[float]]  # pairs of seconds so far and test accuracy
 
@@ -273,6 +278,25 @@ def growth(arrays: data.Arrays, seed: int, what: str, value: int) -> dict[str, f
     }
 
 
+def study_growth(seeds: int, workers: int) -> dict[str, float]:
+    """Times a study of lesson 2 in its quick profile on the digits; seconds, and memory of the runs at one time."""
+    from mnist_helpers.kit import study
+
+    stage = results.STAGES[1]
+    question = study.check_question(
+        seeds=f"1-{seeds}", profile="quick", dataset="digits", params=[], only=[stage], search_from=""
+    )
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        started = time.perf_counter()
+        path, failed = study.run_study("growth", question, results_dir=folder, workers=workers, threads=1)
+        seconds = time.perf_counter() - started
+        if failed:
+            raise RuntimeError(failed[0].error)
+        records = [results.load_record(path / run, stage) for run in study.grid(question)]
+    peaks = [record["peak_memory_bytes"] for record in records]
+    return {"seconds": seconds, "peak_memory_bytes": min(workers, seeds) * max(peaks)}
+
+
 # --- where a lesson's time goes ---
 
 _KINDS = {
@@ -308,19 +332,30 @@ def lesson_times(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def plan(repeats: int, quick: bool) -> list[tuple[str, str, int]]:
-    """Lists the measurements, one repetition of all after the other: kind, name, seed."""
-    absent = [
-        name for name in COMPETITORS if name.startswith("torch") and not importlib.util.find_spec("torch")
+    """Lists the measurements, one repetition of all after the other: kind, name, seed.
+
+    What needs an optional package that is not installed is left out.
+    """
+    needs = dict.fromkeys(("torch", "torch_resident"), "torch") | dict.fromkeys(
+        ("seeds", "workers"), "distributed"
+    )
+    absent = {name for name, package in needs.items() if not importlib.util.find_spec(package)}
+    often = [("target", name) for name in COMPETITORS if name not in absent]
+    often += [("throughput", name) for name in THROUGHPUT]
+    slopes = [
+        ("growth", f"{what}={value}")
+        for what, values in GROWTH.items()
+        for value in values
+        if what not in absent
     ]
-    once = [("target", name) for name in COMPETITORS if name not in absent]
-    once += [("throughput", name) for name in THROUGHPUT]
-    once += [("growth", f"{what}={value}") for what, values in GROWTH.items() for value in values]
     if quick:
-        once = [("target", "ours"), ("throughput", "plain fit"), *once[-2:]]
+        often, slopes = [("target", "ours"), ("throughput", "plain fit")], slopes[:2]
     shuffle = random.Random(1)
-    return [
-        (kind, name, seed) for seed in range(1, repeats + 1) for kind, name in shuffle.sample(once, len(once))
-    ]
+    found = []
+    for seed in range(1, repeats + 1):
+        once = often + (slopes if seed <= GROWTH_REPEATS else [])
+        found += [(kind, name, seed) for kind, name in shuffle.sample(once, len(once))]
+    return found
 
 
 def measure(kind: str, name: str, seed: int, quick: bool) -> Any:
@@ -331,6 +366,10 @@ def measure(kind: str, name: str, seed: int, quick: bool) -> Any:
     if kind == "throughput":
         return throughput(arrays, seed, 1 if quick else 3, **THROUGHPUT[name])
     what, value = name.split("=")
+    if what == "seeds":
+        return study_growth(int(value), workers=1)
+    if what == "workers":
+        return study_growth(STUDY_RUNS, workers=int(value))
     return growth(arrays, seed, what, int(value))
 
 
@@ -456,9 +495,14 @@ def time_to_target(curves: list[Curve]) -> dict[str, Any]:
 
 
 def straight_line(points: list[dict[str, float]], what: str) -> dict[str, Any]:
-    """Fits seconds = intercept + slope * value, by least squares (for `units`, against the parameters)."""
+    """Fits seconds = intercept + slope * value, by least squares.
+
+    For `units`, the value is the number of parameters; for `workers`, the number of runs of each worker.
+    """
     points = sorted(points, key=lambda point: point["value"])
     x = np.array([point["num_params" if what == "units" else "value"] for point in points], float)
+    if what == "workers":
+        x = STUDY_RUNS / x
     y = np.array([point["seconds"] for point in points])
     slope, intercept = np.polyfit(x, y, 1)
     unexplained = ((y - slope * x - intercept) ** 2).sum() / max(((y - y.mean()) ** 2).sum(), 1e-12)

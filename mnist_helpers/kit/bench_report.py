@@ -28,10 +28,20 @@ def tables(content: dict[str, Any]) -> list[dict[str, Any]]:
         [name, f"{entry['median']:.0%}", f"{entry['low']:.0%} to {entry['high']:.0%}", str(entry["n"])]
         for name, entry in content["matmul_fraction"].items()
     ]
-    lines = [
-        [what, f"{line['intercept']:.2f} s", f"{line['slope']:.3g} s", f"{line['r_squared']:.3f}"]
-        for what, line in content["growth"].items()
-    ]
+    lines = []
+    for what, line in content["growth"].items():
+        first, last = line["points"][0], line["points"][-1]
+        lines.append(
+            [
+                what,
+                f"{first['value']:,} to {last['value']:,}",
+                f"{first['seconds']:.1f} to {last['seconds']:.1f} s",
+                f"{line['intercept']:.2f} s",
+                f"{line['slope']:.3g} s",
+                f"{line['r_squared']:.3f}",
+                f"{first['peak_memory_bytes'] / 1e6:,.0f} to {last['peak_memory_bytes'] / 1e6:,.0f} MB",
+            ]
+        )
     lessons = [
         [profile, stage, *(f"{seconds:.1f} s" for seconds in split.values())]
         for profile, stages in content["lessons"].items()
@@ -51,10 +61,12 @@ def tables(content: dict[str, Any]) -> list[dict[str, Any]]:
             "note": "Useful work: 6 operations per weight and image. The matmul rate is from the same process.",
         },
         {
-            "title": "Growth of the training time",
-            "columns": ["against", "start", "per unit", "R squared"],
+            "title": "Growth of time and memory",
+            "columns": ["against", "from, to", "time", "start", "per unit", "R squared", "peak memory"],
             "rows": lines,
-            "note": "A straight line through the medians; `units` is fitted against the number of parameters.",
+            "note": "A straight line through the medians. `units` is fitted against the number of parameters. "
+            "Seeds and workers are studies of whole lessons; `workers` is fitted against the runs of each worker, and is "
+            "no straight line beyond the cores of the machine.",
         },
     ]
     if lessons:
