@@ -65,8 +65,8 @@ def tables(content: dict[str, Any]) -> list[dict[str, Any]]:
             "columns": ["against", "from, to", "time", "start", "per unit", "R squared", "peak memory"],
             "rows": lines,
             "note": "A straight line through the medians. `units` is fitted against the number of parameters. "
-            "Seeds and workers are studies of whole lessons; `workers` is fitted against the runs of each worker, and "
-            "is no straight line beyond the cores of the machine.",
+            "Seeds and workers are studies of whole lessons; `workers` is fitted against the runs of each worker, "
+            "and is no straight line beyond the cores of the machine.",
         },
     ]
     if lessons:
