@@ -27,6 +27,7 @@ COLORS = (
     "#56b4e9",
 )
 _MARKERS = "osD^vPX*<>"
+_MAX_COLUMNS = 3  # of panels side by side
 _LINES = ("-", "--", "-.", ":")
 
 
@@ -233,13 +234,9 @@ def metric_by_model(
         title: the figure's title.
         bands: as `histories`: how far a band reaches above and below each value; `None` for no bands.
     """
-    columns = min(3, len(histories))
-    rows = -(-len(histories) // columns)
-    figure = _figure((3.3 * columns, 2.6 * rows + 0.8))
-    figure.suptitle(title)
-    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    figure, panels = _panels(len(histories), title, ylabel=metric, height=2.6)
     words = []
-    for axes, (name, history) in zip(panels.flat, histories.items(), strict=False):
+    for axes, (name, history) in zip(panels, histories.items(), strict=True):
         epochs = range(1, len(history[metric]) + 1)
         axes.plot(epochs, _finite(history[metric]), "-o", color=COLORS[0], label="training")
         if f"val_{metric}" in history:
@@ -252,13 +249,9 @@ def metric_by_model(
         axes.set_title(name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         words.append(f"{name} {_last_of(history, metric)}")
-    for axes in panels.flat[len(histories) :]:
-        axes.axis("off")
-    for axes in panels[:, 0]:
-        axes.set_ylabel(metric)
-    for axes in panels.flat[max(0, len(histories) - columns) : len(histories)]:
+    for axes in panels[-_MAX_COLUMNS:]:
         axes.set_xlabel("epoch")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return DescribedFigure(figure, f"{title}; in the last epoch: {'; '.join(words)}.")
 
 
@@ -470,24 +463,16 @@ def robustness(
         names: the models to draw.
         title: the figure's title.
     """
-    columns = min(3, len(measured))
-    rows = -(-len(measured) // columns)
-    figure = _figure((3.3 * columns, 2.5 * rows + 0.8))
-    figure.suptitle(title)
-    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    figure, panels = _panels(len(measured), title, ylabel="accuracy", height=2.5)
     words = []
-    for axes, (distortion, results) in zip(panels.flat, measured.items(), strict=False):
+    for axes, (distortion, results) in zip(panels, measured.items(), strict=True):
         for number, name in enumerate(names):
             style = {"color": COLORS[number], "marker": _MARKERS[number], "linestyle": _LINES[number % 4]}
             axes.plot(results["levels"], results["accuracy"][name], label=name, **style)
         axes.set(xlabel=distortion, ylim=(0, 1.03))
         last = ", ".join(f"{name} {results['accuracy'][name][-1]:.1%}" for name in names)
         words.append(f"{distortion} {results['levels'][-1]}: {last}")
-    for axes in panels.flat[len(measured) :]:
-        axes.axis("off")
-    for axes in panels[:, 0]:
-        axes.set_ylabel("accuracy")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return DescribedFigure(figure, f"{title}; at the strongest level: {'; '.join(words)}.")
 
 
@@ -564,20 +549,13 @@ def growth(lines: Mapping[str, Mapping[str, object]], title: str) -> DescribedFi
         lines: what grows -> `points` (dicts with `value` and `seconds`), `r_squared`.
         title: the figure's title.
     """
-    columns = min(3, len(lines))
-    rows = -(-len(lines) // columns)
-    figure = _figure((2.8 * columns + 0.4, 2.6 * rows + 0.5))
-    figure.suptitle(title)
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in panels[len(lines) :]:
-        axes.set_visible(False)
+    figure, panels = _panels(len(lines), title, ylabel="seconds", height=2.5, sharey=False)
     words = []
-    for axes, (what, line) in zip(panels, lines.items(), strict=False):
+    for axes, (what, line) in zip(panels, lines.items(), strict=True):
         values = [point["value"] for point in line["points"]]
         seconds = [point["seconds"] for point in line["points"]]
         axes.plot(values, seconds, "-o", color=COLORS[0])
-        first = len(words) % columns == 0
-        axes.set(xlabel=what, ylabel="seconds" if first else "", xlim=(0, None), ylim=(0, None))
+        axes.set(xlabel=what, xlim=(0, None), ylim=(0, None))
         words.append(
             f"{what} {values[0]:g} to {values[-1]:g}: {seconds[0]:.1f} to {seconds[-1]:.1f} s, "
             f"R squared {line['r_squared']:.3f}"
@@ -589,6 +567,22 @@ def _plain_log_ticks(axes) -> None:
     axes.yaxis.set_major_formatter("{x:.2g}")
     axes.yaxis.set_minor_formatter("{x:.2g}")
     axes.tick_params(axis="y", which="minor", labelsize=9)
+
+
+def _panels(
+    count: int, title: str, *, ylabel: str, height: float, sharey: bool = True
+) -> tuple[Figure, np.ndarray]:
+    """A figure of `count` panels, at most three side by side; the y label stands at the left ones."""
+    columns = min(_MAX_COLUMNS, count)
+    rows = -(-count // columns)
+    figure = _figure((3.3 * columns, height * rows + 0.8))
+    figure.suptitle(title)
+    panels = figure.subplots(rows, columns, sharey=sharey, squeeze=False)
+    for axes in panels.flat[count:]:
+        axes.axis("off")
+    for axes in panels[:, 0]:
+        axes.set_ylabel(ylabel)
+    return figure, panels.ravel()[:count]
 
 
 def _figure(size: tuple[float, float]) -> Figure:

@@ -35,6 +35,23 @@ def _exit(message: object, status: int) -> click.ClickException:
     return exception
 
 
+_profile = click.option(
+    "--profile",
+    default="class",
+    metavar="NAME",
+    help="Set of parameters: quick, class or full.",
+    show_default=True,
+)
+_dataset = click.option(
+    "--dataset",
+    default="auto",
+    metavar="NAME|DIR",
+    help="auto, mnist, fashion_mnist, digits, or a folder with the four idx files of another one.",
+    show_default=True,
+)
+_only = click.option(
+    "--only", multiple=True, metavar="STAGE", help="Run only this lesson, such as 03; can be repeated."
+)
 _results_dir = click.option(
     "--results-dir",
     default="",
@@ -58,27 +75,13 @@ def main() -> None:
 
 @main.command()
 @click.argument("run", default="course")
-@click.option(
-    "--profile",
-    default="class",
-    metavar="NAME",
-    help="Set of parameters: quick, class or full.",
-    show_default=True,
-)
-@click.option(
-    "--dataset",
-    default="auto",
-    metavar="NAME|DIR",
-    help="auto, mnist, fashion_mnist, digits, or a folder with the four idx files of another one.",
-    show_default=True,
-)
+@_profile
+@_dataset
 @click.option("--seed", default="1", metavar="N", help="Seed of all lessons.", show_default=True)
 @click.option(
     "-p", "params", nargs=2, multiple=True, metavar="NAME VALUE", help="Set any notebook parameter."
 )
-@click.option(
-    "--only", multiple=True, metavar="STAGE", help="Run only this lesson, such as 03; can be repeated."
-)
+@_only
 @click.option("--fresh", is_flag=True, help="Delete what an earlier run of this name left.")
 @_results_dir
 @_offline
@@ -109,14 +112,8 @@ def run(
 @main.command()
 @click.argument("study")
 @click.option("--seeds", required=True, metavar="LIST", help="Seeds and ranges, such as 1-10 or 1,2,5.")
-@click.option(
-    "--profile",
-    default="class",
-    metavar="NAME",
-    help="Set of parameters: quick, class or full.",
-    show_default=True,
-)
-@click.option("--dataset", default="auto", metavar="NAME|DIR", help="As for run.", show_default=True)
+@_profile
+@_dataset
 @click.option(
     "-p",
     "params",
@@ -125,7 +122,7 @@ def run(
     metavar="NAME V1,V2,...",
     help="Set any notebook parameter; several values are swept.",
 )
-@click.option("--only", multiple=True, metavar="STAGE", help="Run only this lesson; can be repeated.")
+@_only
 @click.option(
     "--search-from", default="", metavar="RUN", help="Use the search of RUN (or STUDY/RUN) in all runs."
 )
