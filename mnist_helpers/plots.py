@@ -518,15 +518,22 @@ def over_seeds(
     return DescribedFigure(figure, f"{title}. Mean and range: {'; '.join(words)}.")
 
 
-def durations(seconds: Mapping[str, Sequence[float]], title: str) -> DescribedFigure:
-    """Draws times as bars with their range, one line each.
+def durations(times: Mapping[str, Mapping[str, object]], title: str) -> DescribedFigure:
+    """Draws times as bars with their range, one line each, the shortest first.
 
     Args:
-        seconds: name -> median, low, high.
+        times: name -> `median_seconds`, `low`, `high`, and `reached`: False if the time led to no result.
         title: the figure's title.
     """
-    figure = _figure((7.5, 0.42 * len(seconds) + 1.3))
+    figure = _figure((7.5, 0.42 * len(times) + 1.3))
     axes = figure.subplots()
+    in_order = sorted(times.items(), key=lambda pair: pair[1]["median_seconds"])
+    seconds = {
+        name if entry["reached"] else f"{name} (not reached)": [
+            entry[key] for key in ("median_seconds", "low", "high")
+        ]
+        for name, entry in in_order
+    }
     medians, lows, highs = np.array(list(seconds.values()), float).T
     positions = np.arange(len(seconds))
     ranges = [medians - lows, highs - medians]

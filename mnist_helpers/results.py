@@ -340,14 +340,37 @@ def reference_records(study: str, stage: str) -> list[dict[str, Any]]:
     Raises:
         MissingLessonError: the course was copied without its reference results.
     """
-    folder = Path(__file__).resolve().parent.parent / "results" / "reference" / study
+    folder = _reference_folder() / study
     runs = sorted(path.parent for path in folder.glob(f"*/{stage}.json"))
     if not runs:
-        raise MissingLessonError(
-            f"The reference results are not here. Expected: runs with {stage}.json in {folder}. "
-            "Get the course's whole repository, with its folder results/reference."
-        )
+        raise MissingLessonError(_no_reference(f"runs with {stage}.json in {folder}"))
     return [load_record(run, stage) for run in runs]
+
+
+def reference_bench() -> dict[str, Any]:
+    """Reads the reference measurements of speed, those that come with the course.
+
+    Returns:
+        The content of `bench.json`: `target`, `time_to_target`, `matmul_fraction`, `growth`, `machine`, ...
+
+    Raises:
+        MissingLessonError: the course was copied without its reference results.
+    """
+    path = _reference_folder() / "bench.json"
+    if not path.is_file():
+        raise MissingLessonError(_no_reference(str(path)))
+    return read_json(path)
+
+
+def _reference_folder() -> Path:
+    return Path(__file__).resolve().parent.parent / "results" / "reference"
+
+
+def _no_reference(expected: str) -> str:
+    return (
+        f"The reference results are not here. Expected: {expected}. "
+        "Get the course's whole repository, with its folder results/reference."
+    )
 
 
 def rows(records: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

@@ -142,10 +142,13 @@ def test_robustness_has_a_panel_per_distortion_and_a_line_per_model():
 
 
 def test_durations_are_bars_with_their_range():
-    figure = plots.durations({"ours": [2.0, 1.0, 4.0], "stock": [8.0, 8.0, 8.0]}, "Seconds (x)")
+    def time(median, low, high, reached=True):
+        return {"median_seconds": median, "low": low, "high": high, "reached": reached}
+
+    figure = plots.durations({"stock": time(8.0, 8.0, 8.0, False), "ours": time(2.0, 1.0, 4.0)}, "Seconds")
     axes = figure.figure.axes[0]
     assert [bar.get_width() for bar in axes.patches] == [2.0, 8.0]
-    assert "ours 2.0 s; stock 8.0 s" in figure.description
+    assert "ours 2.0 s; stock (not reached) 8.0 s" in figure.description
 
 
 def test_growth_has_a_panel_each():

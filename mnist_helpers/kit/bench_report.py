@@ -81,16 +81,10 @@ def tables(content: dict[str, Any]) -> list[dict[str, Any]]:
 
 def figures(content: dict[str, Any]) -> dict[str, plots.DescribedFigure]:
     """Returns what `bench.json` holds as figures, by name."""
-    times = {
-        name if entry["reached"] else f"{name} (not reached)": [
-            entry[key] for key in ("median_seconds", "low", "high")
-        ]
-        for name, entry in content["time_to_target"].items()
-    }
     title = (
         f"Seconds to {content['target']:.2%} of the test images, {content['machine']['cores']} cores (mnist)"
     )
     return {
-        "bench": plots.durations(times, title),
+        "bench": plots.durations(content["time_to_target"], title),
         "growth": plots.growth(content["growth"], "Training time against what it grows with (mnist)"),
     }
