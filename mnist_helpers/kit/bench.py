@@ -40,7 +40,7 @@ GROWTH = {
     "seeds": (1, 2, 4),
     "workers": (1, 2, 4),
 }
-GROWTH_REPEATS = 3  # the slowest part, and the one whose answer is a slope
+GROWTH_REPEATS = 2  # the slowest part, and one whose answer is a slope
 STUDY_RUNS = 4  # of the studies with more and more workers
 
 Curve = list[list[float]]  # pairs of seconds so far and test accuracy
