@@ -16,16 +16,18 @@ def invoke(*arguments):
 
 
 def test_measurements_take_turns_in_an_order_that_differs():
-    plan = bench.plan(3, quick=False)
+    plan = bench.plan(bench.GROWTH_REPEATS + 1, quick=False)
     assert len(plan) == len(set(plan))
-    rounds = np.array_split(np.arange(len(plan)), 3)
-    orders = [[plan[i][:2] for i in indices] for indices in rounds]
-    assert [{plan[i][2] for i in indices} for indices in rounds] == [{1}, {2}, {3}]
-    beyond = bench.plan(bench.GROWTH_REPEATS + 1, quick=False)[len(plan) :]
-    assert {kind for kind, _, _ in beyond} == {"target", "throughput"}
-    assert sorted(orders[0]) == sorted(orders[1]) == sorted(orders[2])
+    seeds = [seed for _, _, seed in plan]
+    assert seeds == sorted(seeds)
+    orders = [
+        [(kind, name) for kind, name, seed in plan if seed == turn]
+        for turn in range(1, bench.GROWTH_REPEATS + 2)
+    ]
+    assert sorted(orders[0]) == sorted(orders[1])
+    assert sorted(orders[-1]) == sorted(job for job in orders[0] if job[0] != "growth")
     assert orders[0] != orders[1]
-    assert plan == bench.plan(3, quick=False)
+    assert plan == bench.plan(bench.GROWTH_REPEATS + 1, quick=False)
     assert ("target", "ours", 1) in plan
     assert ("target", "stock", 1) in plan
 
@@ -129,6 +131,7 @@ def test_the_numbers_and_their_report(tmp_path, monkeypatch):
     texts = json.dumps(bench_report.tables(content))
     for word in ("Time to 98.03%", "1.5 s", "1.0 to 2.0 s", "25%", "ours"):
         assert word in texts
+    assert "Our recipe takes 1.5 s to 98.03% of the test images (median, n=2 seeds, 1.0 to 2.0 s)." in texts
     for figure in bench_report.figures(content).values():
         assert len(figure.png()) > 1000
     assert "ours 1.5 s" in bench_report.figures(content)["bench"].description
@@ -156,6 +159,34 @@ def test_a_lessons_time_is_split_by_what_its_cells_do(tmp_path):
         "figures": 0.5,
         "other": 0.25,
     }
+
+
+def test_the_conclusion_compares_with_ours():
+    def time(median, reached=True, scored=12):
+        return {
+            "median_seconds": median,
+            "low": 1,
+            "high": 9,
+            "n": 5,
+            "reached": reached,
+            "scored": scored,
+        }
+
+    content = {
+        "target": 0.9803,
+        "time_to_target": {"stock": time(30, False), "ours": time(5), "sgd": time(4)},
+    }
+    assert bench_report.conclusion(content).endswith(
+        "as long as that: stock 6.0 times (not there after 12 epochs), sgd 0.8 times."
+    )
+    content["time_to_target"]["ours"]["reached"] = False
+    assert "did not reach 98.03%" in bench_report.conclusion(content)
+
+
+def test_the_share_outside_training_is_over_all_lessons():
+    split = {"kernel start": 1.0, "import": 2.0, "training": 9.0, "other": 0.0}
+    content = {"lessons": {"class": {"02_baseline": split, "01_data_exploration": split | {"training": 0.0}}}}
+    assert bench_report.outside_training(content) == "Outside training: class 40% of 15 s."
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def tables(content: dict[str, Any]) -> list[dict[str, Any]]:
             "title": f"Time to {content['target']:.2%} of the test images",
             "columns": ["recipe", "median", "range", "n", "mean accuracy", "reached"],
             "rows": times,
-            "note": f"Measured on {where}; set-up and tracing counted, imports and scoring not.",
+            "note": f"{conclusion(content)} Measured on {where}; with set-up and tracing, without imports and scoring.",
         },
         {
             "title": "Share of the processor's matmul rate",
@@ -71,12 +71,40 @@ def tables(content: dict[str, Any]) -> list[dict[str, Any]]:
     ]
     if lessons:
         kinds = list(next(iter(next(iter(content["lessons"].values())).values())))
-        note = "Wall time of each lesson, split by what its cells do."
+        note = f"Wall time of each lesson, split by what its cells do. {outside_training(content)}"
         columns = ["profile", "lesson", *kinds]
         found.append(
             {"title": "Where the time of a lesson goes", "columns": columns, "rows": lessons, "note": note}
         )
     return found
+
+
+def conclusion(content: dict[str, Any]) -> str:
+    """Says how much longer than ours each other recipe takes, from the numbers."""
+    times = dict(content["time_to_target"])
+    ours = times.pop("ours")
+    others = [
+        f"{name} {entry['median_seconds'] / ours['median_seconds']:.1f} times"
+        + ("" if entry["reached"] else f" (not there after {entry['scored']} epochs)")
+        for name, entry in times.items()
+    ]
+    found = (
+        f"Our recipe takes {ours['median_seconds']:.1f} s to {content['target']:.2%} of the test images "
+        f"(median, n={ours['n']} seeds, {ours['low']:.1f} to {ours['high']:.1f} s)"
+        if ours["reached"]
+        else f"Our recipe did not reach {content['target']:.2%} of the test images"
+    )
+    return f"{found}; as long as that: {', '.join(others)}." if others else f"{found}."
+
+
+def outside_training(content: dict[str, Any]) -> str:
+    """Says which share of the lessons' time each profile spends on other things than training."""
+    shares = []
+    for profile, stages in content["lessons"].items():
+        total = sum(sum(split.values()) for split in stages.values())
+        training = sum(split["training"] for split in stages.values())
+        shares.append(f"{profile} {1 - training / total:.0%} of {total:.0f} s")
+    return f"Outside training: {', '.join(shares)}."
 
 
 def figures(content: dict[str, Any]) -> dict[str, plots.DescribedFigure]:
