@@ -52,7 +52,7 @@ def tables(content: dict[str, Any]) -> list[dict[str, Any]]:
             "title": f"Time to {content['target']:.2%} of the test images",
             "columns": ["recipe", "median", "range", "n", "mean accuracy", "reached"],
             "rows": times,
-            "note": f"{conclusion(content)} Measured on {where}; with set-up and tracing, without imports and scoring.",
+            "note": f"{conclusion(content)} Measured on {where}; set-up counted, imports and scoring not.",
         },
         {
             "title": "Share of the processor's matmul rate",
