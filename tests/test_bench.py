@@ -83,7 +83,7 @@ def test_the_growth_with_workers_is_that_of_a_study(monkeypatch):
     assert asked == [([1, 2, 3, 4], 2, 1), ([1, 2], 1, 1)]
 
 
-def measured(folder, monkeypatch, repeats=2, fail_at=None):
+def measured(folder, monkeypatch, repeats=2, fail_at=None, quick=True):
     """A bench whose measurements are made up; returns what was asked to be measured."""
     asked = []
 
@@ -95,11 +95,13 @@ def measured(folder, monkeypatch, repeats=2, fail_at=None):
             return [[float(seed), 0.99]]
         if kind == "throughput":
             return {"training": 1.0, "matmul": 4.0, "fraction": 0.25}
-        return {"seconds": float(name.split("=")[1]), "peak_memory_bytes": 1, "num_params": 5 * seed}
+        value = float(name.split("=")[1])
+        return {"seconds": value, "peak_memory_bytes": 1, "num_params": 5 * value}
 
     monkeypatch.setattr(bench, "_in_a_process", stand_in)
+    monkeypatch.setattr(bench, "_arrays", lambda quick: {})
     try:
-        bench.run_bench(folder, repeats=repeats, quick=True)
+        bench.run_bench(folder, repeats=repeats, quick=quick)
     except RuntimeError:
         return asked
     return asked
@@ -112,6 +114,16 @@ def test_a_bench_that_was_stopped_goes_on(tmp_path, monkeypatch):
     second = measured(tmp_path, monkeypatch)
     assert first + second == bench.plan(2, quick=True)
     assert measured(tmp_path, monkeypatch) == []
+
+
+def test_a_quick_bench_is_no_part_of_a_real_one(tmp_path, monkeypatch):
+    measured(tmp_path, monkeypatch)
+    assert measured(tmp_path, monkeypatch, repeats=1, quick=False) == bench.plan(1, quick=False)
+    content = json.loads((tmp_path / "bench.json").read_text())
+    assert "nothing" not in json.dumps(bench_report.tables(content))
+    measured(tmp_path, monkeypatch)
+    content = json.loads((tmp_path / "bench.json").read_text())
+    assert "the numbers mean nothing" in json.dumps(bench_report.tables(content))
 
 
 def test_the_numbers_and_their_report(tmp_path, monkeypatch):

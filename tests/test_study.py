@@ -69,6 +69,12 @@ def test_the_grid_is_every_setting_with_every_seed():
         (["s", "--seeds", "1", "-p", "seed", "1,2"], ["--seed"]),
         (["s", "--seeds", "1", "--profile", "fast"], ["Unknown profile"]),
         (["s", "--seeds", "1", "--only", "06"], ["Unknown stage"]),
+        (["s", "--seeds", "1", "--only", "02,,03"], ["Unknown stage", "''"]),
+        (["s", "--seeds", "1", "--only", "02,05"], ["--only", "05_evaluation measures what"]),
+        (
+            ["s", "--seeds", "1", "--only", "02", "-p", "max_trials", "2,3"],
+            ["-p max_trials", "none of the lessons", "batch_size"],
+        ),
         (["s", "--seeds", "1", "--workers", "-1"], ["--workers", "-1"]),
         (["s", "--seeds", "1", "--threads", "0"], ["--threads", "0"]),
         (["s", "--seeds", "1", "--scheduler", "here"], ["--scheduler", "tcp://HOST:8786", "'here'"]),
@@ -86,18 +92,27 @@ def test_bad_input_is_one_message_and_status_2(arguments, words, tmp_path):
 
 def test_another_question_is_refused_and_more_seeds_are_welcome(tmp_path):
     folder = tmp_path / "s"
-    study._claim(folder, question())
-    with pytest.raises(ValueError, match="profile was 'quick' and is now 'full'"):
-        study._claim(folder, question(profile="full"))
-    study._claim(folder, question(seeds=[2, 3]))
-    assert json.loads((folder / "study.json").read_text())["seeds"] == [1, 2, 3]
+    with study._claimed(folder, question(swept={"units": [16, 32]})):
+        pass
+    for changes, words in (
+        ({"profile": "full"}, "--profile was quick and is now full"),
+        ({"swept": {"units": [8]}}, "-p with several values was units 16, 32 and is now units 8"),
+        ({"swept": {}}, "is now not given"),
+        ({"stages": ["02_baseline"]}, "and is now 02_baseline"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            study.run_study(
+                "s", question(**{"swept": {"units": [16, 32]}} | changes), results_dir=str(tmp_path)
+            )
+    with study._claimed(folder, question(swept={"units": [16, 32]}, seeds=[2, 3])):
+        assert json.loads((folder / "study.json").read_text())["seeds"] == [1, 2, 3]
 
 
 def test_a_run_is_no_study(tmp_path):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / course.COURSE_FILE).write_text("{}")
     with pytest.raises(ValueError, match="is not a study"):
-        study._claim(tmp_path / "s", question())
+        study.run_study("s", question(), results_dir=str(tmp_path))
 
 
 # --- the report ---
@@ -105,13 +120,16 @@ def test_a_run_is_no_study(tmp_path):
 ACCURACIES = {"baseline": [0.95, 0.96, 0.97], "tuned": [0.96, 0.98, 0.985]}
 
 
-def made_up_study(tmp_path, accuracies=ACCURACIES, name="s", **asked):
-    """A study whose records are made up: one run per number."""
-    folder = tmp_path / name
-    folder.mkdir()
+def made_up_study(tmp_path, accuracies=ACCURACIES, units=16, **asked):
+    """A study whose records are made up: one run per number; called again, other runs join it."""
+    folder = tmp_path / "s"
+    folder.mkdir(exist_ok=True)
+    asked = {"seeds": [8, 9, 10], "stages": ["02_baseline", "04_tuning", "05_evaluation"]} | asked
     results.write_json(folder / "study.json", question(**asked)._asdict())
     for number, values in enumerate(zip(*accuracies.values(), strict=True)):
-        run = folder / f"seed-{number + 8}"  # 8, 9, 10: their names sort otherwise than they count
+        run = folder / (
+            f"units-{units}_" * (units != 16) + f"seed-{number + 8}"
+        )  # 8, 9, 10: their names sort otherwise than they count
         run.mkdir()
         results.write_json(run / course.COURSE_FILE, {})
         scores = dict(zip(accuracies, values, strict=True))
@@ -127,7 +145,7 @@ def made_up_study(tmp_path, accuracies=ACCURACIES, name="s", **asked):
             results.save_record(
                 run,
                 stage,
-                params={"profile": "quick", "seed": number + 8, "units": 16},
+                params={"profile": "quick", "seed": number + 8, "units": units},
                 dataset=DATASET,
                 models=models,
                 started=time.perf_counter(),
@@ -158,7 +176,7 @@ def test_a_studys_report_shows_them(tmp_path):
     page = study_report.write_study_report(folder)
     text = (folder / "report.md").read_text()
     assert "| tuned | 3 | 97.50% | 1.32% |" in text
-    assert "| tuned | baseline | +1.50 | +0.50 |" in text
+    assert "| tuned | baseline | +1.50 | 0.50 |" in text
     assert "2 of 3" in text
     assert "One search, of run searches/seed-1, serves all seeds" in text
     assert "tuned is right on 97.50 % of the test images (sd 1.32, n=3 seeds)" in text
@@ -210,17 +228,53 @@ def test_one_seed_shows_a_dash_for_its_spread(tmp_path):
     assert json.loads((folder / "summary.json").read_text())["models"][0]["test_accuracy"]["sd"] is None
 
 
-def test_settings_of_a_sweep_stand_side_by_side(tmp_path):
-    folder = made_up_study(tmp_path, swept={"units": [16, 32]})
+def test_settings_of_a_sweep_are_compared(tmp_path):
+    made_up_study(tmp_path)
+    better = {"baseline": [0.96, 0.98, 0.99], "tuned": ACCURACIES["tuned"]}
+    folder = made_up_study(tmp_path, better, units=32, swept={"units": [16, 32]})
+    change_record(
+        folder / "units-32_seed-8",
+        "04_tuning",
+        lambda record: record["models"]["tuned"].update(num_params=99),
+    )
     summary = study_report.study_summary(folder)
-    assert {entry["setting"]["units"] for entry in summary["models"]} == {16}
+    assert [entry["setting"]["units"] for entry in summary["models"]] == [16, 16, 32, 32]
+    effects = {entry["model"]: entry for entry in summary["effects"]}
+    assert [effects["baseline"][key] for key in ("mean", "n")] == pytest.approx([0.05 / 3, 3])
+    assert effects["tuned"]["mean"] == 0
+    assert (
+        "against units 16, over the same seeds: baseline with units 32 +1.67 points ("
+        in summary["conclusion"]
+    )
     study_report.write_study_report(folder)
-    assert "| units | model | n |" in (folder / "report.md").read_text()
+    text = (folder / "report.md").read_text()
+    assert "| units | model | n |" in text
+    assert "Paired differences from units 16" in text
+    assert "| 32 | baseline | +1.67 |" in text
+    assert "| 10 to 99 |" in text
+    assert "| seeds | 8, 9, 10 |" in text
+    assert "With fewer than 5 seeds" in text
+    assert "not finished" not in text
+
+
+def test_what_is_not_finished_is_said(tmp_path):
+    folder = made_up_study(tmp_path, seeds=[8, 9, 10, 11])
+    (folder / "seed-9" / "02_baseline.json").unlink()
+    assert study_report.study_summary(folder)["conclusion"].endswith(" 2 of the runs are not finished.")
+
+
+def test_an_interval_ends_where_its_number_ends(tmp_path):
+    folder = made_up_study(tmp_path, {"baseline": [0.9, 0.95, 1.0], "tuned": [0.2, 0.6, 1.0]})
+    study_report.write_study_report(folder)
+    rows = [
+        line for line in (folder / "report.md").read_text().splitlines() if line.startswith("| tuned | 3")
+    ]
+    assert " 0.00% to 100.00% | 0.4000 | 0.4000 | 0.0000 to " in rows[0]
 
 
 def test_done_is_a_run_of_the_same_question_with_all_its_lessons(tmp_path, monkeypatch):
     job = study._job(tmp_path, question(stages=["02_baseline"]), "", 1, "seed-1", 1, {"epochs": 3})
-    settings = {"profile": "quick", "dataset": "digits", "seed": 1, "params": {"epochs": 3, "units": 8}}
+    settings = study._settings(job)._asdict()
     finished = ["02_baseline"]
     monkeypatch.setattr(course, "is_finished", lambda folder, stage: stage in finished)
     assert not study._is_done(tmp_path, job)
@@ -229,6 +283,10 @@ def test_done_is_a_run_of_the_same_question_with_all_its_lessons(tmp_path, monke
     assert not study._is_done(tmp_path, job | {"seed": 2})
     assert not study._is_done(tmp_path, job | {"params": [["epochs", "4"]]})
     assert not study._is_done(tmp_path, job | {"stages": ["02_baseline", "04_tuning"]})
+    monkeypatch.setattr(course, "profiles", lambda: {"quick": {"units": 8}})  # somebody has edited it
+    assert not study._is_done(tmp_path, job)
+    monkeypatch.undo()
+    monkeypatch.setattr(course, "is_finished", lambda folder, stage: stage in finished)
     finished += results.STAGES
     assert not study._is_done(tmp_path, job | {"stages": list(results.STAGES)})  # its report is not there
     (tmp_path / "report.html").write_text("")

@@ -401,17 +401,17 @@ def run_bench(
     _arrays(quick)
     folder.mkdir(parents=True, exist_ok=True)
     kept = folder / "bench.jsonl"
-    done = [json.loads(line) for line in kept.read_text().splitlines()] if kept.is_file() else []
+    lines = kept.read_text(encoding="utf-8").splitlines() if kept.is_file() else []
+    done = [entry for entry in map(json.loads, lines) if entry["quick"] == quick]
     seen = {(entry["kind"], entry["name"], entry["seed"]) for entry in done}
     for kind, name, seed in tqdm(
         [job for job in plan(repeats, quick) if job not in seen], unit="run", disable=None
     ):
-        done.append(
-            {"kind": kind, "name": name, "seed": seed, "value": _in_a_process(kind, name, seed, quick)}
-        )
+        value = _in_a_process(kind, name, seed, quick)
+        done.append({"kind": kind, "name": name, "seed": seed, "quick": quick, "value": value})
         with kept.open("a", encoding="utf-8") as file:
             file.write(json.dumps(done[-1]) + "\n")
-    content = summary(done) | {"machine": _machine(), "repeats": repeats}
+    content = summary(done) | {"machine": _machine(), "repeats": repeats, "quick": quick}
     content["lessons"] = {profile: lesson_times(path) for profile, path in (course_runs or {}).items()}
     results.write_json(folder / bench_report.BENCH_FILE, content)
     return folder / bench_report.BENCH_FILE

@@ -12,6 +12,7 @@ BENCH_FILE = "bench.json"
 def tables(content: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns what `bench.json` holds as tables for a report: `title`, `columns`, `rows`, `note`."""
     machine = content["machine"]
+    dataset = _dataset(content)
     where = f"{machine['processor']}, {machine['cores']} cores, {machine['date']}"
     times = [
         [
@@ -49,19 +50,19 @@ def tables(content: dict[str, Any]) -> list[dict[str, Any]]:
     ]
     found = [
         {
-            "title": f"Time to {content['target']:.2%} of the test images",
+            "title": f"Time to {content['target']:.2%} of the test images ({dataset})",
             "columns": ["recipe", "median", "range", "n", "mean accuracy", "reached"],
             "rows": times,
             "note": f"{conclusion(content)} Measured on {where}; set-up counted, imports and scoring not.",
         },
         {
-            "title": "Share of the processor's matmul rate",
+            "title": f"Share of the processor's matmul rate ({dataset})",
             "columns": ["reference network, batches of 512", "median", "range", "n"],
             "rows": fractions,
             "note": "Useful work: 6 operations per weight and image. The matmul rate is from the same process.",
         },
         {
-            "title": "Growth of time and memory",
+            "title": f"Growth of time and memory ({dataset})",
             "columns": ["against", "from, to", "time", "start", "per unit", "R squared", "peak memory"],
             "rows": lines,
             "note": "A straight line through the medians. `units` is fitted against the number of parameters. "
@@ -77,6 +78,10 @@ def tables(content: dict[str, Any]) -> list[dict[str, Any]]:
             {"title": "Where the time of a lesson goes", "columns": columns, "rows": lessons, "note": note}
         )
     return found
+
+
+def _dataset(content: dict[str, Any]) -> str:
+    return "digits, quick: the numbers mean nothing" if content["quick"] else "mnist"
 
 
 def conclusion(content: dict[str, Any]) -> str:
@@ -109,10 +114,9 @@ def outside_training(content: dict[str, Any]) -> str:
 
 def figures(content: dict[str, Any]) -> dict[str, plots.DescribedFigure]:
     """Returns what `bench.json` holds as figures, by name."""
-    title = (
-        f"Seconds to {content['target']:.2%} of the test images, {content['machine']['cores']} cores (mnist)"
-    )
+    dataset, cores = _dataset(content), content["machine"]["cores"]
+    title = f"Seconds to {content['target']:.2%} of the test images, {cores} cores ({dataset})"
     return {
         "bench": plots.durations(content["time_to_target"], title),
-        "growth": plots.growth(content["growth"], "Training time against what it grows with (mnist)"),
+        "growth": plots.growth(content["growth"], f"Training time against what it grows with ({dataset})"),
     }

@@ -35,7 +35,7 @@ _OWN_OPTIONS = {
     "results_dir": "--results-dir",
     "profile": "--profile",
     "dataset": "--dataset",
-    "seed": "--seed",
+    "seed": "--seed (--seeds of a study)",
 }
 
 
@@ -131,13 +131,14 @@ def check_stages(only: Sequence[str]) -> list[str]:
     """Returns the lessons to run, in order.
 
     Args:
-        only: stages, or beginnings of their names such as `"03"`; empty for all.
+        only: stages, or beginnings of their names such as `"03"`, or several with commas; empty for all.
 
     Raises:
         ValueError: a name fits no stage.
     """
+    only = [name for names in only for name in names.split(",")]
     for name in only:
-        if not any(stage.startswith(name) for stage in results.STAGES):
+        if not name or not any(stage.startswith(name) for stage in results.STAGES):
             raise ValueError(
                 f"Unknown stage. Expected: one of {', '.join(results.STAGES)}. Received: {name!r}."
                 f"{parameters.near(name, results.STAGES)}"

@@ -34,6 +34,14 @@ from mnist_helpers.kit import course, report, study_report
 _INTERRUPTED = 130
 _POLL_SECONDS = 0.5
 _WAIT_SECONDS = 120.0  # for an interrupted predecessor to leave the run folder
+_OPTIONS = {  # how the parts of a question are asked for
+    "profile": "--profile",
+    "dataset": "--dataset",
+    "fixed": "-p with one value",
+    "swept": "-p with several values",
+    "stages": "--only",
+    "search_from": "--search-from",
+}
 _EVIDENCE = ("*.json", "*.ipynb", "*.png", "report.*")
 
 
@@ -140,7 +148,19 @@ def check_question(
         data.DatasetNotFoundError: the dataset was named and cannot be had.
     """
     stages = course.check_stages(only)
+    if results.STAGES[-1] in stages and stages != list(results.STAGES):
+        raise ValueError(
+            f"--only: lesson {results.STAGES[-1]} measures what the other lessons of the same run have saved. "
+            f"Expected: all lessons, or some without it. Received: {', '.join(stages)}."
+        )
     fixed, swept = parse_params(params)
+    taken = {name for stage in stages for name in course.declared(stage)}
+    for name in (*fixed, *swept):
+        if name not in taken:
+            raise ValueError(
+                f"-p {name}: none of the lessons of this study has this parameter. Received --only "
+                f"{', '.join(stages)}. Expected one of: {', '.join(sorted(taken))}."
+            )
     wanted = parse_seeds(seeds)
     if (
         search_from
@@ -205,6 +225,7 @@ def run_study(
     workers = min(workers or cores, len(runs))
     threads = threads or (1 if scheduler else max(1, cores // workers))
     failed = []
+    _merged(folder, question)  # refuses before any worker starts
     with _client(scheduler, workers) as client, _claimed(folder, question) as token:
         jobs = [_job(folder, question, token, threads, name, *point) for name, point in runs.items()]
         with tqdm(total=len(jobs), unit="run", desc=study, disable=None, smoothing=0) as bar:
@@ -239,30 +260,45 @@ def _is_done(folder: Path, job: dict[str, Any]) -> bool:
         return False
     if not all(course.is_finished(folder, stage) for stage in job["stages"]):
         return False
-    before = results.read_json(path)["settings"]
-    asked = {name: parameters.parse(name, text) for name, text in job["params"]}
-    return all(before[key] == job[key] for key in ("profile", "dataset", "seed")) and asked.items() <= (
-        before["params"].items()
+    asked = _settings(job)._asdict()
+    return results.read_json(path)["settings"] == json.loads(json.dumps(asked))
+
+
+def _settings(job: dict[str, Any]) -> course.Settings:
+    """What a job asks of the course; a profile that was edited asks for something else."""
+    return course.check_settings(
+        job["profile"], job["dataset"], job["seed"], [tuple(pair) for pair in job["params"]]
     )
 
 
-def _claim(folder: Path, question: Question) -> None:
-    """Makes the study's folder ours; refuses it if it holds the answer to another question."""
+def _merged(folder: Path, question: Question) -> dict[str, Any]:
+    """Returns the question with the seeds that were asked before; refuses a folder with another question."""
     path = folder / study_report.STUDY_FILE
     asked = json.loads(json.dumps(question._asdict()))
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
         others = {key: before.get(key) for key in asked if key != "seeds" and before.get(key) != asked[key]}
         if others:
-            was = ", ".join(f"{key} was {value!r} and is now {asked[key]!r}" for key, value in others.items())
+            was = "; ".join(
+                f"{_OPTIONS[key]} was {_in_words(value)} and is now {_in_words(asked[key])}"
+                for key, value in others.items()
+            )
             raise ValueError(
                 f"Study {folder.name!r} exists with another question: {was}. Give another name for this study."
             )
         asked["seeds"] = sorted({*before["seeds"], *question.seeds})
     elif folder.exists() and (not folder.is_dir() or (folder / course.COURSE_FILE).is_file()):
         raise ValueError(f"{folder} is not a study. Give another name for this study.")
-    folder.mkdir(parents=True, exist_ok=True)
-    results.write_json(path, asked)
+    return asked
+
+
+def _in_words(value: Any) -> str:
+    """A part of a question, nearly as it is typed."""
+    if isinstance(value, dict):
+        value = [f"{name} {_in_words(item)}" for name, item in value.items()]
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "not given"
+    return str(value) or "not given"
 
 
 def _job(
@@ -393,7 +429,7 @@ def _client(scheduler: str, workers: int) -> Iterator[Any]:
                     n_workers=workers,
                     threads_per_worker=1,
                     host="127.0.0.1",
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # any free port; the usual one may be another study's
                     memory_limit=None,  # the memory is the children's
                     preload=[__name__],
                 )
@@ -404,7 +440,9 @@ def _client(scheduler: str, workers: int) -> Iterator[Any]:
 @contextlib.contextmanager
 def _claimed(folder: Path, question: Question) -> Iterator[str]:
     """Claims the study's folder, and puts a file there by which a worker finds out whether it sees the folder."""
-    _claim(folder, question)
+    asked = _merged(folder, question)
+    folder.mkdir(parents=True, exist_ok=True)
+    results.write_json(folder / study_report.STUDY_FILE, asked)
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".shared-") as file:
         yield Path(file.name).name
 
@@ -422,11 +460,12 @@ def main() -> None:
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
     try:
-        settings = course.check_settings(
-            job["profile"], job["dataset"], job["seed"], [tuple(pair) for pair in job["params"]]
-        )
         folder = course.run_course(
-            job["run"], settings, job["stages"], results_dir=job["results_dir"], wait_seconds=_WAIT_SECONDS
+            job["run"],
+            _settings(job),
+            job["stages"],
+            results_dir=job["results_dir"],
+            wait_seconds=_WAIT_SECONDS,
         )
         if all(course.is_finished(folder, stage) for stage in results.STAGES):
             report.write_report(folder)

@@ -6,6 +6,7 @@ Every number comes from a record of a run; nothing is measured here.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,11 +21,20 @@ STUDY_FILE = "study.json"
 _STUDY_METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss")
 _NAIVE = ("majority", "nearest_mean")
 _TUNED = ("tuned", "tuned_vat")
-_STUDY_NOTE = (
-    "Mean, sd and n are over seeds; the interval (Student's t, 95 %) is about the mean over seeds, on the same "
-    "images. For another draw of test images see the Wilson intervals of the runs. A dash: not measured, or only "
-    "one seed."
+_FEW_SEEDS = 5
+_NOTE = "Mean, sd and n are over seeds; the interval (Student's t, 95 %) is about the mean over seeds"
+_TESTED = (
+    ", on the same test images. How far another draw of test images could move it, the Wilson intervals in the "
+    "reports of the runs say."
 )
+_VALIDATED = "; each seed has its own validation images."
+_MODELS = (
+    "Training: mean seconds of a network's training. *majority* and *nearest_mean* are the naive classifiers of "
+    "lesson 1, *baseline* the network of lesson 2, *plain* to *batchnorm_dropout* the four of lesson 3 (*plain* is "
+    "the baseline again: same network, same seed, same numbers), *tuned* and *tuned_vat* those of lesson 4. A "
+    "dash: not measured, or only one seed."
+)
+_ROUGH = f" With fewer than {_FEW_SEEDS} seeds an sd and an interval are rough: take them as a hint."
 
 
 def write_study_report(folder: Path) -> Path:
@@ -46,6 +56,9 @@ def write_study_report(folder: Path) -> Path:
     measured = results.read_json(speed) if speed.is_file() else None
     last = list(runs.values())[-1]
     record = last[max(last)]
+    question = results.read_json(folder / STUDY_FILE)
+    asked = [[name, ", ".join(map(str, question[name]))] for name in ("seeds", "stages")]
+    asked += [[f"swept: {name}", ", ".join(map(str, values))] for name, values in question["swept"].items()]
     settings = [
         [name, value]
         for name, value in report.settings_of(last).items()
@@ -56,7 +69,9 @@ def write_study_report(folder: Path) -> Path:
         title=f"Report of study {folder.name}",
         conclusion=content["conclusion"],
         tables=_study_tables(content) + (bench_report.tables(measured) if measured else []),
-        details=[{"title": "Settings", "columns": ["parameter", "value"], "rows": settings}],
+        details=[
+            {"title": "Settings", "columns": ["asked, or parameter", "value"], "rows": asked + settings}
+        ],
         draw=lambda: _study_figures(runs, content) | (bench_report.figures(measured) if measured else {}),
         versions=record["versions"],
         machine=record["machine"],
@@ -80,8 +95,9 @@ def study_summary(folder: Path) -> dict[str, Any]:
         folder: the study's folder.
 
     Returns:
-        A dict of plain values: `dataset`, `swept`, `search_from`, `models` (a list), `differences` (a list) and
-        `conclusion`.
+        A dict of plain values: `dataset`, `swept`, `search_from`, `unfinished` (how many of the runs that were
+        asked for), `models` (a list), `differences` (a list; between models), `effects` (a list; of a model
+        between settings) and `conclusion`.
 
     Raises:
         results.MissingLessonError: no run of the study has a record yet.
@@ -90,15 +106,18 @@ def study_summary(folder: Path) -> dict[str, Any]:
     runs = study_runs(folder)
     table = pd.concat([_study_rows(records, asked["swept"]) for records in runs.values()], ignore_index=True)
     models, differences = [], []
-    for setting, rows in _by_setting(table, list(asked["swept"])):
+    by_setting = list(_by_setting(table, list(asked["swept"])))
+    for setting, rows in by_setting:
         by_model = dict(iter(rows.groupby("model", sort=False)))
         for model, own in by_model.items():
-            entry = {"setting": setting, "model": model, "num_params": own["num_params"].iloc[0]}
+            entry = {"setting": setting, "model": model}
+            entry |= {"num_params": own["num_params"].min(), "most_params": own["num_params"].max()}
             entry |= {name: _spread(own[name]) for name in (*_STUDY_METRICS, "train_seconds")}
             models.append(entry)
         differences += [{"setting": setting} | entry for entry in _differences(by_model, runs, setting)]
     content = {key: asked[key] for key in ("swept", "search_from")}
     content |= {"dataset": table["dataset"].iloc[0], "models": models, "differences": differences}
+    content |= {"effects": _effects(by_setting), "unfinished": _unfinished(asked, runs)}
     return json.loads(json.dumps(results.plain(content | {"conclusion": _study_conclusion(content)})))
 
 
@@ -160,14 +179,39 @@ def _differences(
         pairs += [(name, tuned) for name in others if tuned in networks]
     found = []
     for first, second in pairs:
-        metric = "test_accuracy" if by_model[first]["test_accuracy"].notna().any() else "val_accuracy"
-        both = by_model[first].merge(by_model[second], on="seed", suffixes=("_1", "_2"))
-        both = both.dropna(subset=[f"{metric}_1", f"{metric}_2"])
-        if len(both):
-            spread = metrics.paired_difference(both[f"{metric}_1"], both[f"{metric}_2"])
-            entry = {"first": first, "second": second, "metric": metric} | spread._asdict()
+        difference = _paired(by_model[first], by_model[second])
+        if difference:
+            entry = {"first": first, "second": second} | difference
             found.append(entry | {"significant": _significant(first, second, runs, setting)})
     return found
+
+
+def _paired(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any] | None:
+    """The difference of accuracy between two lists of rows, paired by seed."""
+    metric = "test_accuracy" if first["test_accuracy"].notna().any() else "val_accuracy"
+    both = first.merge(second, on="seed", suffixes=("_1", "_2"))
+    both = both.dropna(subset=[f"{metric}_1", f"{metric}_2"])
+    if both.empty:
+        return None
+    return {"metric": metric} | metrics.paired_difference(both[f"{metric}_1"], both[f"{metric}_2"])._asdict()
+
+
+def _effects(by_setting: list[tuple[dict[str, Any], pd.DataFrame]]) -> list[dict[str, Any]]:
+    """Every network with each later setting against itself with the first one, over the same seeds."""
+    (against, first), *others = by_setting
+    found = []
+    for model, own in first.groupby("model", sort=False):
+        for setting, rows in others if model not in _NAIVE else ():
+            difference = _paired(own, rows[rows["model"] == model])
+            if difference:
+                found.append({"setting": setting, "against": against, "model": model} | difference)
+    return found
+
+
+def _unfinished(asked: dict[str, Any], runs: dict[str, dict]) -> int:
+    """How many of the runs that were asked for lack a lesson."""
+    wanted = len(asked["seeds"]) * math.prod(len(values) for values in asked["swept"].values())
+    return wanted - sum(set(asked["stages"]) <= set(records) for records in runs.values())
 
 
 def _significant(first: str, second: str, runs: dict[str, dict], setting: dict[str, Any]) -> int | None:
@@ -199,7 +243,7 @@ def _study_conclusion(content: dict[str, Any]) -> str:
             f"{entry['model']} is right on {100 * spread['mean']:.2f} % of the {part} images "
             f"({about}n={spread['n']} seeds), loss {loss['mean']:.4f}"
         )
-    words = "; ".join(sentences) or "the table holds the settings side by side"
+    words = "; ".join(sentences) or _effects_in_words(content["effects"])
     form = {"form": "+.2f", "scale": 100}
     paired = [
         f"{entry['second']} {_shown(entry, 'mean', **form)} points ({_interval(entry, **form)})"
@@ -214,7 +258,28 @@ def _study_conclusion(content: dict[str, Any]) -> str:
     shared = (
         f" One search, of run {content['search_from']}, serves all seeds." if content["search_from"] else ""
     )
-    return f"On {content['dataset']}: {words}.{shared}"
+    missing = f" {content['unfinished']} of the runs are not finished." if content["unfinished"] else ""
+    return f"On {content['dataset']}: {words}.{shared}{missing}"
+
+
+def _effects_in_words(effects: list[dict[str, Any]]) -> str:
+    if not effects:
+        return "the table holds the settings side by side"
+    against = _setting_in_words(effects[0]["against"])
+    parts = [
+        f"{entry['model']} with {_setting_in_words(entry['setting'])} "
+        f"{_shown(entry, 'mean', '+.2f', scale=100)} points "
+        + (f"({_interval(entry, '+.2f', scale=100)}, n={entry['n']})" if entry["n"] > 1 else "(one seed)")
+        for entry in effects
+        if entry["model"] in ("baseline", *_TUNED)
+    ]
+    return (
+        f"against {against}, over the same seeds: {'; '.join(parts)}" if parts else f"compared with {against}"
+    )
+
+
+def _setting_in_words(setting: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in setting.items())
 
 
 def _study_tables(content: dict[str, Any]) -> list[dict[str, Any]]:
@@ -233,15 +298,20 @@ def _study_tables(content: dict[str, Any]) -> list[dict[str, Any]]:
                 str((accuracy or {"n": "–"})["n"]),
                 _shown(accuracy, "mean", ".2%"),
                 _shown(accuracy, "sd", ".2%"),
-                _interval(accuracy, ".2%"),
+                _interval(accuracy, ".2%", limits=(0, 1)),
                 _shown(loss, "mean", ".4f"),
                 _shown(loss, "sd", ".4f"),
-                _interval(loss, ".4f"),
-                f"{entry['num_params']:,.0f}",
+                _interval(loss, ".4f", limits=(0, math.inf)),
+                _params(entry),
                 _shown(entry["train_seconds"], "mean", ".1f", " s"),
             ]
         )
-    note = _STUDY_NOTE
+    note = f"{_NOTE}{_TESTED if tested else _VALIDATED} {_MODELS}"
+    if any(
+        entry[f"{part}_accuracy"] and entry[f"{part}_accuracy"]["n"] < _FEW_SEEDS
+        for entry in content["models"]
+    ):
+        note += _ROUGH
     if content["search_from"]:
         note += (
             f" One search, of run {content['search_from']}, serves all seeds: the spread is that of training, not "
@@ -250,24 +320,65 @@ def _study_tables(content: dict[str, Any]) -> list[dict[str, Any]]:
     tables = [{"title": "Results over seeds", "columns": columns, "rows": rows, "note": note}]
     if content["differences"]:
         tables.append(_difference_table(content["differences"], swept))
+    if content["effects"]:
+        tables.append(_effect_table(content["effects"], swept))
     return tables
 
 
+def _params(entry: dict[str, Any]) -> str:
+    """The number of parameters; a range where the seeds have found different networks."""
+    ends = dict.fromkeys(f"{entry[name]:,.0f}" for name in ("num_params", "most_params"))
+    return " to ".join(ends)
+
+
+def _effect_table(effects: list[dict[str, Any]], swept: list[str]) -> dict[str, Any]:
+    rows = [
+        [
+            *(str(entry["setting"][name]) for name in swept),
+            entry["model"],
+            *_points(entry),
+        ]
+        for entry in effects
+    ]
+    return {
+        "title": f"Paired differences from {_setting_in_words(effects[0]['against'])}",
+        "columns": [*swept, "model", *_POINTS],
+        "rows": rows,
+        "note": "Each network against itself with the first setting: differences of accuracy in percentage points, "
+        "paired by seed. Choose a setting on validation images: run such a study without lesson 5.",
+    }
+
+
+_POINTS = ("points", "sd", "95 % interval", "n")
+
+
+def _points(entry: dict[str, Any]) -> list[str]:
+    """A difference of accuracy as the columns `_POINTS`."""
+    return [
+        _shown(entry, "mean", "+.2f", scale=100),
+        _shown(entry, "sd", ".2f", scale=100),
+        _interval(entry, "+.2f", scale=100),
+        str(entry["n"]),
+    ]
+
+
 def _difference_table(differences: list[dict[str, Any]], swept: list[str]) -> dict[str, Any]:
-    columns = [*swept, "model", "against", "points", "sd", "95 % interval", "n", "McNemar p < 0.05"]
+    columns = [*swept, "model", "against", *_POINTS, "McNemar p < 0.05"]
     rows = [
         [
             *(str(entry["setting"][name]) for name in swept),
             entry["second"],
             entry["first"],
-            *(_shown(entry, key, "+.2f", scale=100) for key in ("mean", "sd")),
-            _interval(entry, "+.2f", scale=100),
-            str(entry["n"]),
+            *_points(entry),
             "–" if entry["significant"] is None else f"{entry['significant']} of {entry['n']}",
         ]
         for entry in differences
     ]
-    note = "Differences of accuracy in percentage points, paired by seed. The last column counts seeds."
+    note = (
+        "Differences of accuracy in percentage points, paired by seed; the interval is about the mean over seeds. "
+        "The last column counts the seeds in which the exact McNemar test, on the test images of that seed, found "
+        "the two networks different."
+    )
     return {"title": "Paired differences", "columns": columns, "rows": rows, "note": note}
 
 
@@ -276,7 +387,15 @@ def _shown(spread: dict[str, Any] | None, key: str, form: str, unit: str = "", s
     return "–" if value is None or value != value else format(scale * value, form) + unit
 
 
-def _interval(spread: dict[str, Any] | None, form: str, scale: float = 1) -> str:
+def _interval(
+    spread: dict[str, Any] | None,
+    form: str,
+    scale: float = 1,
+    limits: tuple[float, float] = (-math.inf, math.inf),
+) -> str:
+    """The interval in words; Student's t knows of no limits, so what lies beyond them is cut off."""
+    if spread and spread["low"] is not None:
+        spread = spread | {"low": max(spread["low"], limits[0]), "high": min(spread["high"], limits[1])}
     ends = [_shown(spread, end, form, scale=scale) for end in ("low", "high")]
     return "–" if "–" in ends else " to ".join(ends)
 
