@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 COLORS = (
     "#0173b2",
@@ -309,7 +310,7 @@ def searches(
         for line in best:
             axes.plot(spent, line, linewidth=0.8, alpha=0.5, **style)
         label = f"{name}: mean of {len(best)} searches"
-        axes.plot(spent, best.mean(axis=0), linewidth=2.5, label=label, **style)
+        axes.plot(spent, best.mean(axis=0), linewidth=2.5, marker="o", markersize=5, label=label, **style)
         words.append(f"{name}, mean of {len(best)}: {best.mean(axis=0)[-1]:.4f} after {spent[-1]} epochs")
     axes.set(title=title, xlabel="epochs spent", ylabel="best validation loss so far")
     axes.legend()
@@ -340,6 +341,8 @@ def what_mattered(table, names: Sequence[str], title: str) -> DescribedFigure:
                 tick for tick in (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2) if values.min() <= tick <= values.max()
             ]
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        elif values.nunique() <= 4:
+            axes.set_xticks(sorted(values.unique()))
         axes.scatter(values.astype(float), table["score"], color=COLORS[0], alpha=0.7)
         axes.scatter([float(best[name])], [best["score"]], color=COLORS[3], marker="*", s=150)
         axes.set(xlabel=name, yscale="log")
@@ -378,6 +381,7 @@ def confusion_matrix(matrix: np.ndarray, title: str) -> DescribedFigure:
         vmax=max(1, mistakes.max()),
     )
     axes.set(title=title, xlabel="predicted digit", ylabel="true digit")
+    axes.tick_params(axis="y", rotation=0)
     axes.grid(visible=False)
     row, column = np.unravel_index(mistakes.argmax(), mistakes.shape)
     description = f"{title}. {np.trace(matrix)} of {matrix.sum()} right."
@@ -571,9 +575,10 @@ def growth(lines: Mapping[str, Mapping[str, object]], title: str) -> DescribedFi
 
 
 def _plain_log_ticks(axes) -> None:
+    """Labels that can be read off within one decade, too, where a log axis has hardly any."""
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.2, 1.4, 1.6, 2, 3, 5, 7)))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter("{x:.2g}")
-    axes.yaxis.set_minor_formatter("{x:.2g}")
-    axes.tick_params(axis="y", which="minor", labelsize=9)
 
 
 def _panels(

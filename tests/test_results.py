@@ -163,3 +163,10 @@ def test_reference_records_come_with_the_course_and_their_absence_is_explained()
     assert len(records) == len({record["params"]["seed"] for record in records}) == 5
     with pytest.raises(results.MissingLessonError, match="The reference results are not here"):
         results.reference_records("no such study", "02_baseline")
+
+
+def test_reference_bench_comes_with_the_course_and_its_absence_is_explained(tmp_path, monkeypatch):
+    assert results.reference_bench()["time_to_target"]["ours"]["reached"]
+    monkeypatch.setattr(results, "__file__", str(tmp_path / "mnist_helpers/results.py"))
+    with pytest.raises(results.MissingLessonError, match="Get the course's whole repository"):
+        results.reference_bench()

@@ -193,9 +193,10 @@ def _torch_twin(arrays: data.Arrays, seed: int, epochs: int, resident: bool) -> 
 
 # --- use of the processor ---
 
+FULL_NETWORK = "20 steps per execution"
 THROUGHPUT: dict[str, dict[str, Any]] = {
     "plain fit": {},
-    "20 steps per execution": {"steps": 20},
+    FULL_NETWORK: {"steps": 20},
     "... without dropout": {"steps": 20, "dropout": 0.0},
     "... without dropout and batch normalisation": {"steps": 20, "dropout": 0.0, "normalised": False},
     "... and with SGD for Adam": {"steps": 20, "dropout": 0.0, "normalised": False, "optimizer": "sgd"},
@@ -349,7 +350,7 @@ def plan(repeats: int, quick: bool) -> list[tuple[str, str, int]]:
         if what not in absent
     ]
     if quick:
-        often, slopes = [("target", "ours"), ("throughput", "plain fit")], slopes[:2]
+        often, slopes = [("target", "ours"), ("throughput", FULL_NETWORK)], slopes[:2]
     shuffle = random.Random(1)
     found = []
     for seed in range(1, repeats + 1):
@@ -451,11 +452,13 @@ def summary(done: list[dict[str, Any]]) -> dict[str, Any]:
 
     Returns:
         `target`; `time_to_target`: name -> `median_seconds`, `n`, `low`, `high`, `reached`, `scored` (times),
-        `mean_accuracy`; `matmul_fraction`: name -> `median`, `n`, `low`, `high`, `matmul_per_second`; `growth`:
-        what -> `points` and the straight line through them.
+        `mean_accuracy`; `matmul_fraction`: `median`, `n`, `low`, `high` and `matmul_per_second` of the whole
+        network, and the same of each of its `changes` by name; `growth`: what -> `points` and the straight line
+        through them.
     """
     by_kind: dict[str, dict[str, list]] = {"target": {}, "throughput": {}, "growth": {}}
-    for entry in done:
+    order = [*COMPETITORS, *THROUGHPUT, *GROWTH]
+    for entry in sorted(done, key=lambda entry: order.index(entry["name"].split("=")[0])):
         by_kind[entry["kind"]].setdefault(entry["name"], []).append(entry["value"])
     fractions = {}
     for name, values in by_kind["throughput"].items():
@@ -471,7 +474,7 @@ def summary(done: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "target": TARGET,
         "time_to_target": {name: time_to_target(curves) for name, curves in by_kind["target"].items()},
-        "matmul_fraction": fractions,
+        "matmul_fraction": fractions[FULL_NETWORK] | {"name": FULL_NETWORK, "changes": fractions},
         "growth": {what: straight_line(found, what) for what, found in points.items()},
     }
 

@@ -27,7 +27,7 @@ def tables(content: dict[str, Any]) -> list[dict[str, Any]]:
     ]
     fractions = [
         [name, f"{entry['median']:.0%}", f"{entry['low']:.0%} to {entry['high']:.0%}", str(entry["n"])]
-        for name, entry in content["matmul_fraction"].items()
+        for name, entry in content["matmul_fraction"]["changes"].items()
     ]
     lines = []
     for what, line in content["growth"].items():
@@ -89,7 +89,7 @@ def conclusion(content: dict[str, Any]) -> str:
     times = dict(content["time_to_target"])
     ours = times.pop("ours")
     others = [
-        f"{name} {entry['median_seconds'] / ours['median_seconds']:.1f} times"
+        f"{name} {entry['median_seconds'] / ours['median_seconds']:.1f}"
         + ("" if entry["reached"] else f" (not there after {entry['scored']} epochs)")
         for name, entry in times.items()
     ]
@@ -99,7 +99,7 @@ def conclusion(content: dict[str, Any]) -> str:
         if ours["reached"]
         else f"Our recipe did not reach {content['target']:.2%} of the test images"
     )
-    return f"{found}; as long as that: {', '.join(others)}." if others else f"{found}."
+    return f"{found}. Times as long: {', '.join(others)}." if others else f"{found}."
 
 
 def outside_training(content: dict[str, Any]) -> str:
