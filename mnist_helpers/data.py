@@ -27,6 +27,7 @@ import hashlib
 import math
 import os
 import re
+import shutil
 import struct
 import sys
 import tempfile
@@ -35,7 +36,7 @@ import time
 import warnings
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,6 +89,9 @@ _MAX_DOWNLOAD_BYTES = 64 * 2**20
 _MAX_ARRAY_BYTES = 2 * 2**30  # of one array in a folder of the user's: 2.7 million images
 _AUTO_SECONDS = 15.0
 _FETCH_SECONDS = 600.0
+_SLOW_SECONDS, _SLOW_BYTES_PER_SECOND = 10.0, 2000.0  # then the next mirror is tried
+_READ_SECONDS = 5.0  # without a byte
+_DOWNLOADING = "download-"  # how the folders of unfinished downloads begin
 
 Arrays = dict[str, np.ndarray]
 Pair = tuple[np.ndarray, np.ndarray]
@@ -346,7 +350,25 @@ def find(
         why = "not tried" if not download else "switched off (MNIST_COURSE_OFFLINE is set)"
         attempts.append(Attempt("download", why))
         raise DatasetNotFoundError(dataset, attempts)
-    return _download(dataset, attempts, seconds), "downloaded"
+    import filelock
+
+    deadline = time.monotonic() + seconds
+    with contextlib.ExitStack() as held:
+        try:
+            cache = held.enter_context(_turn_to_download(seconds))
+            place = "downloaded"
+        except filelock.Timeout as error:
+            attempts.append(
+                Attempt("download", "another process was still at it when the time allowed was over")
+            )
+            raise DatasetNotFoundError(dataset, attempts) from error
+        except OSError as error:
+            attempts.append(Attempt(f"the course's cache ({cache_dir()})", f"cannot be written: {error}"))
+            cache = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="mnist-course-")))
+            place = "downloaded, but not kept, as the cache cannot be written"
+        with contextlib.suppress(OSError, ValueError):
+            return _read_folder(dataset, cache), "found in the course's cache, where another process put it"
+        return _download(dataset, attempts, deadline, cache), place
 
 
 def cache_dir() -> Path:
@@ -598,8 +620,26 @@ def _digits() -> Arrays:
 # --- downloading ---
 
 
-def _download(dataset: str, attempts: list[Attempt], seconds: float) -> Arrays:
-    """Tries the mirrors in turn until `seconds` are over; keeps what was verified in the cache."""
+@contextlib.contextmanager
+def _turn_to_download(seconds: float) -> Iterator[Path]:
+    """Holds the cache, which it yields, against other processes; clears what one left that was killed.
+
+    Raises:
+        filelock.Timeout: another process held it for longer than `seconds`.
+        OSError: the cache cannot be written.
+    """
+    import filelock
+
+    cache = cache_dir()
+    cache.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(cache / ".download.lock", timeout=seconds):
+        for left in cache.glob(f"{_DOWNLOADING}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        yield cache
+
+
+def _download(dataset: str, attempts: list[Attempt], deadline: float, cache: Path) -> Arrays:
+    """Tries the mirrors in turn until the deadline; keeps what was verified in `cache`."""
     bases = [base.strip() for base in os.environ.get("MNIST_COURSE_MIRRORS", "").split(",") if base.strip()]
     mirrors = list(_MIRRORS[dataset])
     if bases:
@@ -609,15 +649,12 @@ def _download(dataset: str, attempts: list[Attempt], seconds: float) -> Arrays:
             for base in bases
             for mirror in ((base, (f"{dataset}.npz",)), (f"{base}{dataset}/", _IDX), (base, _IDX))
         ]
-    cache = cache_dir()
-    deadline = time.monotonic() + seconds
     for base, files in mirrors:
         place = f"{base} ({files[0]}{' ...' if files[1:] else ''})"
         try:
-            cache.mkdir(parents=True, exist_ok=True)
             # A folder for each mirror, so that a bad file from one never stands in for the next one's.
             with tempfile.TemporaryDirectory(
-                prefix="download-", dir=cache, ignore_cleanup_errors=True
+                prefix=_DOWNLOADING, dir=cache, ignore_cleanup_errors=True
             ) as folder:
                 _fetch_files(base, files, Path(folder), deadline)
                 arrays = _read_folder(dataset, Path(folder))
@@ -664,12 +701,23 @@ def _fetch_files(base: str, files: tuple[str, ...], folder: Path, deadline: floa
 
 
 def _save(url: str, path: str, deadline: float) -> None:
-    """Downloads one file with a progress bar; gives up where it outgrows the size limit or the deadline."""
+    """Downloads one file with a progress bar; gives up where it outgrows the size limit or the deadline.
+
+    pooch asks again after the errors of `requests`; what asking again cannot change is raised as another `OSError`.
+    """
     import requests
     from tqdm import tqdm
 
-    with requests.get(url, stream=True, timeout=(3.05, 5)) as response:
+    started = time.monotonic()
+    with requests.get(url, stream=True, timeout=(3.05, _READ_SECONDS)) as response:
+        if response.status_code in (401, 403, 404, 410):
+            raise FileNotFoundError(f"{response.status_code} {response.reason} for {url}")
         response.raise_for_status()
+        if "html" in response.headers.get("content-type", ""):
+            raise OSError(
+                f"{url} answered with a web page, not with the file; the login page of this network, perhaps: "
+                "open any page in a browser and log in"
+            )
         total = int(response.headers.get("content-length", 0)) or None
         bar = tqdm(
             desc=url.split("/")[-1],
@@ -681,13 +729,17 @@ def _save(url: str, path: str, deadline: float) -> None:
             delay=1,
         )
         with bar, Path(path).open("wb") as file:
-            for chunk in response.iter_content(2**14):
+            # iter_content would wait for a whole chunk, however slowly it comes
+            while chunk := response.raw.read1(2**14):
                 file.write(chunk)
                 bar.update(len(chunk))
                 if bar.n > _MAX_DOWNLOAD_BYTES:
-                    raise ValueError(f"larger than {_MAX_DOWNLOAD_BYTES} bytes")
+                    raise OSError(f"{url} is larger than {_MAX_DOWNLOAD_BYTES} bytes")
+                seconds = time.monotonic() - started
                 if time.monotonic() > deadline:
-                    raise ValueError("no complete answer in the time allowed")
+                    raise TimeoutError("no complete answer in the time allowed")
+                if seconds > _SLOW_SECONDS and bar.n / seconds < _SLOW_BYTES_PER_SECOND:
+                    raise TimeoutError(f"{url} is too slow: {bar.n} bytes in {seconds:.0f} s")
 
 
 def _short(error: BaseException) -> str:

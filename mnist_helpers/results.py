@@ -6,7 +6,8 @@ A run is one folder, and everything that a lesson makes in it carries the lesson
     results/<run>/02_baseline.json     the record
     results/<run>/02_baseline.keras    the model (`<stage>.<model>.keras` where a lesson makes several)
 
-A file appears whole or not at all. Models and arrays are loaded only if their sha256 is the recorded one.
+A file appears whole or not at all. Models and arrays are loaded only if their sha256 is the recorded one, and a
+record only if its own is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import math
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -28,6 +30,7 @@ import pandas as pd
 import psutil
 
 STAGES = ("01_data_exploration", "02_baseline", "03_batchnorm_dropout", "04_tuning", "05_evaluation")
+PARTIAL = ".partial-"  # how the folders of files begin that are being written
 ROW_FIELDS = (
     "stage",
     "model",
@@ -88,14 +91,13 @@ def whole_file(path: Path) -> Iterator[Path]:
         path: where the file is to appear.
 
     Yields:
-        A path in the same folder, with the same suffix.
+        A path of the same name, in a folder of its own beside `path`: a process that is killed leaves nothing
+        half-written where somebody looks for results.
     """
-    beside = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as folder:
+        beside = Path(folder) / path.name
         yield beside
         os.replace(beside, path)  # noqa: PTH105
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -259,9 +261,14 @@ def save_record(
         "peak_memory_bytes": peak_memory(),
     }
     path = folder / f"{stage}.json"
-    write_json(path, record)
+    write_json(path, record | {"sha256": _fingerprint(plain(record))})
     print(f"saved: {folder.name}/{path.name}")
     return path
+
+
+def _fingerprint(record: Mapping[str, Any]) -> str:
+    content = {key: value for key, value in record.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:
@@ -283,7 +290,7 @@ def load_record(folder: Path, stage: str) -> dict[str, Any]:
     """Reads the record of a lesson.
 
     Raises:
-        MissingLessonError: there is none, or it cannot be read; the message names the lesson to run.
+        MissingLessonError: there is none, or it cannot be read or was changed; the message names the lesson to run.
     """
     path = folder / f"{stage}.json"
     if not path.is_file():
@@ -294,9 +301,11 @@ def load_record(folder: Path, stage: str) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["stage"] != stage or not record["params"] or not isinstance(record["models"], dict):
             raise ValueError("entries are missing")
-    except (ValueError, KeyError, TypeError) as error:
+        if record["sha256"] != _fingerprint(record):
+            raise ValueError("its sha256 is another: it was changed after the lesson wrote it")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise MissingLessonError(
-            f"{path.name} cannot be read ({error}). {_how_to_run(folder, stage)}"
+            f"{path.name} in run {folder.name!r} is damaged ({error}). {_how_to_run(folder, stage)}"
         ) from error
     return record
 

@@ -4,6 +4,7 @@
 - A trial that fails is swallowed, and rankings are padded with unfinished trials: `completed_trials`.
 - Checkpoints, with the optimizer's state, are never deleted: `delete_checkpoints`.
 - A search that several runs share is written to by each of them: `search_folder` gives each its own copy.
+- A file that was cut short, by a full disk or a kill, ends every later search: `search_folder` sets it aside.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -22,6 +24,8 @@ import keras_tuner
 import pandas as pd
 
 SEARCHES = "04_tuning.search"
+SET_ASIDE = "set_aside"
+_ORACLE, _ORACLE_COPY, _TUNER = "oracle.json", "oracle.copy.json", "tuner0.json"  # of a search's state
 
 
 def project_name(prefix: str, build_model: Callable, **asked: Any) -> str:
@@ -43,6 +47,9 @@ def project_name(prefix: str, build_model: Callable, **asked: Any) -> str:
 def search_folder(run_folder: Path, search_run: Path) -> Path:
     """Returns the folder for a run's searches, with the finished searches of another run in it, if it is another.
 
+    Trials that did not complete, or whose file is damaged, are moved to `set_aside` in it, and that is printed:
+    the search goes on with the others.
+
     Args:
         run_folder: the run's folder.
         search_run: the folder of the run whose searches are used again; `run_folder` to search anew.
@@ -58,26 +65,107 @@ def search_folder(run_folder: Path, search_run: Path) -> Path:
                 f"here, with its folder {SEARCHES}. Leave search_from empty to search anew."
             )
         shutil.copytree(search_run / SEARCHES, folder, dirs_exist_ok=True)
+    for project in sorted(folder.glob("*-*")):
+        for name in _set_aside_damaged(project, folder / SET_ASIDE):
+            print(
+                f"{project.name}: {name} was damaged or not complete; it is in {SET_ASIDE}, the search goes on"
+            )
     return folder
 
 
+def _set_aside_damaged(project: Path, place: Path) -> list[str]:
+    """Moves what cannot be used of a search to `place`, and mends what Keras Tuner knows of the rest.
+
+    Returns:
+        The names of what was moved.
+    """
+    whole = _json(project / _ORACLE)
+    state = whole or _json(project / _ORACLE_COPY)
+    trials = {folder: _json(folder / "trial.json") for folder in sorted(project.glob("trial_*"))}
+    good = {folder: trial for folder, trial in trials.items() if state and _is_usable(trial, state)}
+    bad = [folder for folder in trials if folder not in good]
+    bad += [path for path in [project / _ORACLE] if path.exists() and not whole]
+    if whole and not bad and _json(project / _TUNER) is not None:
+        return []
+    for path in bad:
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, place / f"{len(list(place.iterdir())) + 1}-{project.name}-{path.name}")
+    (project / _TUNER).unlink(missing_ok=True)  # without it, Keras Tuner begins anew
+    if state:
+        _write_json(project / _ORACLE, _renumbered(good, state))
+        _write_json(project / _TUNER, {})
+    return [path.name for path in bad]
+
+
+def _renumbered(trials: dict[Path, dict[str, Any]], state: dict[str, Any]) -> dict[str, Any]:
+    """Gives trials the numbers 0, 1, ..., in their files and in the state of the search, which is returned.
+
+    Keras Tuner gives a new trial the number of trials that there are: beside a gap it would overwrite the last one.
+    """
+    ids = {}
+    for number, (folder, trial) in enumerate(trials.items()):
+        new = str(number).zfill(len(trial["trial_id"]))
+        ids[trial["trial_id"]] = new
+        _write_json(folder.rename(folder.with_name(f"trial_{new}")) / "trial.json", trial | {"trial_id": new})
+
+    def with_new_ids(entries: dict[str, Any]) -> dict[str, Any]:
+        return {ids[old]: entry for old, entry in entries.items() if old in ids}
+
+    ongoing = {tuner: ids[old] for tuner, old in state["ongoing_trials"].items() if old in ids}
+    lists = {
+        key: [ids[old] for old in state[key] if old in ids]
+        for key in ("start_order", "end_order", "retry_queue")
+    }
+    tables = {key: with_new_ids(state[key]) for key in ("run_times", "id_to_hash")}
+    display = {key: with_new_ids(state["display"][key]) for key in ("trial_start", "trial_number")}
+    return state | lists | tables | {"ongoing_trials": ongoing, "display": state["display"] | display}
+
+
+def _is_usable(trial: Any, state: dict[str, Any]) -> bool:
+    """Says whether a trial is whole, and completed or still at work when the search was stopped."""
+    try:
+        known = trial["trial_id"] in state["start_order"]
+        keras_tuner.engine.trial.Trial.from_state(trial)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+    at_work = trial["trial_id"] in state["ongoing_trials"].values()
+    return known and (trial["status"] == "COMPLETED" or at_work)
+
+
+def _json(path: Path) -> Any:
+    """Returns what a JSON file holds, `None` if it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _write_json(path: Path, content: Any) -> None:
+    beside = path.with_suffix(".tmp")
+    beside.write_text(json.dumps(content), encoding="utf-8")
+    os.replace(beside, path)  # noqa: PTH105
+
+
 class TrialLines(keras.callbacks.Callback):
-    """Prints one line per trial: its number, its score, how long it took.
+    """Prints one line per trial, its number, its score, how long it took, and keeps a copy of the search's state.
 
     Args:
-        total: trials in this search.
+        tuner: the tuner whose `search` gets this callback.
         metric: the logged number to print, such as `"val_loss"`.
     """
 
-    def __init__(self, total: int, metric: str = "val_loss"):
+    def __init__(self, tuner: keras_tuner.Tuner, metric: str = "val_loss"):
         super().__init__()
-        self.total, self.metric, self.done = total, metric, 0
+        self.metric, self.total, self.done = metric, tuner.oracle.max_trials, len(tuner.oracle.end_order)
+        self.project = Path(tuner.project_dir)
 
     def __deepcopy__(self, memo: dict) -> TrialLines:
         return self  # Keras Tuner copies callbacks for each trial; the count must survive that
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Starts the trial's clock."""
+        if state := _json(self.project / _ORACLE):
+            _write_json(self.project / _ORACLE_COPY, state)
         self.started = time.perf_counter()
 
     def on_train_end(self, logs: dict | None = None) -> None:

@@ -1,9 +1,11 @@
 """The runner's decisions, nearly all without a kernel; `test_lessons.py` runs the lessons."""
 
 import json
+import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from mnist_helpers import data, parameters, results
@@ -129,7 +131,15 @@ def finish(folder, stage, change=lambda notebook: None):
     notebook["cells"].insert(3, injected | {"execution_count": 2, "outputs": []})
     change(notebook)
     (folder / f"{stage}.ipynb").write_text(json.dumps(notebook))
-    (folder / f"{stage}.json").write_text("{}")
+    entry = results.save_arrays(folder, stage, x=np.arange(3))
+    results.save_record(
+        folder,
+        stage,
+        params=QUICK.params,
+        dataset={},
+        models={"some": entry, "metrics only": {}},
+        started=0.0,
+    )
 
 
 def _first_code_cell(notebook):
@@ -153,6 +163,13 @@ def _other_source(notebook):
 def test_a_lesson_is_finished_when_its_evidence_is_whole(tmp_path):
     assert not course.is_finished(tmp_path, "02_baseline")
     finish(tmp_path, "02_baseline")
+    assert course.is_finished(tmp_path, "02_baseline")
+    (tmp_path / "02_baseline.npz").rename(tmp_path / "kept.npz")
+    assert not course.is_finished(tmp_path, "02_baseline")
+    assert course.is_finished(tmp_path, "02_baseline", models=False)
+    (tmp_path / "02_baseline.npz").write_bytes(b"another file")
+    assert not course.is_finished(tmp_path, "02_baseline", models=False)
+    (tmp_path / "kept.npz").replace(tmp_path / "02_baseline.npz")
     assert course.is_finished(tmp_path, "02_baseline")
     (tmp_path / "02_baseline.json").unlink()
     assert not course.is_finished(tmp_path, "02_baseline")
@@ -216,7 +233,8 @@ def test_a_failure_names_lesson_cell_error_and_file(tmp_path):
     code_cells[2]["outputs"] = [
         {"output_type": "error", "ename": "ValueError", "evalue": "bad epochs", "traceback": []}
     ]
-    message = course._failure("02_baseline", notebook, tmp_path / "02_baseline.failed.ipynb")
+    evidence = tmp_path / "02_baseline.failed.ipynb"
+    message = course._failure("02_baseline", notebook, evidence, "the kernel was gone")
     for word in (
         "02_baseline",
         "code cell 3 (id 'setup')",
@@ -226,7 +244,11 @@ def test_a_failure_names_lesson_cell_error_and_file(tmp_path):
         assert word in message
     code_cells[2]["outputs"] = []
     code_cells[3]["outputs"], code_cells[3]["execution_count"] = [], None
-    assert "kernel was gone at code cell 4" in course._failure("02_baseline", notebook, tmp_path / "x")
+    message = course._failure("02_baseline", notebook, evidence, "the kernel was gone")
+    assert re.search("at code cell 4 .*, the kernel was gone", message)
+    assert "to its end: the disk is full" in course._failure(
+        "02_baseline", None, evidence, "the disk is full"
+    )
 
 
 def test_outputs_go_back_cell_by_cell():

@@ -79,8 +79,8 @@ def test_imported_packages_are_declared():
     for match in re.findall(r"^\s*(?:from|import) (\w+)", "\n".join(sources), re.M):
         if match in distributions and match != "mnist_helpers":
             names = {normal(name) for name in distributions[match]}
-            # packaging and traitlets come with jupyterlab and papermill, which cannot do without them.
-            assert names & (declared | {"packaging", "traitlets", "jupyter-client"}), match
+            # These come with jupyterlab and papermill, which cannot do without them.
+            assert names & (declared | {"packaging", "traitlets", "jupyter-client", "nbclient"}), match
 
 
 def test_readme_documents_what_make_has():

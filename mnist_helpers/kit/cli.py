@@ -1,24 +1,35 @@
 """The command `mnist-course`: a thin line from the command line to the rooms of the kit.
 
-Exit status: 0 done; 1 something failed while running; 2 bad input, nothing written; 130 interrupted.
+Exit status: 0 done; 1 something failed while running; 2 bad input, nothing written; 130 interrupted by Ctrl-C,
+143 by SIGTERM.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
 import click
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: it ends a run as Ctrl-C does."""
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
+
+
 @contextlib.contextmanager
 def _one_message() -> Iterator[None]:
-    """Turns the errors that a user can cause into one message and an exit status."""
+    """Turns the errors that a user can cause, and signals, into one message and an exit status."""
     from mnist_helpers import data, results
     from mnist_helpers.kit import course
 
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     except (ValueError, data.DatasetNotFoundError, results.MissingLessonError) as error:
@@ -26,7 +37,10 @@ def _one_message() -> Iterator[None]:
     except (course.LessonFailedError, OSError) as error:
         raise _exit(error, 1) from error
     except KeyboardInterrupt as error:
-        raise _exit("Interrupted. Called again, the same command goes on where it was.", 130) from error
+        status = 143 if isinstance(error, _Terminated) else 130
+        raise _exit("Interrupted. Called again, the same command goes on where it was.", status) from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _exit(message: object, status: int) -> click.ClickException:
@@ -67,6 +81,20 @@ _offline = click.option(
 )
 
 
+_threads = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads of each run; without it, the cores shared out among the runs of this command.",
+)
+_cell_seconds = click.option(
+    "--cell-seconds",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Stop a lesson whose cell takes longer; without it, a cell may take for ever.",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mnist-course")
 def main() -> None:
@@ -83,10 +111,21 @@ def main() -> None:
 )
 @_only
 @click.option("--fresh", is_flag=True, help="Delete what an earlier run of this name left.")
+@_threads
+@_cell_seconds
 @_results_dir
 @_offline
 def run(
-    run: str, profile: str, dataset: str, seed: str, params: tuple, only: tuple, fresh: bool, results_dir: str
+    run: str,
+    profile: str,
+    dataset: str,
+    seed: str,
+    params: tuple,
+    only: tuple,
+    fresh: bool,
+    threads: int | None,
+    cell_seconds: int | None,
+    results_dir: str,
 ) -> None:
     """Run the lessons in order into results/RUN/ and report; a run that was stopped goes on."""
     from mnist_helpers import parameters, results
@@ -96,7 +135,8 @@ def run(
         parameters.check("run", run)
         stages = course.check_stages(only)
         settings = course.check_settings(profile, dataset, parameters.parse("seed", seed), params)
-        folder = course.run_course(run, settings, stages, results_dir=results_dir, fresh=fresh)
+        limits = course.Limits(threads or 0, cell_seconds or 0)
+        folder = course.run_course(run, settings, stages, results_dir=results_dir, fresh=fresh, limits=limits)
         unfinished = [stage for stage in results.STAGES if not course.is_finished(folder, stage)]
         if unfinished:
             click.echo(f"No report yet: {', '.join(unfinished)} not run.")
@@ -132,12 +172,8 @@ def run(
     metavar="N",
     help="Processes on this machine; without it, one per core.",
 )
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Threads of each run; without it, the cores shared out.",
-)
+@_threads
+@_cell_seconds
 @click.option("--scheduler", default="", metavar="ADDRESS", help="A Dask scheduler, such as tcp://HOST:8786.")
 @_results_dir
 @_offline
@@ -151,6 +187,7 @@ def study(
     search_from: str,
     workers: int | None,
     threads: int | None,
+    cell_seconds: int | None,
     scheduler: str,
     results_dir: str,
 ) -> None:
@@ -170,8 +207,10 @@ def study(
             search_from=search_from,
             results_dir=results_dir,
         )
-        engine = {"workers": workers or 0, "threads": threads or 0, "scheduler": scheduler}
-        folder, failed = room.run_study(study, question, results_dir=results_dir, **engine)
+        engine = {"workers": workers or 0, "threads": threads or 0, "cell_seconds": cell_seconds or 0}
+        folder, failed = room.run_study(
+            study, question, results_dir=results_dir, scheduler=scheduler, **engine
+        )
         for outcome in failed:
             click.echo(f"\n{outcome.run} failed:\n{outcome.error.strip()}", err=True)
         if any(folder.glob("*/0*.json")):

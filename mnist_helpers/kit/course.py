@@ -4,7 +4,10 @@
 
 A run is described by `course.json` in its folder. Called again with the same settings it goes on with the
 first lesson that is not finished; a lesson is finished when every code cell of it was executed without an
-error, its source is still the lesson's, and its record is there.
+error, its source is still the lesson's, and its record and the files that this names are intact.
+
+A run folder is held by one process at a time, a lesson's process too. When the runner is gone, however it ended,
+the lesson's process ends its kernel and itself.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import copy
 import json
 import multiprocessing
 import os
+import platform
 import shutil
 import signal
 import sys
@@ -21,6 +25,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +36,8 @@ from mnist_helpers import data, parameters, results
 
 LESSONS = Path(__file__).resolve().parent.parent.parent / "notebooks"
 COURSE_FILE = "course.json"
+_END_SECONDS = 10.0  # for a lesson's process to end its kernel when it is asked to
+_THREAD_LIMITS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 _OWN_OPTIONS = {
     "run": "RUN",
     "results_dir": "--results-dir",
@@ -53,6 +61,18 @@ class Settings(NamedTuple):
     dataset: str
     seed: int
     params: dict[str, Any]
+
+
+class Limits(NamedTuple):
+    """What a run may use; no part of what it computes, so a run goes on with other ones.
+
+    Attributes:
+        threads: threads of each kernel; 0 for as many as there are cores.
+        cell_seconds: how long one cell may take; 0 for ever.
+    """
+
+    threads: int = 0
+    cell_seconds: int = 0
 
 
 class LessonFailedError(RuntimeError):
@@ -156,6 +176,7 @@ def run_course(
     *,
     results_dir: str = "",
     fresh: bool = False,
+    limits: Limits = Limits(),  # noqa: B008 (it cannot change)
     wait_seconds: float = 0.0,
 ) -> Path:
     """Runs lessons into the run folder, each unless it is finished.
@@ -166,6 +187,7 @@ def run_course(
         stages: from `check_stages`.
         results_dir: the folder that holds the runs; empty for the course's own.
         fresh: True to delete what an earlier run of this name left.
+        limits: threads and time that the lessons may use.
         wait_seconds: how long to wait for another process that works in the run folder.
 
     Returns:
@@ -179,11 +201,15 @@ def run_course(
     folder = results.results_dir(results_dir) / run
     with _alone(folder, wait_seconds):
         _claim(folder, settings, fresh)
-        _run_lessons(folder, settings, stages, results_dir)
+        for left in folder.glob(f"{results.PARTIAL}*"):  # by a process that was killed
+            shutil.rmtree(left)
+        _run_lessons(folder, settings, stages, results_dir, limits)
     return folder
 
 
-def _run_lessons(folder: Path, settings: Settings, stages: Sequence[str], results_dir: str) -> None:
+def _run_lessons(
+    folder: Path, settings: Settings, stages: Sequence[str], results_dir: str, limits: Limits
+) -> None:
     from tqdm import tqdm
 
     started_any = False
@@ -194,7 +220,8 @@ def _run_lessons(folder: Path, settings: Settings, stages: Sequence[str], result
         if is_finished(folder, stage) and not again:
             tqdm.write(f"{stage}: finished before")
             continue
-        seconds = _run_lesson(folder, stage, _lesson_parameters(stage, folder.name, settings, results_dir))
+        params = _lesson_parameters(stage, folder.name, settings, results_dir)
+        seconds = _run_lesson(folder, stage, params, limits)
         started_any = True
         tqdm.write(f"{stage}: {seconds:.1f} s")
 
@@ -204,25 +231,44 @@ def _alone(folder: Path, wait_seconds: float) -> Iterator[None]:
     """Holds a run folder for this process; the system lets go of it when the process ends, however it ends."""
     import filelock
 
+    holder = folder.with_name(f".{folder.name}.holder.json")
     if folder.parent.exists() and not folder.parent.is_dir():
         raise ValueError(f"{folder.parent} is not a folder. Give another --results-dir.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(folder.with_name(f".{folder.name}.lock"), timeout=wait_seconds):
+            since = datetime.now(UTC).astimezone().isoformat(" ", "seconds")
+            results.write_json(holder, {"pid": os.getpid(), "host": platform.node(), "since": since})
             yield
+            holder.unlink()
     except filelock.Timeout as error:
+        who = ", ".join(f"{key} {value}" for key, value in (_read(holder) or {}).items())
         raise ValueError(
-            f"Another process works in {folder} at this moment. Wait until it has ended, or give another name "
-            "for this run."
+            f"Another process works in {folder} at this moment ({who or 'it has just begun'}). Wait until it has "
+            "ended, or give another name for this run."
         ) from error
 
 
-def is_finished(folder: Path, stage: str) -> bool:
-    """Says whether a lesson's evidence in the run folder is whole and of this lesson."""
+def is_finished(folder: Path, stage: str, *, models: bool = True) -> bool:
+    """Says whether a lesson's evidence in the run folder is whole and of this lesson.
+
+    Args:
+        folder: the run folder.
+        stage: the lesson.
+        models: False if models and arrays may be missing, as in a run that came back from a cluster.
+    """
     notebook = _read(folder / f"{stage}.ipynb")
-    if notebook is None or not _executed(notebook) or not (folder / f"{stage}.json").is_file():
+    if notebook is None or not _executed(notebook):
         return False
-    return _sources(notebook) == _sources(_read(LESSONS / f"{stage}.ipynb"))
+    if _sources(notebook) != _sources(_read(LESSONS / f"{stage}.ipynb")):
+        return False
+    try:
+        for entry in results.load_record(folder, stage)["models"].values():
+            if "file" in entry and (models or (folder / entry["file"]).exists()):
+                results.intact_file(folder, entry)
+    except results.MissingLessonError:
+        return False
+    return True
 
 
 def timings(folder: Path) -> dict[str, dict[str, float]]:
@@ -282,23 +328,24 @@ def _lesson_parameters(stage: str, run: str, settings: Settings, results_dir: st
     return {name: everything[name] for name in declared(stage) if name in everything}
 
 
-def _run_lesson(folder: Path, stage: str, params: dict[str, Any]) -> float:
+def _run_lesson(folder: Path, stage: str, params: dict[str, Any], limits: Limits) -> float:
     """Runs one lesson in a process of its own; its executed notebook appears only if it ran to its end."""
     finished, failed = folder / f"{stage}.ipynb", folder / f"{stage}.failed.ipynb"
     partial, log = folder / f".{stage}.running.ipynb", folder / f"{stage}.log"
     for old in (finished, failed, folder / f"{stage}.json"):
         old.unlink(missing_ok=True)
     started = time.perf_counter()
-    process = _processes().Process(target=_execute, args=(stage, partial, log, params))
-    process.start()
-    try:
-        process.join()
-    except KeyboardInterrupt:
-        process.join(10)
-        process.terminate()
-        process.join()
-        partial.unlink(missing_ok=True)
-        raise
+    told, tell = multiprocessing.Pipe(duplex=False)
+    with told, tell:
+        process = _processes().Process(target=_execute, args=(stage, partial, log, params, limits, tell))
+        process.start()
+        try:
+            process.join()
+        except KeyboardInterrupt:
+            _end(process)
+            partial.unlink(missing_ok=True)
+            raise
+        reason = told.recv() if told.poll() else "its process was gone; out of memory, perhaps"
     seconds = time.perf_counter() - started
     notebook = _read(partial)
     if process.exitcode == 0 and notebook and _executed(notebook) and (folder / f"{stage}.json").is_file():
@@ -313,7 +360,16 @@ def _run_lesson(folder: Path, stage: str, params: dict[str, Any]) -> float:
         return seconds
     if notebook:
         os.replace(partial, failed)  # noqa: PTH105
-    raise LessonFailedError(_failure(stage, notebook, failed if notebook else log))
+    raise LessonFailedError(_failure(stage, notebook, failed if notebook else log, reason))
+
+
+def _end(process: multiprocessing.process.BaseProcess) -> None:
+    """Asks a lesson's process to end, which ends its kernel first; kills it where it does not."""
+    process.terminate()
+    process.join(_END_SECONDS)
+    if process.is_alive():
+        process.kill()
+        process.join()
 
 
 def _processes() -> multiprocessing.context.BaseContext:
@@ -325,15 +381,42 @@ def _processes() -> multiprocessing.context.BaseContext:
     return context
 
 
-def _execute(stage: str, output: Path, log: Path, params: dict[str, Any]) -> None:
+def _execute(
+    stage: str, output: Path, log: Path, params: dict[str, Any], limits: Limits, tell: Connection
+) -> None:
     """The subprocess: one lesson through papermill. Its standard error, and the kernel's, go to `log`."""
-    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        with _alone_in_lesson(output):
+            _through_papermill(stage, output, params, limits)
+    except OSError as error:
+        tell.send(str(error))
+        sys.exit(1)
+    except Exception as error:
+        tell.send(_why(error, limits))
+        raise
+
+
+@contextlib.contextmanager
+def _alone_in_lesson(output: Path) -> Iterator[None]:
+    """Waits for the process of a runner that was killed, which may still be ending its kernel."""
+    import filelock
+
+    with filelock.FileLock(output.with_suffix(".lock"), timeout=2 * _END_SECONDS):
+        yield
+        output.with_suffix(".lock").unlink()
+
+
+def _through_papermill(stage: str, output: Path, params: dict[str, Any], limits: Limits) -> None:
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    if limits.threads:
+        os.environ.update(dict.fromkeys(_THREAD_LIMITS, str(limits.threads)))
     import papermill
     from traitlets.config import Config
 
     bar = {"desc": stage, "position": 1, "leave": False, "file": sys.stdout} if sys.stdout.isatty() else False
+    _write_whole_notebooks(output.anchor)
     with tempfile.TemporaryDirectory(prefix="kernel-", ignore_cleanup_errors=True) as sockets:
         # Kernels that start side by side can race for TCP ports; Windows has no IPC transport. Without an
         # address of its own, each kernel of a folder would use the same socket in that folder.
@@ -345,8 +428,21 @@ def _execute(stage: str, output: Path, log: Path, params: dict[str, Any]) -> Non
             kernel_name="python3",
             cwd=str(LESSONS),
             progress_bar=bar,
+            execution_timeout=limits.cell_seconds or None,
             **({"config": ipc} if os.name == "posix" else {}),
         )
+
+
+def _write_whole_notebooks(anchor: str) -> None:
+    """Makes papermill write notebooks whole or not at all, like every other file of a run."""
+    from papermill import iorw
+
+    class WholeFiles(iorw.LocalHandler):
+        def write(self, buf: str, path: str) -> None:
+            with results.whole_file(Path(path)) as beside:
+                beside.write_text(buf, encoding="utf-8")
+
+    iorw.papermill_io.register(anchor, WholeFiles())
 
 
 def _end_with_parent() -> None:
@@ -355,20 +451,34 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _failure(stage: str, notebook: dict | None, evidence: Path) -> str:
+def _why(error: Exception, limits: Limits) -> str:
+    """Says in words why papermill gave up, where the notebook does not show it."""
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    if isinstance(error, CellTimeoutError):
+        return (
+            f"the cell took longer than the {limits.cell_seconds} seconds that it may take "
+            "(--cell-seconds sets another limit)"
+        )
+    if isinstance(error, DeadKernelError):
+        return "its kernel was gone; out of memory, perhaps"
+    return str(error)
+
+
+def _failure(stage: str, notebook: dict | None, evidence: Path, reason: str) -> str:
     message = f"Lesson {stage} did not run to its end"
     code_cells = [cell for cell in (notebook or {}).get("cells", []) if cell["cell_type"] == "code"]
     for number, cell in enumerate(code_cells, 1):
+        where = f"code cell {number} (id {cell.get('id')!r})"
         errors = [output for output in cell["outputs"] if output["output_type"] == "error"]
         if errors:
-            text = errors[0]["evalue"].strip()
-            message += f": code cell {number} (id {cell.get('id')!r}) raised {errors[0]['ename']}: {text}"
+            message += f": {where} raised {errors[0]['ename']}: {errors[0]['evalue'].strip()}"
             break
         if cell["execution_count"] is None:
-            message += (
-                f": the kernel was gone at code cell {number} (id {cell.get('id')!r}); out of memory, perhaps"
-            )
+            message += f": at {where}, {reason}"
             break
+    else:
+        message += f": {reason}"
     return f"{message}\nOpen {evidence} to see it. Called again, the same command goes on from this lesson."
 
 

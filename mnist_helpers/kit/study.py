@@ -197,6 +197,7 @@ def run_study(
     results_dir: str = "",
     workers: int = 0,
     threads: int = 0,
+    cell_seconds: int = 0,
     scheduler: str = "",
 ) -> tuple[Path, list[Outcome]]:
     """Runs what is not finished of a study.
@@ -207,6 +208,7 @@ def run_study(
         results_dir: the folder that holds the runs; empty for the course's own.
         workers: processes on this machine; 0 for one per core.
         threads: threads of each run's TensorFlow; 0 for the cores divided by `workers`, or 1 on a cluster.
+        cell_seconds: how long one cell of a lesson may take; 0 for ever.
         scheduler: address of a Dask scheduler; empty for workers on this machine.
 
     Returns:
@@ -223,11 +225,11 @@ def run_study(
     runs = grid(question)
     cores = _usable_cores()
     workers = min(workers or cores, len(runs))
-    threads = threads or (1 if scheduler else max(1, cores // workers))
+    limits = course.Limits(threads or (1 if scheduler else max(1, cores // workers)), cell_seconds)
     failed = []
     _merged(folder, question)  # refuses before any worker starts
     with _client(scheduler, workers) as client, _claimed(folder, question) as token:
-        jobs = [_job(folder, question, token, threads, name, *point) for name, point in runs.items()]
+        jobs = [_job(folder, question, token, limits, name, *point) for name, point in runs.items()]
         with tqdm(total=len(jobs), unit="run", desc=study, disable=None, smoothing=0) as bar:
             for outcome in _outcomes(client, folder, jobs):
                 _keep(folder / outcome.run, outcome.files)
@@ -258,7 +260,7 @@ def _is_done(folder: Path, job: dict[str, Any]) -> bool:
     needed = [path, *([folder / "report.html"] if job["stages"] == list(results.STAGES) else [])]
     if not all(file.is_file() for file in needed):
         return False
-    if not all(course.is_finished(folder, stage) for stage in job["stages"]):
+    if not all(course.is_finished(folder, stage, models=False) for stage in job["stages"]):
         return False
     asked = _settings(job)._asdict()
     return results.read_json(path)["settings"] == json.loads(json.dumps(asked))
@@ -302,7 +304,13 @@ def _in_words(value: Any) -> str:
 
 
 def _job(
-    folder: Path, question: Question, token: str, threads: int, run: str, seed: int, setting: dict[str, Any]
+    folder: Path,
+    question: Question,
+    token: str,
+    limits: course.Limits,
+    run: str,
+    seed: int,
+    setting: dict[str, Any],
 ) -> dict[str, Any]:
     """One run as plain values, as it travels to a worker."""
     params = {**question.fixed, **setting}
@@ -316,7 +324,7 @@ def _job(
         "seed": seed,
         "params": [[name, str(value)] for name, value in params.items()],
         "stages": question.stages,
-        "threads": threads,
+        "limits": limits._asdict(),
         "token": token,
     }
 
@@ -343,15 +351,11 @@ def one_run(job: dict[str, Any]) -> Outcome:
 
 def _in_child(job: dict[str, Any], log: Path) -> int:
     """Runs a job in a process of its own, for as long as somebody waits for it; returns its exit status."""
-    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
-    limits = dict.fromkeys(names, str(job["threads"]))
     command = [sys.executable, "-m", "mnist_helpers.kit.study"]
     is_wanted = _wanted()
     with (
         log.open("wb") as output,
-        subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=os.environ | limits
-        ) as child,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output) as child,
     ):
         child.stdin.write(json.dumps(job).encode() + b"\n")
         child.stdin.flush()
@@ -465,6 +469,7 @@ def main() -> None:
             _settings(job),
             job["stages"],
             results_dir=job["results_dir"],
+            limits=course.Limits(**job["limits"]),
             wait_seconds=_WAIT_SECONDS,
         )
         if all(course.is_finished(folder, stage) for stage in results.STAGES):

@@ -1,0 +1,42 @@
+"""`faults.json` -> a table for people. The faults are tried by `tests/faults/`, by `make faults`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+FAULTS_FILE = "faults.json"
+
+
+def content(rows: Sequence[dict[str, Any]], not_tried: Sequence[str]) -> dict[str, Any]:
+    """Returns what `faults.json` holds.
+
+    Args:
+        rows: one per fault: `group`, `what`, `expected`, `seen`, `seconds`, `survived`.
+        not_tried: what could not be tried on this machine, and why.
+
+    Returns:
+        `summary` (`tried`, `survived`, `lost`: numbers of faults), `faults` (the rows), `not_tried`.
+    """
+    survived = sum(row["survived"] for row in rows)
+    summary = {"tried": len(rows), "survived": survived, "lost": len(rows) - survived}
+    return {"summary": summary, "faults": list(rows), "not_tried": sorted(set(not_tried))}
+
+
+def tables(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns what `faults.json` holds as a table for a report: `title`, `columns`, `rows`, `note`."""
+    rows = [
+        [row["group"], row["what"], row["expected"], row["seen"], f"{row['seconds']:.1f} s"]
+        for row in found["faults"]
+    ]
+    columns = ["where", "fault", "expected", "seen", "time"]
+    return [{"title": "Faults", "columns": columns, "rows": rows, "note": conclusion(found)}]
+
+
+def conclusion(found: dict[str, Any]) -> str:
+    """Says how many faults were survived, from the numbers."""
+    summary = found["summary"]
+    text = (
+        f"{summary['tried']} faults tried: {summary['survived']} survived, {summary['lost']} lost something."
+    )
+    return f"{text} Not tried here: {'; '.join(found['not_tried'])}." if found["not_tried"] else text
