@@ -5,16 +5,21 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 # make course DATASET=digits PROFILE=quick SEED=2 RUN=monday
-OPTIONS := $(if $(PROFILE),--profile "$(PROFILE)") $(if $(DATASET),--dataset "$(DATASET)") \
-           $(if $(SEED),--seed "$(SEED)") $(if $(FRESH),--fresh)
+# The shell takes them from its environment: pasted into its commands, a value could be a command.
+OPTIONS := $${PROFILE:+--profile "$$PROFILE"} $${DATASET:+--dataset "$$DATASET"} \
+           $${SEED:+--seed "$$SEED"} $${FRESH:+--fresh}
 
-.PHONY: course test lab bench notebooks lint format help
+.PHONY: course test faults lab bench notebooks lint format help
 
 course: $(READY)  ## run the five notebooks, write results/course/, print the results table
-	$(BIN)/mnist-course run $(if $(RUN),"$(RUN)",course) $(OPTIONS)
+	$(BIN)/mnist-course run "$${RUN:-course}" $(OPTIONS)
 
 test: $(READY)  ## pass the tests (offline; checks MNIST too where it is found)
 	$(BIN)/python -m pytest
+
+faults: $(READY)  ## try every fault, also those that take minutes; write results/reference/faults.json and the report
+	$(BIN)/python -m pytest tests/faults -m "" --faults results/reference/faults.json
+	$(BIN)/mnist-course report reference
 
 lab: $(READY)  ## open JupyterLab in notebooks/
 	$(BIN)/jupyter lab --notebook-dir=notebooks

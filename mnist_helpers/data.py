@@ -216,7 +216,8 @@ def resolve(dataset: str, *, data_dir: str | os.PathLike | None = None) -> tuple
         name: the one given, or the folder as an absolute path.
 
     Raises:
-        ValueError: unknown dataset, a folder that holds none, or both a folder and another `data_dir`.
+        ValueError: unknown dataset, a folder that holds none, a `data_dir` that is no folder, or both a folder
+            and another `data_dir`.
         DatasetNotFoundError: the dataset was named and could not be had.
     """
     name = dataset
@@ -228,6 +229,11 @@ def resolve(dataset: str, *, data_dir: str | os.PathLike | None = None) -> tuple
                 f"as data_dir. Received: dataset={str(dataset)!r} and data_dir={str(data_dir)!r}. Leave one out."
             )
         name, data_dir = _known_as(_read_own(folder), folder), folder
+    elif data_dir and not absolute(data_dir).is_dir():
+        raise ValueError(
+            f"data_dir has a wrong value. Expected: a folder with the data files, or nothing. Received: "
+            f"{str(data_dir)!r}; there is no such folder."
+        )
     elif dataset == "auto":
         name = _mnist_or_digits(data_dir)
     else:
@@ -430,7 +436,7 @@ def _read_folder(dataset: str, folder: Path) -> Arrays:
         raise FileNotFoundError("no such folder")
     archive = folder / f"{dataset}.npz"
     if archive.is_file():
-        arrays = _read_npz(archive)
+        arrays = _read_npz(dataset, archive)
         _verify(dataset, arrays, archives={})
         return arrays
     for inside in (folder / dataset, folder / dataset.replace("_", "-"), folder):
@@ -477,7 +483,9 @@ def _read_idx(path: Path, dimensions: int, most_bytes: int) -> np.ndarray:
                 raise ValueError(
                     f"{path.name} promises an array of shape {shape}: at most {most_bytes} bytes"
                 )
-            content = file.read(size + 1)
+            content = bytearray()  # read(size) would make room for all that is promised
+            while chunk := file.read(min(2**20, size + 1 - len(content))):
+                content += chunk
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path.name} is damaged or cannot be read ({error})") from error
     if len(content) != size:
@@ -496,23 +504,31 @@ def _idx_shape(path: Path, header: bytes, dimensions: int) -> tuple[int, ...]:
     return struct.unpack(f">{dimensions}I", header[4:])
 
 
-def _read_npz(path: Path) -> Arrays:
+def _read_npz(dataset: str, path: Path) -> Arrays:
+    """Reads the four arrays of an archive; NumPy would make room for whatever a header promises."""
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(info.file_size for info in archive.infolist()) > 2 * _MAX_DOWNLOAD_BYTES:
                 raise ValueError(f"{path.name} unpacks to far more than a dataset")
+            for name in IDX_FILES:
+                with archive.open(f"{name}.npy") as file:
+                    np.lib.format.read_magic(file)
+                    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+                    _check_form(dataset, name, shape, dtype)
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in IDX_FILES}
     except (zipfile.BadZipFile, KeyError, EOFError, zlib.error) as error:
         raise ValueError(f"{path.name} is damaged or no archive of the four arrays ({error})") from error
 
 
+def _check_form(dataset: str, name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    if dtype != np.uint8 or shape != _SHAPES[name]:
+        raise ValueError(f"{name}: expected uint8 {_SHAPES[name]}, received {dtype} {shape}: not {dataset}")
+
+
 def _verify(dataset: str, arrays: Arrays, archives: dict[str, Path]) -> None:
     for name, array in arrays.items():
-        if array.dtype != np.uint8 or array.shape != _SHAPES[name]:
-            raise ValueError(
-                f"{name}: expected uint8 {_SHAPES[name]}, received {array.dtype} {array.shape}: not {dataset}"
-            )
+        _check_form(dataset, name, array.shape, array.dtype)
         if dataset in _ARRAY_SHA256:
             good = _sha256(array) == _ARRAY_SHA256[dataset][name]
         else:
@@ -744,4 +760,5 @@ def _save(url: str, path: str, deadline: float) -> None:
 
 def _short(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
+    text = text.partition("(Caused by ")[2].rstrip(")") or text  # requests says last what matters
     return text if len(text) <= 200 else text[:197] + "..."

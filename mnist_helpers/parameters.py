@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 DATASETS = ("auto", "mnist", "fashion_mnist", "digits")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_NAME_IN_WORDS = "a plain name (letters, digits, '.', '_', '-'; it starts with a letter or digit; at most 64)"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Parameter:
         low: the least value allowed (numbers).
         high: the greatest value allowed (numbers).
         choices: the values allowed (strings); empty for any.
-        is_name: True if the string becomes the name of a folder.
+        pattern: the regular expression that a string must fit; empty for any string.
+        in_words: the pattern in words.
         or_folder: what a folder may hold that is given in place of a choice; empty if none may be given.
     """
 
@@ -38,7 +40,8 @@ class Parameter:
     low: float = -math.inf
     high: float = math.inf
     choices: tuple[str, ...] = ()
-    is_name: bool = False
+    pattern: str = ""
+    in_words: str = ""
     or_folder: str = ""
 
     @property
@@ -47,19 +50,17 @@ class Parameter:
         if self.choices:
             folder = f", or a folder with {self.or_folder}" if self.or_folder else ""
             return f"one of {', '.join(self.choices)}{folder}"
-        if self.is_name:
-            return (
-                "a plain name (letters, digits, '.', '_', '-'; it starts with a letter or digit; at most 64)"
-            )
         if self.type is str:
-            return "a string"
+            return self.in_words or "a path"
         kind = "a whole number" if self.type is int else "a number"
         return f"{kind} from {self.low:g} to {self.high:g}"
 
 
 TABLE: dict[str, Parameter] = {
     # where and on what
-    "run": Parameter(str, "folder in results_dir that this run writes to", is_name=True),
+    "run": Parameter(
+        str, "folder in results_dir that this run writes to", pattern=_NAME, in_words=_NAME_IN_WORDS
+    ),
     "results_dir": Parameter(str, "folder that holds the runs; empty: the course's own results folder"),
     "dataset": Parameter(
         str,
@@ -68,7 +69,9 @@ TABLE: dict[str, Parameter] = {
         or_folder="the four idx files of another dataset",
     ),
     "data_dir": Parameter(str, "folder with the data files; empty: MNIST_DATA_DIR, the caches, a download"),
-    "profile": Parameter(str, "name of this set of parameters, for the record", is_name=True),
+    "profile": Parameter(
+        str, "name of this set of parameters, for the record", pattern=_NAME, in_words=_NAME_IN_WORDS
+    ),
     "seed": Parameter(int, "makes the split, the first weights and the shuffling repeatable", 1, 2**31 - 1),
     "num_train": Parameter(int, "images to train on; 0 for all that validation leaves", 0, 10**7),
     "num_validation": Parameter(int, "images to validate on; 0 for one in six", 0, 10**7),
@@ -106,7 +109,12 @@ TABLE: dict[str, Parameter] = {
     "refit_on_all": Parameter(
         int, "1: the validation images join the final trainings, and score them no more", 0, 1
     ),
-    "search_from": Parameter(str, "run, or study/run, whose search is used again; empty: search anew"),
+    "search_from": Parameter(
+        str,
+        "run, or study/run, whose search is used again; empty: search anew",
+        pattern=rf"((\.\./)?{_NAME}(/{_NAME}){{0,3}})?",
+        in_words="RUN or STUDY/RUN, plain names in results_dir ('../' first for the folder above it), or nothing",
+    ),
     # 05_evaluation
     "num_mistakes": Parameter(int, "mistakes shown as pictures", 1, 100),
     "num_distorted": Parameter(
@@ -169,8 +177,8 @@ def check(name: str, value: Any) -> Any:
     if good and parameter.type is str:
         if parameter.choices:
             good = value in parameter.choices or bool(parameter.or_folder and _is_folder(value))
-        elif parameter.is_name:
-            good = _NAME.fullmatch(value) is not None
+        else:
+            good = re.fullmatch(parameter.pattern or r"[^\0]*", value) is not None
     elif good:
         good = parameter.low <= value <= parameter.high
     if not good:

@@ -155,7 +155,12 @@ def save_arrays(folder: Path, stage: str, **arrays: np.ndarray) -> dict[str, Any
 
     Returns:
         What the record says of them: `file`, `sha256`.
+
+    Raises:
+        ValueError: an array holds Python objects, which only pickle could save.
     """
+    if objects := [name for name, array in arrays.items() if np.asarray(array).dtype.hasobject]:
+        raise ValueError(f"Expected: arrays of numbers. Received: Python objects, in {', '.join(objects)}.")
     path = folder / f"{stage}.npz"
     with whole_file(path) as beside:
         np.savez(beside, **arrays)
@@ -299,11 +304,17 @@ def load_record(folder: Path, stage: str) -> dict[str, Any]:
         )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if record["stage"] != stage or not record["params"] or not isinstance(record["models"], dict):
+        if not isinstance(record, dict) or not record.keys() >= {
+            "stage",
+            "params",
+            "models",
+            "dataset",
+            "sha256",
+        }:
             raise ValueError("entries are missing")
-        if record["sha256"] != _fingerprint(record):
+        if record["stage"] != stage or record["sha256"] != _fingerprint(record):
             raise ValueError("its sha256 is another: it was changed after the lesson wrote it")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise MissingLessonError(
             f"{path.name} in run {folder.name!r} is damaged ({error}). {_how_to_run(folder, stage)}"
         ) from error

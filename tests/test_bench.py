@@ -1,6 +1,7 @@
 """The bench's plan, arithmetic and report; and one real measurement of each kind, tiny."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -71,10 +72,12 @@ def test_the_growth_with_workers_is_that_of_a_study(monkeypatch):
     def run_study(name, question, *, results_dir, workers, threads):
         asked.append((question.seeds, workers, threads))
         for run in study.grid(question):
-            path = Path(results_dir) / name / run / "02_baseline.json"
-            path.parent.mkdir(parents=True)
-            record = {"stage": "02_baseline", "params": {"seed": 1}, "models": {}, "peak_memory_bytes": 100}
-            results.write_json(path, record)
+            folder = Path(results_dir) / name / run
+            folder.mkdir(parents=True)
+            monkeypatch.setattr(results, "peak_memory", lambda: 100)
+            results.save_record(
+                folder, "02_baseline", params={"seed": 1}, dataset={}, models={}, started=time.perf_counter()
+            )
         return Path(results_dir) / name, []
 
     monkeypatch.setattr(study, "run_study", run_study)
@@ -203,7 +206,7 @@ def test_the_share_outside_training_is_over_all_lessons():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--repeats", "0"], ["--repeats", "'0'"]),
+        (["--repeats", "0"], ["--repeats", "1<=x<=1000"]),
         (["--repeats", "x"], ["--repeats", "'x'"]),
         (["../x"], ["plain name"]),
         (["--course", "nowhere"], ["--course", "'nowhere'", "mnist-course run nowhere"]),

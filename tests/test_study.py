@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from click.testing import CliRunner
+from processes import alive, family, kernels, kill_all, until
 from scipy import stats
 
 from mnist_helpers import results
@@ -362,16 +363,6 @@ def dask_cluster(tmp_path, workers=1):
             kill_all(process)
 
 
-def kill_all(process):
-    """SIGKILL for a process and its children, as the system does when memory is short."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
-        for member in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()
-    process.wait()
-
-
 def orphans():
     """Processes that work on a study's job."""
     found = []
@@ -417,8 +408,7 @@ def test_a_killed_worker_loses_nothing_and_leaves_nobody_behind(tmp_path):
         (worker,) = [
             worker for worker in workers if child in psutil.Process(worker.pid).children(recursive=True)
         ]
-        family = psutil.Process(worker.pid).children(recursive=True)
-        for process in [worker, *[p for p in family if p.ppid() == worker.pid]]:
+        for process in [worker, *psutil.Process(worker.pid).children()]:
             os.kill(process.pid, signal.SIGKILL)  # the nanny and the worker; the child is left to itself
         worker.wait()
         said, _ = client.communicate(timeout=240)
@@ -442,26 +432,13 @@ def test_a_worker_that_does_not_see_the_folder_sends_the_evidence(tmp_path):
     assert results.load_record(tmp_path / "seed-1", "01_data_exploration")["params"]["seed"] == 1
 
 
-def until(condition, seconds=120):
-    """Waits for a condition; returns its value."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
-    return value
-
-
-def alive(processes):
-    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
-
-
 def family_with_a_kernel():
     """The process of a run and all below it, once its kernel has begun."""
     for child in orphans():
         with contextlib.suppress(psutil.NoSuchProcess):
-            family = [child, *child.children(recursive=True)]
-            if any("ipykernel_launcher" in process.cmdline() for process in family):
-                return family
+            members = family(child.pid)
+            if kernels(members):
+                return members
     return []
 
 
@@ -476,10 +453,10 @@ def test_nobody_goes_on_alone(tmp_path, victim):
             command += ["--scheduler", stack.enter_context(dask_cluster(tmp_path))[0]]
         client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         stack.callback(kill_all, client)
-        family = until(family_with_a_kernel)
-        stack.callback(lambda: [process.kill() for process in alive(family)])
-        (family[0] if victim == "process of a run" else client).kill()
-        until(lambda: not alive(family), 60)
+        members = until(family_with_a_kernel)
+        stack.callback(lambda: [process.kill() for process in alive(members)])
+        (members[0] if victim == "process of a run" else client).kill()
+        until(lambda: not alive(members), 60)
         said, _ = client.communicate(timeout=60)
         if victim == "process of a run":
             assert client.returncode == 1

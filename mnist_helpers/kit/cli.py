@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
@@ -66,9 +67,25 @@ _dataset = click.option(
 _only = click.option(
     "--only", multiple=True, metavar="STAGE", help="Run only this lesson, such as 03; can be repeated."
 )
+
+
+def _writable(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Refuses a folder that could not be made or written."""
+    try:
+        place = Path(value).resolve()
+        nearest = next(folder for folder in (place, *place.parents) if folder.exists())
+        good = nearest.is_dir() and os.access(nearest, os.W_OK)
+    except (OSError, ValueError):
+        good = False
+    if value and not good:
+        raise click.BadParameter(f"Expected: a folder that can be written, or made. Received: {value!r}.")
+    return value
+
+
 _results_dir = click.option(
     "--results-dir",
     default="",
+    callback=_writable,
     metavar="DIR",
     help="Folder that holds the runs; without it, the course's results/.",
 )
@@ -83,13 +100,13 @@ _offline = click.option(
 
 _threads = click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1024),
     metavar="N",
     help="Threads of each run; without it, the cores shared out among the runs of this command.",
 )
 _cell_seconds = click.option(
     "--cell-seconds",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 10**7),
     metavar="N",
     help="Stop a lesson whose cell takes longer; without it, a cell may take for ever.",
 )
@@ -135,6 +152,7 @@ def run(
         parameters.check("run", run)
         stages = course.check_stages(only)
         settings = course.check_settings(profile, dataset, parameters.parse("seed", seed), params)
+        course.check_search(settings.params.get("search_from", ""), results_dir)
         limits = course.Limits(threads or 0, cell_seconds or 0)
         folder = course.run_course(run, settings, stages, results_dir=results_dir, fresh=fresh, limits=limits)
         unfinished = [stage for stage in results.STAGES if not course.is_finished(folder, stage)]
@@ -168,7 +186,7 @@ def run(
 )
 @click.option(
     "--workers",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1024),
     metavar="N",
     help="Processes on this machine; without it, one per core.",
 )
@@ -198,6 +216,10 @@ def study(
 
     with _one_message():
         parameters.check("run", study)
+        if workers and scheduler:
+            raise ValueError(
+                "--workers is for this machine, and a scheduler has its own. Leave --workers or --scheduler out."
+            )
         question = room.check_question(
             seeds=seeds,
             profile=profile,
@@ -245,7 +267,12 @@ def report(run: str, results_dir: str) -> None:
 @main.command()
 @click.argument("name", default="bench")
 @click.option(
-    "--repeats", default="5", metavar="N", help="Repetitions of each measurement.", show_default=True
+    "--repeats",
+    default=5,
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Repetitions of each measurement.",
+    show_default=True,
 )
 @click.option("--quick", is_flag=True, help="Tiny, on the digits: only to see that it works.")
 @click.option(
@@ -257,7 +284,7 @@ def report(run: str, results_dir: str) -> None:
 )
 @_results_dir
 @_offline
-def bench(name: str, repeats: str, quick: bool, runs: tuple, results_dir: str) -> None:
+def bench(name: str, repeats: int, quick: bool, runs: tuple, results_dir: str) -> None:
     """Measure how fast training is on this machine, into results/NAME/bench.json."""
     from mnist_helpers import parameters, results
     from mnist_helpers.kit import bench as room
@@ -265,16 +292,15 @@ def bench(name: str, repeats: str, quick: bool, runs: tuple, results_dir: str) -
 
     with _one_message():
         parameters.check("run", name)
-        if not repeats.isdigit() or not 1 <= int(repeats) <= 1000:
-            raise ValueError(f"--repeats has a wrong value. Expected: 1 to 1000. Received: {repeats!r}.")
         base = results.results_dir(results_dir)
         for run in runs:
+            parameters.check("run", run)
             if not (base / run / "course.json").is_file():
                 raise ValueError(
                     f"--course: there is no run {run!r} in {base}. Run it first: mnist-course run {run}"
                 )
         folders = {run: base / run for run in runs}
-        path = room.run_bench(base / name, repeats=int(repeats), quick=quick, course_runs=folders)
+        path = room.run_bench(base / name, repeats=repeats, quick=quick, course_runs=folders)
         for table in bench_report.tables(results.read_json(path)):
             click.echo(
                 f"\n{table['title']}\n{report.aligned([table['columns'], *table['rows']])}\n{table['note']}"

@@ -134,6 +134,8 @@ def check_settings(profile: str, dataset: str, seed: int, given: Sequence[tuple[
     if params.get("data_dir"):  # lessons run in another folder, notebooks/
         params["data_dir"] = str(data.absolute(params["data_dir"]))
     used, folder = data.resolve(dataset, data_dir=params.get("data_dir"))
+    sizes = {name: params[name] for name in ("num_train", "num_validation") if name in params}
+    data.load_training(used, seed=seed, data_dir=folder, **sizes)  # refuses sizes that do not fit
     return Settings(profile, folder if data.is_folder(dataset) else used, seed, params)
 
 
@@ -145,6 +147,25 @@ def check_free(name: str) -> None:
     """
     if name in _OWN_OPTIONS:
         raise ValueError(f"Parameter {name!r} is given as {_OWN_OPTIONS[name]}, not with -p.")
+
+
+def check_search(search_from: str, results_dir: str = "") -> None:
+    """Refuses to use the search of a run that has none.
+
+    Args:
+        search_from: RUN or STUDY/RUN; empty for a search of one's own.
+        results_dir: the folder that holds the runs; empty for the course's own.
+
+    Raises:
+        ValueError: it is no such name, or there is no search.
+    """
+    parameters.check("search_from", search_from)
+    base = results.results_dir(results_dir)
+    if search_from and not (base / search_from / f"{results.STAGES[3]}.json").is_file():
+        raise ValueError(
+            f"search_from: run {search_from!r} has no record of lesson {results.STAGES[3]}. Expected: a run in "
+            f"{base} whose lesson 4 was run, as RUN or STUDY/RUN."
+        )
 
 
 def check_stages(only: Sequence[str]) -> list[str]:
@@ -390,9 +411,6 @@ def _execute(
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         with _alone_in_lesson(output):
             _through_papermill(stage, output, params, limits)
-    except OSError as error:
-        tell.send(str(error))
-        sys.exit(1)
     except Exception as error:
         tell.send(_why(error, limits))
         raise
@@ -460,7 +478,7 @@ def _why(error: Exception, limits: Limits) -> str:
             f"the cell took longer than the {limits.cell_seconds} seconds that it may take "
             "(--cell-seconds sets another limit)"
         )
-    if isinstance(error, DeadKernelError):
+    if isinstance(error, DeadKernelError) or "Kernel died" in str(error):  # the latter as it began
         return "its kernel was gone; out of memory, perhaps"
     return str(error)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import os
 import re
 import signal
@@ -33,6 +34,7 @@ from mnist_helpers.kit import course, report, study_report
 
 _INTERRUPTED = 130
 _POLL_SECONDS = 0.5
+_MOST_RUNS = 10_000
 _WAIT_SECONDS = 120.0  # for an interrupted predecessor to leave the run folder
 _OPTIONS = {  # how the parts of a question are asked for
     "profile": "--profile",
@@ -94,11 +96,12 @@ def parse_seeds(text: str) -> list[int]:
     """
     seeds: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        match = re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if first > last:
+        if not 0 <= last - first < _MOST_RUNS - len(seeds):
             raise ValueError(
-                f"--seeds has a wrong value. Expected: seeds and ranges, such as 1-10 or 1,2,5. Received: {text!r}."
+                "--seeds has a wrong value. Expected: seeds and ranges, such as 1-10 or 1,2,5, at most "
+                f"{_MOST_RUNS}. Received: {text!r}."
             )
         seeds += [parameters.check("seed", seed) for seed in range(first, last + 1)]
     if len(set(seeds)) < len(seeds):
@@ -162,14 +165,14 @@ def check_question(
                 f"{', '.join(stages)}. Expected one of: {', '.join(sorted(taken))}."
             )
     wanted = parse_seeds(seeds)
-    if (
-        search_from
-        and not (results.results_dir(results_dir) / search_from / f"{results.STAGES[3]}.json").is_file()
-    ):
+    runs = len(wanted) * math.prod(len(values) for values in swept.values())
+    if runs > _MOST_RUNS:
+        raise ValueError(f"The study is too large. Expected: at most {_MOST_RUNS} runs. Received: {runs}.")
+    if search_from and "search_from" in fixed | swept:
         raise ValueError(
-            f"--search-from: run {search_from!r} has no record of lesson {results.STAGES[3]}. Expected: a run in "
-            f"{results.results_dir(results_dir)} whose lesson 4 was run, as RUN or STUDY/RUN."
+            "The search is given twice, as --search-from and with -p search_from. Leave one out."
         )
+    course.check_search(search_from, results_dir)
     texts = [(name, str(value)) for name, value in fixed.items()]
     settings = course.check_settings(profile, dataset, wanted[0], texts)
     return Question(profile, settings.dataset, wanted, fixed, swept, stages, search_from)

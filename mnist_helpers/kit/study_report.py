@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from mnist_helpers import metrics, plots, results
-from mnist_helpers.kit import bench_report, course, report
+from mnist_helpers.kit import bench_report, course, faults_report, report
 
 STUDY_FILE = "study.json"
 _STUDY_METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss")
@@ -54,6 +54,9 @@ def write_study_report(folder: Path) -> Path:
     results.write_json(folder / "summary.json", content)
     speed = folder / bench_report.BENCH_FILE
     measured = results.read_json(speed) if speed.is_file() else None
+    faults = folder / faults_report.FAULTS_FILE
+    tables = bench_report.tables(measured) if measured else []
+    tables += faults_report.tables(results.read_json(faults)) if faults.is_file() else []
     last = list(runs.values())[-1]
     record = last[max(last)]
     question = results.read_json(folder / STUDY_FILE)
@@ -68,7 +71,7 @@ def write_study_report(folder: Path) -> Path:
         folder,
         title=f"Report of study {folder.name}",
         conclusion=content["conclusion"],
-        tables=_study_tables(content) + (bench_report.tables(measured) if measured else []),
+        tables=_study_tables(content) + tables,
         details=[
             {"title": "Settings", "columns": ["asked, or parameter", "value"], "rows": asked + settings}
         ],

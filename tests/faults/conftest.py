@@ -84,6 +84,59 @@ def read_only():
         folder.chmod(0o755)
 
 
+class SmallDisk:
+    """A file system of its own, of some MB.
+
+    Attributes:
+        folder: where a command sees it that begins with `inside`.
+        inside: the beginning of such a command.
+        seen: where this process sees it.
+    """
+
+    def __init__(self, folder: Path, megabytes: int):
+        folder.mkdir()
+        mount = 'mount -t tmpfs -o size="$1"m tmpfs "$0" && echo mounted && exec sleep 3600'
+        self._holder = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", mount, str(folder), str(megabytes)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.mounted = self._holder.stdout.readline() == "mounted\n"
+        self.folder, self.inside = folder, ["nsenter", "-t", str(self._holder.pid), "--mount", "--wd=."]
+        self.seen = Path(f"/proc/{self._holder.pid}/root{folder}")
+
+    def fill(self, left_kib: int) -> None:
+        """Leaves so much space, in KiB."""
+        free = shutil.disk_usage(self.seen).free
+        (self.seen / "filler").write_bytes(bytes(max(0, free - left_kib * 1024)))
+
+    def make_space(self) -> None:
+        (self.seen / "filler").unlink()
+
+    def close(self) -> None:
+        self._holder.kill()
+        self._holder.communicate()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Makes a file system that can be filled; whoever may not mount one skips."""
+    if not shutil.which("unshare") or not shutil.which("nsenter"):
+        pytest.skip("no small file system can be mounted here")
+    disks = []
+
+    def make(megabytes: int = 200) -> SmallDisk:
+        disks.append(SmallDisk(tmp_path / f"disk-{len(disks)}", megabytes))
+        if not disks[-1].mounted:
+            pytest.skip("no small file system can be mounted by this user")
+        return disks[-1]
+
+    yield make
+    for disk in disks:
+        disk.close()
+
+
 def pytest_sessionfinish(session):
     path = session.config.getoption("--faults")
     if path and (rows := session.config.stash.get(ROWS, [])):
