@@ -46,3 +46,5 @@ def kill_all(process: subprocess.Popen) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
     process.wait()
+    if process.stdout:
+        process.stdout.close()

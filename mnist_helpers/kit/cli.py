@@ -15,6 +15,8 @@ from pathlib import Path
 
 import click
 
+_GO_ON = "Called again, the same command goes on where it was."
+
 
 class _Terminated(KeyboardInterrupt):
     """SIGTERM: it ends a run as Ctrl-C does."""
@@ -35,11 +37,13 @@ def _one_message() -> Iterator[None]:
         yield
     except (ValueError, data.DatasetNotFoundError, results.MissingLessonError) as error:
         raise _exit(error, 2) from error
-    except (course.LessonFailedError, OSError) as error:
+    except course.LessonFailedError as error:
         raise _exit(error, 1) from error
+    except OSError as error:
+        raise _exit(f"{error}. {_GO_ON}", 1) from error
     except KeyboardInterrupt as error:
         status = 143 if isinstance(error, _Terminated) else 130
-        raise _exit("Interrupted. Called again, the same command goes on where it was.", status) from error
+        raise _exit(f"Interrupted. {_GO_ON}", status) from error
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -6,11 +6,13 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from mnist_helpers import results, tuning
 from mnist_helpers.kit import course
 
 ENDLESS = ["--only", "02", "-p", "epochs", "10000"]
-CHAINS, KILLS = 5, 6  # a chain is one run that is killed again and again: 30 kills
+CHAINS, KILLS = 5, 6
 VICTIMS = ("the runner", "the kernel", "both")
 
 
@@ -93,6 +95,17 @@ def summary(folder: Path) -> str:
     return table.to_csv() + results.load_record(folder, results.STAGES[-1])["conclusion"]
 
 
+def scores(folder: Path, stage: str) -> dict[str, list]:
+    models = results.load_record(folder, stage)["models"]
+    return {name: [model.get("val_accuracy"), model.get("val_loss")] for name, model in models.items()}
+
+
+def part_of(whole: Path, target: Path, stages: list[str]) -> None:
+    """Copies a finished run, as it was when it had only these lessons."""
+    left_out = [f"{stage}.*" for stage in results.STAGES if stage not in stages]
+    shutil.copytree(whole, target, ignore=shutil.ignore_patterns(*left_out, "report.*", "summary.json"))
+
+
 def finished(folder: Path) -> dict[str, int]:
     """The finished lessons, and when each was run."""
     notebooks = {stage: folder / f"{stage}.ipynb" for stage in results.STAGES}
@@ -115,17 +128,24 @@ def assert_whole(folder: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("chain", range(1, CHAINS + 1))
-def test_sigkill_at_random_moments(fault, tmp_path, undisturbed, chain):
+def test_sigkill_at_random_moments(fault, tmp_path, undisturbed):
+    """Runs that are killed again and again, side by side on two cores; then each is called once more."""
+    with ThreadPoolExecutor(2) as pool:
+        chains = [pool.submit(_chain, fault, tmp_path, undisturbed, seed) for seed in range(1, CHAINS + 1)]
+    assert sum(chain.result() for chain in chains) == CHAINS * KILLS
+
+
+def _chain(fault, base: Path, undisturbed: tuple[Path, float], seed: int) -> int:
+    """Kills a run at random moments until it is allowed to end; returns how often."""
     reference, seconds = undisturbed
-    random = np.random.default_rng(chain)
+    random = np.random.default_rng(seed)
     old, rows, number_of_runs = [], [], 1
     with contextlib.ExitStack() as stack:
         for victim in random.permutation(VICTIMS * (KILLS // len(VICTIMS))):
             moment = random.uniform(0, seconds / 3)
             while True:
-                run = tmp_path / f"r{number_of_runs}"
-                process = start(tmp_path, run.name)
+                run = base / f"{seed}-{number_of_runs}"
+                process = start(base, run.name)
                 stack.callback(kill_all, process)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(moment)
@@ -135,9 +155,10 @@ def test_sigkill_at_random_moments(fault, tmp_path, undisturbed, chain):
                 assert summary(run) == summary(reference)  # it ended before the kill: another one
                 number_of_runs += 1
             before = finished(run)
-            what = f"SIGKILL of {victim}, {moment:.1f} s after (re)start, {len(before)} lessons done"
+            at = f"{moment:.1f} s after its (re)start, {len(before)} lessons done"
+            what = f"SIGKILL of {victim}, {at} (seed {seed})"
             expected = "the same command finishes; the summary of an undisturbed run"
-            rows.append(stack.enter_context(fault("kill", f"{what} (chain {chain})", expected)))
+            rows.append(stack.enter_context(fault("kill", what, expected)))
             old += family(process.pid)
             killed = time.perf_counter()
             for target in targets:
@@ -151,13 +172,14 @@ def test_sigkill_at_random_moments(fault, tmp_path, undisturbed, chain):
             assert_whole(run)
             assert finished(run).items() >= before.items()
         before = finished(run)
-        said(start(tmp_path, run.name))
+        said(start(base, run.name))
         assert finished(run).items() >= before.items()
         assert_whole(run)
         assert not alive(old)
         assert summary(run) == summary(reference)
         for row in rows:
             row.seen += "the same summary"
+    return len(rows)
 
 
 def _targets(process: subprocess.Popen, victim: str) -> list[psutil.Process]:
@@ -181,15 +203,15 @@ def test_a_kernel_that_dies(fault, tmp_path, begun):
 
 
 def test_a_cell_that_hangs(fault, tmp_path, begun):
-    with fault("run", "a cell hangs, --cell-seconds 12", "stopped, evidence kept") as row:
-        process, members = begun(tmp_path, *ENDLESS, "--cell-seconds", "12")
+    with fault("run", "a cell hangs, --cell-seconds 8", "stopped, evidence kept") as row:
+        process, members = begun(tmp_path, "--only", "01", "--cell-seconds", "8")
         kernels(members)[0].suspend()
         text = said(process, 1)
-        assert "longer than the 12 seconds" in text
-        evidence = json.loads((tmp_path / "r" / "02_baseline.failed.ipynb").read_text())
+        assert "longer than the 8 seconds" in text
+        evidence = json.loads((tmp_path / "r" / "01_data_exploration.failed.ipynb").read_text())
         assert evidence["cells"]
         assert not alive(members)
-        row.seen = re.search("Lesson 02_baseline .*", text)[0]
+        row.seen = re.search("Lesson 01_data_exploration .*", text)[0]
 
 
 @pytest.mark.parametrize(
@@ -238,7 +260,7 @@ def _at_work(process: psutil.Process) -> int:
 @pytest.mark.long
 def test_four_runs_side_by_side(fault, tmp_path, undisturbed):
     with fault("run", "four runs side by side, --threads 1", "all correct, one thread each") as row:
-        runs = [start(tmp_path, f"r{number}") for number in range(4)]
+        runs = [start(tmp_path, f"r{number}", "--only", "01,02") for number in range(4)]
         busy = []
         while any(process.poll() is None for process in runs):
             found = kernels(member for process in runs for member in family(process.pid))
@@ -247,8 +269,8 @@ def test_four_runs_side_by_side(fault, tmp_path, undisturbed):
         for process in runs:
             said(process)
         for number in range(4):
-            assert summary(tmp_path / f"r{number}") == summary(undisturbed[0])
-        row.seen = "four equal summaries"
+            assert scores(tmp_path / f"r{number}", "02_baseline") == scores(undisturbed[0], "02_baseline")
+        row.seen = "the scores of a run alone, four times"
         if any(busy):
             assert np.mean(busy) < 1.5
             row.seen += f"; {np.mean(busy):.2f} threads at work in each kernel, on average"
@@ -257,13 +279,13 @@ def test_four_runs_side_by_side(fault, tmp_path, undisturbed):
 # --- folders ---
 
 
-@pytest.mark.parametrize("what", ["notebooks/", "the whole checkout"])
+@pytest.mark.parametrize("what", ["notebooks/", pytest.param("the whole checkout", marks=pytest.mark.long)])
 def test_read_only_sources(fault, tmp_path, read_only, what):
-    with fault("folder", f"{what} read-only, results elsewhere", "the lessons run") as row:
+    with fault("folder", f"{what} read-only, results elsewhere", "a lesson runs") as row:
         folder = course.LESSONS if what == "notebooks/" else course.LESSONS.parent
-        process = start(tmp_path, "r", "--only", "01,02", before=read_only(folder))
-        assert "02_baseline: " in said(process)
-        row.seen = "two lessons run"
+        process = start(tmp_path, "r", "--only", "01", before=read_only(folder))
+        assert "01_data_exploration: " in said(process)
+        row.seen = "a lesson run"
 
 
 def test_a_folder_with_spaces(fault, tmp_path):
@@ -274,3 +296,116 @@ def test_a_folder_with_spaces(fault, tmp_path):
         assert "01_data_exploration: " in said(start(base, "r", "--only", "01"))
         assert course.is_finished(base / "r", "01_data_exploration")
         row.seen = "a lesson run"
+
+
+# --- a full disk ---
+
+LEFT_KIB = {  # what is left on the disk when a lesson begins, and what then does not fit
+    "nothing at all": ("02_baseline", 0),
+    "the notebook": ("02_baseline", 40),
+    "the model": ("02_baseline", 1500),
+    "a trial of the tuner": ("04_tuning", 1500),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("what", LEFT_KIB)
+def test_a_disk_that_is_full(fault, small_disk, undisturbed, what):
+    stage, left = LEFT_KIB[what]
+    with fault(
+        "disk", f"full: no room for {what}", "a message, nothing lost; then the lesson's scores"
+    ) as row:
+        disk = small_disk()
+        part_of(undisturbed[0], disk.seen / "r", results.STAGES[: results.STAGES.index(stage)])
+        lessons = finished(disk.seen / "r")
+        disk.fill(left)
+        text = said(start(disk.folder, "r", "--only", stage, before=disk.inside), 1)
+        assert "the same command goes on" in text
+        row.seen = re.search("No space left on device|Can't write data", text)[0]
+        assert finished(disk.seen / "r") == lessons
+        assert_whole(disk.seen / "r")
+        disk.make_space()
+        said(start(disk.folder, "r", "--only", stage, before=disk.inside))
+        assert finished(disk.seen / "r").items() >= lessons.items()
+        assert scores(disk.seen / "r", stage) == scores(undisturbed[0], stage)
+        row.seen += "; with space, the scores of an undisturbed run"
+
+
+def test_a_disk_that_is_full_when_a_record_is_written(fault, small_disk):
+    with fault("disk", "full: no room for a record", "an error, the earlier record is intact") as row:
+        disk = small_disk(1)
+        path = str(disk.folder / "r.json")
+        write = (
+            "import sys; from mnist_helpers import results; results.write_json(results.Path(sys.argv[1]), {})"
+        )
+        command = [*disk.inside, sys.executable, "-c", write, path]
+        environment = os.environ | {"PYTHONPATH": str(course.LESSONS.parent)}
+        subprocess.run(command, env=environment, check=True)
+        earlier = (disk.seen / "r.json").read_bytes()
+        disk.fill(0)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert "No space left on device" in done.stderr
+        assert (disk.seen / "r.json").read_bytes() == earlier
+        disk.make_space()
+        subprocess.run(command, env=environment, check=True)
+        assert sorted(path.name for path in disk.seen.iterdir()) == ["r.json"]
+        row.seen = "No space left on device; the earlier record as it was"
+
+
+# --- damage ---
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _swap(path: Path) -> None:
+    other = next(other for other in sorted(path.parent.glob(f"*{path.suffix}")) if other != path)
+    path.write_bytes(other.read_bytes())
+
+
+DAMAGES = {"cut in half": _cut, "a bit flipped": _flip_a_bit, "swapped": _swap, "deleted": Path.unlink}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("file", ["02_baseline.keras", "02_baseline.json"])
+def test_a_damaged_model_or_record(fault, tmp_path, undisturbed, file, damage):
+    with fault(
+        "damage", f"{file} {damage}", "not loaded, the lesson is named; the same command mends it"
+    ) as row:
+        folder = tmp_path / "r"
+        shutil.copytree(undisturbed[0], folder)
+        DAMAGES[damage](folder / file)
+        with pytest.raises(results.MissingLessonError, match="Run lesson 02_baseline first") as caught:
+            results.intact_file(folder, results.load_record(folder, "02_baseline")["models"]["baseline"])
+        assert [stage for stage in results.STAGES if not course.is_finished(folder, stage)] == ["02_baseline"]
+        row.seen = str(caught.value).split(". ")[0]
+        if (file, damage) == ("02_baseline.keras", "swapped"):
+            (folder / "05_evaluation.ipynb").unlink()
+            assert "Run lesson 02_baseline first" in said(start(tmp_path, "r", "--only", "05"), 1)
+            text = said(start(tmp_path))
+            assert text.count("finished before") == 3
+            assert summary(folder) == summary(undisturbed[0])
+            row.seen += "; lesson 5 refuses it; the same command ran lessons 2 and 5 again: the same summary"
+
+
+@pytest.mark.long
+def test_a_damaged_search_in_a_run(fault, tmp_path, undisturbed):
+    what = "two trials and the state of the searches of lesson 4, cut"
+    with fault("search", what, "set aside, said in the lesson, the same command mends it") as row:
+        folder = tmp_path / "r"
+        part_of(undisturbed[0], folder, results.STAGES[:3])
+        shutil.copytree(undisturbed[0] / tuning.SEARCHES, folder / tuning.SEARCHES)
+        for file in ("bayesian-*/trial_1/trial.json", "random-*/trial_0/trial.json", "random-*/oracle.json"):
+            _cut(next((folder / tuning.SEARCHES).glob(file)))
+        said(start(tmp_path, "r", "--only", "04"))
+        notebook = (folder / "04_tuning.ipynb").read_text()
+        assert notebook.count("set_aside, the search goes on") == 3
+        row.seen = "three files set aside, the lesson done"
