@@ -725,7 +725,8 @@ def _save(url: str, path: str, deadline: float) -> None:
     from tqdm import tqdm
 
     started = time.monotonic()
-    with requests.get(url, stream=True, timeout=(3.05, _READ_SECONDS)) as response:
+    as_it_is = {"Accept-Encoding": "identity"}
+    with requests.get(url, headers=as_it_is, stream=True, timeout=(3.05, _READ_SECONDS)) as response:
         if response.status_code in (401, 403, 404, 410):
             raise FileNotFoundError(f"{response.status_code} {response.reason} for {url}")
         response.raise_for_status()

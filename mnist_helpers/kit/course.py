@@ -260,8 +260,10 @@ def _alone(folder: Path, wait_seconds: float) -> Iterator[None]:
         with filelock.FileLock(folder.with_name(f".{folder.name}.lock"), timeout=wait_seconds):
             since = datetime.now(UTC).astimezone().isoformat(" ", "seconds")
             results.write_json(holder, {"pid": os.getpid(), "host": platform.node(), "since": since})
-            yield
-            holder.unlink()
+            try:
+                yield
+            finally:
+                holder.unlink(missing_ok=True)
     except filelock.Timeout as error:
         who = ", ".join(f"{key} {value}" for key, value in (_read(holder) or {}).items())
         raise ValueError(
