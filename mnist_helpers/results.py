@@ -46,6 +46,7 @@ ROW_FIELDS = (
     "test_accuracy_low",
     "test_accuracy_high",
 )
+_RECORD_FIELDS = {"stage", "params", "dataset", "models", "sha256"}
 _MODEL_FIELDS = ("num_params", "val_accuracy", "val_loss", "train_seconds")
 _PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "scikit-learn", "papermill")
 
@@ -304,13 +305,7 @@ def load_record(folder: Path, stage: str) -> dict[str, Any]:
         )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict) or not record.keys() >= {
-            "stage",
-            "params",
-            "models",
-            "dataset",
-            "sha256",
-        }:
+        if not isinstance(record, dict) or not record.keys() >= _RECORD_FIELDS:
             raise ValueError("entries are missing")
         if record["stage"] != stage or record["sha256"] != _fingerprint(record):
             raise ValueError("its sha256 is another: it was changed after the lesson wrote it")
