@@ -143,7 +143,8 @@ def test_readme_quotes_the_reference_table_and_nothing_else():
     conclusion = json.loads((REFERENCE / "summary.json").read_text())["conclusion"]
     rest = readme
     speed = bench_report.conclusion(results.read_json(REFERENCE / bench_report.BENCH_FILE))
-    for text in (*rows, conclusion, speed):
+    faults = faults_report.conclusion(results.read_json(REFERENCE / faults_report.FAULTS_FILE))
+    for text in (*rows, conclusion, speed, faults):
         assert text in readme, text
         rest = rest.replace(text, "")
     known = {"97.74 %", "98.03 %"}  # the reference that the project started from

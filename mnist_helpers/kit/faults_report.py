@@ -30,13 +30,15 @@ def tables(found: dict[str, Any]) -> list[dict[str, Any]]:
         for row in found["faults"]
     ]
     columns = ["where", "fault", "expected", "seen", "time"]
-    return [{"title": "Faults", "columns": columns, "rows": rows, "note": conclusion(found)}]
+    note = (
+        f"{conclusion(found)} The time of a kill is that to the end of its run, with the other kills of it."
+    )
+    if found["not_tried"]:
+        note += f" Not tried on this machine: {'; '.join(found['not_tried'])}."
+    return [{"title": "Faults", "columns": columns, "rows": rows, "note": note}]
 
 
 def conclusion(found: dict[str, Any]) -> str:
     """Says how many faults were survived, from the numbers."""
     summary = found["summary"]
-    text = (
-        f"{summary['tried']} faults tried: {summary['survived']} survived, {summary['lost']} lost something."
-    )
-    return f"{text} Not tried here: {'; '.join(found['not_tried'])}." if found["not_tried"] else text
+    return f"{summary['tried']} faults were tried: {summary['survived']} survived, {summary['lost']} not."
