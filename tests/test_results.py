@@ -123,6 +123,28 @@ def test_a_missing_or_damaged_record_names_the_lesson_and_the_command(folder, co
 
 
 @pytest.mark.parametrize(
+    "edit",
+    [
+        lambda record: record["models"]["baseline"].update(val_loss=0.1),
+        lambda record: record["params"].update(epochs=99),
+        lambda record: record.update(more=1),
+        lambda record: record.pop("seconds"),
+    ],
+)
+def test_a_record_that_was_edited_is_refused(folder, edit):
+    path = save(folder, "02_baseline", {"baseline": {"val_loss": 0.5}})
+    record = results.read_json(path)
+    path.write_text(json.dumps(record, indent=None))  # the same content, otherwise laid out
+    assert results.load_record(folder, "02_baseline") == record
+    edit(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(
+        results.MissingLessonError, match=r"changed after the lesson wrote it.*Run lesson 02_baseline"
+    ):
+        results.load_record(folder, "02_baseline")
+
+
+@pytest.mark.parametrize(
     "other",
     [DATASET | {"name": "mnist"}, DATASET | {"sha256": {"x": "other"}}, DATASET | {"sha256": {"z": "abc"}}],
 )
