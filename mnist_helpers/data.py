@@ -402,7 +402,7 @@ def _check_name(dataset: str) -> None:
     if dataset not in NAMES:
         near = get_close_matches(str(dataset), NAMES, n=1)
         raise ValueError(
-            f"Unknown dataset. Expected: one of auto, {', '.join(NAMES)}, or a folder with the four idx files of "
+            f"Unknown dataset. Expected: one of {', '.join(NAMES)}, or a folder with the four idx files of "
             f"another one. Received: {dataset!r}.{f' Did you mean {near[0]!r}?' if near else ''}"
         )
 
