@@ -484,7 +484,7 @@ def _read_idx(path: Path, dimensions: int, most_bytes: int) -> np.ndarray:
                     f"{path.name} promises an array of shape {shape}: at most {most_bytes} bytes"
                 )
             content = bytearray()  # read(size) would make room for all that is promised
-            while chunk := file.read(min(2**20, size + 1 - len(content))):
+            while len(content) <= size and (chunk := file.read(min(2**20, size + 1 - len(content)))):
                 content += chunk
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path.name} is damaged or cannot be read ({error})") from error
