@@ -143,8 +143,8 @@ def _chain(fault, base: Path, undisturbed: tuple[Path, float], num_done: int, ki
     old, rows, number_of_runs, run = [], [], 0, None
     with contextlib.ExitStack() as stack:
         for victim in random.permutation(VICTIMS * (kills // len(VICTIMS))):
-            moment = random.uniform(0, seconds / 4)
             while True:
+                moment = random.uniform(0, seconds / 5)
                 if run is None or course.is_finished(run, results.STAGES[-1]):
                     number_of_runs += 1
                     run = base / f"{num_done}-{number_of_runs}"
