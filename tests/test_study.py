@@ -79,7 +79,7 @@ def test_the_grid_is_every_setting_with_every_seed():
         (["s", "--seeds", "1", "--workers", "-1"], ["--workers", "-1"]),
         (["s", "--seeds", "1", "--threads", "0"], ["--threads", "0"]),
         (["s", "--seeds", "1", "--scheduler", "here"], ["--scheduler", "tcp://HOST:8786", "'here'"]),
-        (["s", "--seeds", "1", "--search-from", "nowhere"], ["--search-from", "'nowhere'", "04_tuning"]),
+        (["s", "--seeds", "1", "--search-from", "nowhere"], ["search_from", "'nowhere'", "04_tuning"]),
     ],
 )
 def test_bad_input_is_one_message_and_status_2(arguments, words, tmp_path):
@@ -195,6 +195,7 @@ def test_a_studys_report_shows_them(tmp_path):
 def change_record(folder, stage, change):
     record = json.loads((folder / f"{stage}.json").read_text())
     change(record)
+    record["sha256"] = results._fingerprint(record)
     (folder / f"{stage}.json").write_text(json.dumps(record))
 
 
@@ -274,10 +275,12 @@ def test_an_interval_ends_where_its_number_ends(tmp_path):
 
 
 def test_done_is_a_run_of_the_same_question_with_all_its_lessons(tmp_path, monkeypatch):
-    job = study._job(tmp_path, question(stages=["02_baseline"]), "", 1, "seed-1", 1, {"epochs": 3})
+    job = study._job(
+        tmp_path, question(stages=["02_baseline"]), "", course.Limits(), "seed-1", 1, {"epochs": 3}
+    )
     settings = study._settings(job)._asdict()
     finished = ["02_baseline"]
-    monkeypatch.setattr(course, "is_finished", lambda folder, stage: stage in finished)
+    monkeypatch.setattr(course, "is_finished", lambda folder, stage, models: stage in finished)
     assert not study._is_done(tmp_path, job)
     results.write_json(tmp_path / course.COURSE_FILE, {"settings": settings})
     assert study._is_done(tmp_path, job)
@@ -287,7 +290,7 @@ def test_done_is_a_run_of_the_same_question_with_all_its_lessons(tmp_path, monke
     monkeypatch.setattr(course, "profiles", lambda: {"quick": {"units": 8}})  # somebody has edited it
     assert not study._is_done(tmp_path, job)
     monkeypatch.undo()
-    monkeypatch.setattr(course, "is_finished", lambda folder, stage: stage in finished)
+    monkeypatch.setattr(course, "is_finished", lambda folder, stage, models: stage in finished)
     finished += results.STAGES
     assert not study._is_done(tmp_path, job | {"stages": list(results.STAGES)})  # its report is not there
     (tmp_path / "report.html").write_text("")
@@ -422,7 +425,13 @@ def test_a_killed_worker_loses_nothing_and_leaves_nobody_behind(tmp_path):
 @pytest.mark.course
 def test_a_worker_that_does_not_see_the_folder_sends_the_evidence(tmp_path):
     job = study._job(
-        tmp_path / "elsewhere", question(stages=["01_data_exploration"]), "token", 1, "seed-1", 1, {}
+        tmp_path / "elsewhere",
+        question(stages=["01_data_exploration"]),
+        "token",
+        course.Limits(1),
+        "seed-1",
+        1,
+        {},
     )
     outcome = study.one_run(job)
     assert outcome.error == ""

@@ -24,7 +24,7 @@ def content(rows: Sequence[dict[str, Any]], not_tried: Sequence[str]) -> dict[st
 
 
 def tables(found: dict[str, Any]) -> list[dict[str, Any]]:
-    """Returns what `faults.json` holds as a table for a report: `title`, `columns`, `rows`, `note`."""
+    """Returns what `faults.json` holds as a table for a report: `title`, `columns`, `rows`, `is_text`, `note`."""
     rows = [
         [row["group"], row["what"], row["expected"], row["seen"], f"{row['seconds']:.1f} s"]
         for row in found["faults"]
@@ -35,7 +35,7 @@ def tables(found: dict[str, Any]) -> list[dict[str, Any]]:
     )
     if found["not_tried"]:
         note += f" Not tried on this machine: {'; '.join(found['not_tried'])}."
-    return [{"title": "Faults", "columns": columns, "rows": rows, "note": note}]
+    return [{"title": "Faults", "columns": columns, "rows": rows, "is_text": True, "note": note}]
 
 
 def conclusion(found: dict[str, Any]) -> str:

@@ -84,7 +84,8 @@ def write_page(folder: Path, *, draw: Callable[[], dict[str, plots.DescribedFigu
         folder: where to write.
         draw: makes the figures, by name; called with the course's style.
         **content: what the templates show: `title`, `conclusion`, `tables`, `details` (tables below the figures);
-            each table has `title`, `columns`, `rows` and perhaps a `note`; `versions`, `machine`.
+            each table has `title`, `columns`, `rows`, perhaps a `note`, and `is_text` if its cells are sentences;
+            `versions`, `machine`.
 
     Returns:
         The path of `report.html`.

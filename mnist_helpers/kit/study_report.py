@@ -55,8 +55,6 @@ def write_study_report(folder: Path) -> Path:
     speed = folder / bench_report.BENCH_FILE
     measured = results.read_json(speed) if speed.is_file() else None
     faults = folder / faults_report.FAULTS_FILE
-    tables = bench_report.tables(measured) if measured else []
-    tables += faults_report.tables(results.read_json(faults)) if faults.is_file() else []
     last = list(runs.values())[-1]
     record = last[max(last)]
     question = results.read_json(folder / STUDY_FILE)
@@ -71,9 +69,10 @@ def write_study_report(folder: Path) -> Path:
         folder,
         title=f"Report of study {folder.name}",
         conclusion=content["conclusion"],
-        tables=_study_tables(content) + tables,
+        tables=_study_tables(content) + (bench_report.tables(measured) if measured else []),
         details=[
-            {"title": "Settings", "columns": ["asked, or parameter", "value"], "rows": asked + settings}
+            {"title": "Settings", "columns": ["asked, or parameter", "value"], "rows": asked + settings},
+            *(faults_report.tables(results.read_json(faults)) if faults.is_file() else []),
         ],
         draw=lambda: _study_figures(runs, content) | (bench_report.figures(measured) if measured else {}),
         versions=record["versions"],
