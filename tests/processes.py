@@ -42,7 +42,7 @@ def kernels(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
 
 def kill_all(process: subprocess.Popen) -> None:
     """SIGKILL for a process and all below it, as the system does when memory is short."""
-    for member in reversed(family(process.pid)):
+    for member in family(process.pid):  # from the top: one that sees its child die would still tidy up
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
     process.wait()
