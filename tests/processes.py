@@ -31,6 +31,11 @@ def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
+def until_gone(processes: Iterable[psutil.Process], seconds: float = 15) -> None:
+    """Waits until none is left. Even an orderly end takes a moment: the fork server ends just after the runner."""
+    until(lambda: not alive(processes), seconds)
+
+
 def kernels(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     found = []
     for process in processes:

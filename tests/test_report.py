@@ -110,3 +110,21 @@ def test_terminal_table_is_aligned(folder):
     lines = report.text_table(json.loads((folder / "summary.json").read_text())).splitlines()
     assert len({len(line) for line in lines}) == 1
     assert lines[0].split()[:2] == ["model", "parameters"]
+
+
+def test_a_table_of_sentences_is_set_to_the_left_and_keeps_its_bars(tmp_path):
+    numbers = {"title": "Numbers", "columns": ["model", "n"], "rows": [["tuned", 3]]}
+    sentences = {
+        "title": "Sentences",
+        "columns": ["a", "b"],
+        "rows": [["one", "left | right"]],
+        "is_text": True,
+    }
+    more = {"title": "t", "conclusion": "", "versions": {}, "machine": {}}
+    page = report.write_page(tmp_path, draw=dict, tables=[numbers], details=[sentences], **more)
+    text = (tmp_path / "report.md").read_text()
+    assert "| model | n |\n|---|---:|\n| tuned | 3 |\n" in text
+    assert "| a | b |\n|---|---|\n| one | left \\| right |\n" in text
+    html = page.read_text()
+    assert html.index("Numbers") < html.index("<table>") < html.index("Sentences")
+    assert html.index("Sentences") < html.index('<table class="text">')

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from click.testing import CliRunner
-from processes import alive, family, kernels, kill_all, until
+from processes import alive, family, kernels, kill_all, until, until_gone
 from scipy import stats
 
 from mnist_helpers import results
@@ -79,7 +79,7 @@ def test_the_grid_is_every_setting_with_every_seed():
         (["s", "--seeds", "1", "--workers", "-1"], ["--workers", "-1"]),
         (["s", "--seeds", "1", "--threads", "0"], ["--threads", "0"]),
         (["s", "--seeds", "1", "--scheduler", "here"], ["--scheduler", "tcp://HOST:8786", "'here'"]),
-        (["s", "--seeds", "1", "--search-from", "nowhere"], ["search_from", "'nowhere'", "04_tuning"]),
+        (["s", "--seeds", "1", "--search-from", "nowhere"], ["--search-from", "'nowhere'", "04_tuning"]),
     ],
 )
 def test_bad_input_is_one_message_and_status_2(arguments, words, tmp_path):
@@ -287,10 +287,9 @@ def test_done_is_a_run_of_the_same_question_with_all_its_lessons(tmp_path, monke
     assert not study._is_done(tmp_path, job | {"seed": 2})
     assert not study._is_done(tmp_path, job | {"params": [["epochs", "4"]]})
     assert not study._is_done(tmp_path, job | {"stages": ["02_baseline", "04_tuning"]})
-    monkeypatch.setattr(course, "profiles", lambda: {"quick": {"units": 8}})  # somebody has edited it
-    assert not study._is_done(tmp_path, job)
-    monkeypatch.undo()
-    monkeypatch.setattr(course, "is_finished", lambda folder, stage, models: stage in finished)
+    with monkeypatch.context() as edited:
+        edited.setattr(course, "profiles", lambda: {"quick": {"units": 8}})
+        assert not study._is_done(tmp_path, job)
     finished += results.STAGES
     assert not study._is_done(tmp_path, job | {"stages": list(results.STAGES)})  # its report is not there
     (tmp_path / "report.html").write_text("")
@@ -465,7 +464,7 @@ def test_nobody_goes_on_alone(tmp_path, victim):
         members = until(family_with_a_kernel)
         stack.callback(lambda: [process.kill() for process in alive(members)])
         (members[0] if victim == "process of a run" else client).kill()
-        until(lambda: not alive(members), 60)
+        until_gone(members, 60)
         said, _ = client.communicate(timeout=60)
         if victim == "process of a run":
             assert client.returncode == 1

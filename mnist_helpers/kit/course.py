@@ -149,12 +149,13 @@ def check_free(name: str) -> None:
         raise ValueError(f"Parameter {name!r} is given as {_OWN_OPTIONS[name]}, not with -p.")
 
 
-def check_search(search_from: str, results_dir: str = "") -> None:
+def check_search(search_from: str, results_dir: str = "", *, asked_as: str = "search_from") -> None:
     """Refuses to use the search of a run that has none.
 
     Args:
         search_from: RUN or STUDY/RUN; empty for a search of one's own.
         results_dir: the folder that holds the runs; empty for the course's own.
+        asked_as: what the message calls it: as the user has written it.
 
     Raises:
         ValueError: it is no such name, or there is no search.
@@ -163,7 +164,7 @@ def check_search(search_from: str, results_dir: str = "") -> None:
     base = results.results_dir(results_dir)
     if search_from and not (base / search_from / f"{results.STAGES[3]}.json").is_file():
         raise ValueError(
-            f"search_from: run {search_from!r} has no record of lesson {results.STAGES[3]}. Expected: a run in "
+            f"{asked_as}: run {search_from!r} has no record of lesson {results.STAGES[3]}. Expected: a run in "
             f"{base} whose lesson 4 was run, as RUN or STUDY/RUN."
         )
 

@@ -172,7 +172,7 @@ def check_question(
         raise ValueError(
             "The search is given twice, as --search-from and with -p search_from. Leave one out."
         )
-    course.check_search(search_from, results_dir)
+    course.check_search(search_from, results_dir, asked_as=_OPTIONS["search_from"])
     texts = [(name, str(value)) for name, value in fixed.items()]
     settings = course.check_settings(profile, dataset, wanted[0], texts)
     return Question(profile, settings.dataset, wanted, fixed, swept, stages, search_from)

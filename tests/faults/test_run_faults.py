@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from processes import alive, family, kernels, kill_all, until
+from processes import alive, family, kernels, kill_all, until, until_gone
 
 from mnist_helpers import results, tuning
 from mnist_helpers.kit import course
@@ -199,7 +199,7 @@ def test_a_kernel_that_dies(fault, tmp_path, begun):
         assert re.search(r"Lesson 02_baseline .* code cell \d+ .*out of memory, perhaps", text)
         assert (tmp_path / "r" / "02_baseline.failed.ipynb").is_file()
         assert seconds < 30
-        until(lambda: not alive(members), 15)  # the fork server ends just after the runner
+        until_gone(members)
         row.seen = f"said after {seconds:.1f} s"
 
 
@@ -211,7 +211,7 @@ def test_a_cell_that_hangs(fault, tmp_path, begun):
         assert "longer than the 8 seconds" in text
         evidence = json.loads((tmp_path / "r" / "01_data_exploration.failed.ipynb").read_text())
         assert evidence["cells"]
-        until(lambda: not alive(members), 15)
+        until_gone(members)
         row.seen = re.search("Lesson 01_data_exploration .*", text)[0]
 
 
@@ -227,7 +227,7 @@ def test_it_is_told_to_end(fault, tmp_path, begun, what, send, status):
         process, members = begun(tmp_path, *ENDLESS)
         send(process)
         assert "Called again, the same command goes on" in said(process, status)
-        until(lambda: not alive(members), 15)
+        until_gone(members)
         row.seen = f"exit status {status}, nobody left, how to go on"
 
 
