@@ -378,6 +378,83 @@ def doctor() -> None:
 
 
 @main.command()
+@click.argument("folder")
+def start(folder: str) -> None:
+    """Copy the lessons and exercises into FOLDER, a student's own; never over anybody's work."""
+    from mnist_helpers.kit import start as room
+
+    with _one_message():
+        for line in room.start(Path(folder)):
+            click.echo(line)
+
+
+@main.command()
+@click.argument("folder")
+@click.option(
+    "--dataset",
+    "datasets",
+    multiple=True,
+    metavar="NAME",
+    help="Bring this dataset along (mnist, fashion_mnist); can be repeated. The digits always come.",
+)
+@_offline
+def bundle(folder: str, datasets: tuple) -> None:
+    """Make FOLDER: all that a machine with Python and without a network needs for the course."""
+    from mnist_helpers.kit import bundle as room
+
+    with _one_message():
+        room.bundle(Path(folder), datasets)
+
+
+@main.group()
+def assignments() -> None:
+    """Exercises for a class: build what students get, grade what they hand in."""
+
+
+@assignments.command("build")
+@click.argument("folder")
+def build_assignments(folder: str) -> None:
+    """Make FOLDER an nbgrader course: what students get lies in FOLDER/release/."""
+    from mnist_helpers.kit import assignments as room
+
+    with _one_message():
+        click.echo(room.build(Path(folder)))
+
+
+@assignments.command("grade")
+@click.argument("folder")
+@click.option(
+    "--seconds",
+    default=120,
+    type=click.IntRange(1, 10**6),
+    metavar="N",
+    help="Time of one notebook.",
+    show_default=True,
+)
+@click.option(
+    "--memory",
+    default=4.0,
+    type=click.FloatRange(0.5, 1024),
+    metavar="GIB",
+    help="Memory of one notebook.",
+    show_default=True,
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Notebooks at a time; without it, one per core.",
+)
+def grade_assignments(folder: str, seconds: int, memory: float, workers: int | None) -> None:
+    """Grade the hand-ins in FOLDER/submitted/ and write a report for the class."""
+    from mnist_helpers.kit import assignments as room
+
+    with _one_message():
+        limits = room.Limits(seconds=seconds, memory_bytes=int(memory * 2**30))
+        click.echo(room.grade(Path(folder), limits=limits, workers=workers or 0))
+
+
+@main.command()
 @_offline
 def notebooks() -> None:
     """Run the lessons anew on MNIST and write their outputs back into notebooks/ (for authors)."""
