@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from sklearn.datasets import load_digits
 
 from mnist_helpers import data, parameters, results
@@ -672,3 +673,75 @@ def test_mnist_is_mnist(mnist):
     assert mnist["y_train"][:5].tolist() == [5, 0, 4, 1, 9]
     assert mnist["y_test"][:5].tolist() == [7, 2, 1, 0, 4]
     assert mnist["x_train"].mean() == pytest.approx(33.318, abs=0.001)
+
+
+# --- a drawing of one's own ---
+
+
+def a_drawing(height=280, width=280, rows=slice(40, 240), columns=slice(100, 130), paper=255, ink=0):
+    drawing = np.full((height, width), paper, np.uint8)
+    drawing[rows, columns] = ink
+    return drawing
+
+
+@pytest.mark.parametrize(
+    "drawing",
+    [
+        a_drawing(),
+        a_drawing(rows=slice(10, 20), columns=slice(10, 270)),
+        a_drawing(height=60, width=400, rows=slice(5, 50), columns=slice(350, 390)),
+        a_drawing(paper=200, ink=90),
+        a_drawing(height=2, width=2, rows=slice(1), columns=slice(1)),
+        a_drawing(rows=slice(None), columns=slice(140)),
+    ],
+    ids=["tall", "flat", "small and far right", "pale on grey paper", "one pixel", "to the edges"],
+)
+def test_a_drawing_is_brought_to_the_format_of_mnist(drawing):
+    image = data.to_mnist_format(drawing)
+    assert image.shape == (28, 28)
+    assert image.dtype == np.uint8
+    assert image.max() == 255
+    rows, columns = np.nonzero(image)
+    assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
+    assert np.abs(np.array(ndimage.center_of_mass(image)) - 13.5).max() <= 0.5
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(200, 50), (100, 200), (180, 180)])
+def test_a_drawing_keeps_its_proportions(rows, columns):
+    image = data.to_mnist_format(a_drawing(rows=slice(20, 20 + rows), columns=slice(30, 30 + columns)))
+    height, width = (np.ptp(indices) + 1 for indices in np.nonzero(image))
+    assert height / width == pytest.approx(rows / columns, rel=0.1)
+
+
+def test_nothing_of_a_lopsided_drawing_is_lost_or_wrapped_round():
+    drawing = a_drawing(rows=slice(230, 250), columns=slice(20, 260))
+    drawing[20:250, 20:24] = 0
+    drawing[230:250, 20:120] = 0
+    image = data.to_mnist_format(drawing)
+    rows, columns = np.nonzero(image)
+    assert np.ptp(rows) + 1 <= 20
+    assert np.ptp(columns) + 1 <= 20
+
+
+def test_an_mnist_like_image_on_paper_comes_back_nearly_as_it_was():
+    """The digits were made by the same recipe, so drawing them large must bring them back."""
+    for image in data.load_training("digits", seed=1)[0][0][:20]:
+        large = np.kron(255 - image, np.ones((10, 10), np.uint8))
+        back = data.to_mnist_format(large).astype(float)
+        shifts = [np.roll(back, (down, right), (0, 1)) for down in (-1, 0, 1) for right in (-1, 0, 1)]
+        assert max(np.corrcoef(image.ravel(), shifted.ravel())[0, 1] for shifted in shifts) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("drawing", "message"),
+    [
+        (np.full((28, 28), 255, np.uint8), "There is no ink"),
+        (np.zeros((28, 28), np.uint8), "There is no ink"),
+        (np.zeros((28, 28)), "Received: float64, shape"),
+        (np.zeros((1, 28, 28), np.uint8), r"Received: uint8, shape \(1, 28, 28\)"),
+        ([[0, 1]], "Received: list"),
+    ],
+)
+def test_what_is_no_drawing_is_refused(drawing, message):
+    with pytest.raises(ValueError, match=message):
+        data.to_mnist_format(drawing)
