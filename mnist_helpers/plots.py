@@ -69,13 +69,17 @@ def image_grid(
     """Draws images side by side, each with its caption above it.
 
     Args:
-        images: `(n, 28, 28)`, any dtype.
+        images: `(n, 28, 28)`, any dtype; n may be 0: a model without mistakes has none to show.
         captions: n short strings.
         title: the figure's title; it names the dataset.
         columns: images in a row.
         darkest: the value that is drawn black; `None` for each image's largest.
     """
     _same_length(images=images, captions=captions)
+    if not len(images):
+        figure = _figure((5.0, 0.6))
+        figure.suptitle(f"{title}: none")
+        return DescribedFigure(figure, f"{title}: no image to show.")
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     extra_lines = max((caption.count("\n") for caption in captions), default=0)

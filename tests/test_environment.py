@@ -55,7 +55,8 @@ def test_conda_gives_the_same_packages_by_pip():
 
 
 def test_imported_packages_are_declared():
-    everything = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cluster"]
+    extras = PROJECT["optional-dependencies"]
+    everything = PROJECT["dependencies"] + extras["cluster"] + extras["teach"]
     declared = {normal(Requirement(line).name) for line in everything}
     for name in (
         "tensorflow",
@@ -71,7 +72,7 @@ def test_imported_packages_are_declared():
     distributions = metadata.packages_distributions()
     lessons = [
         "".join(cell["source"])
-        for path in (ROOT / "notebooks").glob("*.ipynb")
+        for path in (ROOT / "notebooks").rglob("*.ipynb")
         for cell in json.loads(path.read_text())["cells"]
         if cell["cell_type"] == "code"
     ]

@@ -30,6 +30,10 @@ def test_saved_pictures_are_the_same_each_time(tmp_path):
             ["Four (x): 4 images", "captioned a, b, c, d"],
         ),
         (
+            lambda: plots.image_grid(IMAGES[:0], [], "The mistakes (x)"),
+            ["The mistakes (x): no image to show."],
+        ),
+        (
             lambda: plots.class_balance(
                 {"training": np.array([0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9])}, "Counts (x)"
             ),
