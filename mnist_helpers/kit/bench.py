@@ -412,7 +412,7 @@ def run_bench(
         done.append({"kind": kind, "name": name, "seed": seed, "quick": quick, "value": value})
         with kept.open("a", encoding="utf-8") as file:
             file.write(json.dumps(done[-1]) + "\n")
-    content = summary(done) | {"machine": _machine(), "repeats": repeats, "quick": quick}
+    content = summary(done) | {"machine": machine(), "repeats": repeats, "quick": quick}
     content["lessons"] = {profile: lesson_times(path) for profile, path in (course_runs or {}).items()}
     results.write_json(folder / bench_report.BENCH_FILE, content)
     return folder / bench_report.BENCH_FILE
@@ -426,7 +426,8 @@ def _in_a_process(kind: str, name: str, seed: int, quick: bool) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """Describes this machine, its packages and today's date, for a measurement that is kept."""
     model = ""
     if Path("/proc/cpuinfo").is_file():
         match = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))

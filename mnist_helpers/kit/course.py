@@ -33,11 +33,11 @@ from typing import Any, NamedTuple
 import yaml
 
 from mnist_helpers import data, parameters, results
+from mnist_helpers.kit import quota
 
 LESSONS = Path(__file__).resolve().parent.parent.parent / "notebooks"
 COURSE_FILE = "course.json"
 _END_SECONDS = 10.0  # for a lesson's process to end its kernel when it is asked to
-_THREAD_LIMITS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 _OWN_OPTIONS = {
     "run": "RUN",
     "results_dir": "--results-dir",
@@ -67,7 +67,7 @@ class Limits(NamedTuple):
     """What a run may use; no part of what it computes, so a run goes on with other ones.
 
     Attributes:
-        threads: threads of each kernel; 0 for as many as there are cores.
+        threads: threads of each kernel; 0 for as many as there are cores that it may use.
         cell_seconds: how long one cell may take; 0 for ever.
     """
 
@@ -379,6 +379,7 @@ def _run_lesson(folder: Path, stage: str, params: dict[str, Any], limits: Limits
         )
         course["lessons"][stage] = {"wall_seconds": seconds, "longest_cell_seconds": longest}
         results.write_json(folder / COURSE_FILE, course)
+        _write_notebook(partial, without_widgets(notebook))
         os.replace(partial, finished)  # noqa: PTH105
         log.unlink(missing_ok=True)
         return seconds
@@ -432,7 +433,9 @@ def _alone_in_lesson(output: Path) -> Iterator[None]:
 def _through_papermill(stage: str, output: Path, params: dict[str, Any], limits: Limits) -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     if limits.threads:
-        os.environ.update(dict.fromkeys(_THREAD_LIMITS, str(limits.threads)))
+        quota.limit_threads(limits.threads)
+    else:
+        quota.limit_threads_to_quota()
     import papermill
     from traitlets.config import Config
 
@@ -513,6 +516,25 @@ def _read(path: Path) -> dict | None:
         return None
 
 
+def _write_notebook(path: Path, notebook: dict) -> None:
+    with results.whole_file(path) as beside:
+        beside.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def without_widgets(notebook: dict) -> dict:
+    """Returns a copy of an executed notebook whose widgets are what they say as text.
+
+    A widget lives as long as its kernel. Kept in a file, JupyterLab would show an error in its place, and an
+    exported page would fetch a program from the network to show it.
+    """
+    notebook = copy.deepcopy(notebook)
+    notebook["metadata"].pop("widgets", None)
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    return notebook
+
+
 def _executed(notebook: dict) -> bool:
     code_cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     return all(
@@ -543,9 +565,7 @@ def refresh_lessons() -> None:
         folder = run_course("lab", settings, results.STAGES, results_dir=results_dir)
         for stage in results.STAGES:
             path = LESSONS / f"{stage}.ipynb"
-            lesson = with_outputs(_read(path), _read(folder / f"{stage}.ipynb"))
-            with results.whole_file(path) as beside:
-                beside.write_text(json.dumps(lesson, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            _write_notebook(path, with_outputs(_read(path), _read(folder / f"{stage}.ipynb")))
 
 
 def with_outputs(lesson: dict, executed: dict) -> dict:

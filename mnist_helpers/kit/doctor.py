@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from mnist_helpers import data, results
 
-_FREE_MEMORY_BYTES = 1.5 * 2**30
+_FREE_MEMORY_BYTES = 2 * 2**30
 _FREE_DISK_BYTES = 200 * 2**20
 
 
@@ -128,7 +128,7 @@ def _memory() -> str:
     text = f"{available / 2**30:.1f} GiB available"
     if available < _FREE_MEMORY_BYTES:
         raise RuntimeError(
-            f"{text}; a lesson needs up to 1.5: close other notebooks (Kernel > Shut Down All)"
+            f"{text}; a lesson needs up to 2: close other notebooks (Kernel > Shut Down All)"
         )
     return text
 

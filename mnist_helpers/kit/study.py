@@ -17,7 +17,6 @@ import contextlib
 import itertools
 import json
 import math
-import os
 import re
 import signal
 import subprocess
@@ -30,7 +29,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnist_helpers import parameters, results
-from mnist_helpers.kit import course, report, study_report
+from mnist_helpers.kit import course, quota, report, study_report
 
 _INTERRUPTED = 130
 _POLL_SECONDS = 0.5
@@ -226,7 +225,7 @@ def run_study(
     parameters.check("run", study)
     folder = results.results_dir(results_dir) / study
     runs = grid(question)
-    cores = _usable_cores()
+    cores = quota.usable_cores()
     workers = min(workers or cores, len(runs))
     limits = course.Limits(threads or (1 if scheduler else max(1, cores // workers)), cell_seconds)
     failed = []
@@ -452,10 +451,6 @@ def _claimed(folder: Path, question: Question) -> Iterator[str]:
     results.write_json(folder / study_report.STUDY_FILE, asked)
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".shared-") as file:
         yield Path(file.name).name
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # --- the child process ---
