@@ -81,7 +81,7 @@ def _writable(context: click.Context, parameter: click.Parameter, value: str) ->
         good = nearest.is_dir() and os.access(nearest, os.W_OK)
     except (OSError, ValueError):
         good = False
-    if value and not good:
+    if (value and not good) or (parameter.required and not value):
         raise click.BadParameter(f"Expected: a folder that can be written, or made. Received: {value!r}.")
     return value
 
@@ -312,6 +312,27 @@ def bench(name: str, repeats: int, quick: bool, runs: tuple, results_dir: str) -
         click.echo(f"\nNumbers: {path}")
 
 
+@main.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option("--into", default="", metavar="NAME", help="Write results/NAME/timings.json, too.")
+@_results_dir
+def timings(runs: tuple, into: str, results_dir: str) -> None:
+    """Say how long the lessons of each RUN (or study) took, and how much memory, by profile."""
+    from mnist_helpers import parameters, results
+    from mnist_helpers.kit import report
+    from mnist_helpers.kit import timings as room
+
+    with _one_message():
+        for name in (*runs, *([into] if into else [])):
+            parameters.check("run", name)
+        base = results.results_dir(results_dir)
+        profiles = room.measured([base / run for run in runs])
+        if into:
+            click.echo(f"{room.write(base / into, profiles)}\n")
+        click.echo(f"{report.aligned(room.times_table(profiles))}\n")
+        click.echo(report.aligned(room.memory_table(profiles)))
+
+
 @main.group(invoke_without_command=True)
 @click.option("--data-dir", default="", metavar="DIR", help="Look here first; without it, $MNIST_DATA_DIR.")
 @_offline
@@ -378,7 +399,7 @@ def doctor() -> None:
 
 
 @main.command()
-@click.argument("folder")
+@click.argument("folder", callback=_writable)
 def start(folder: str) -> None:
     """Copy the lessons and exercises into FOLDER, a student's own; never over anybody's work."""
     from mnist_helpers.kit import start as room
@@ -389,7 +410,7 @@ def start(folder: str) -> None:
 
 
 @main.command()
-@click.argument("folder")
+@click.argument("folder", callback=_writable)
 @click.option(
     "--dataset",
     "datasets",
@@ -433,8 +454,8 @@ def build_assignments(folder: str) -> None:
 )
 @click.option(
     "--memory",
-    default=4.0,
-    type=click.FloatRange(0.5, 1024),
+    default=4,
+    type=click.IntRange(1, 1024),
     metavar="GIB",
     help="Memory of one notebook.",
     show_default=True,
@@ -445,13 +466,14 @@ def build_assignments(folder: str) -> None:
     metavar="N",
     help="Notebooks at a time; without it, one per core.",
 )
-def grade_assignments(folder: str, seconds: int, memory: float, workers: int | None) -> None:
+@click.option("--fresh", is_flag=True, help="Grade all anew, those too that have not changed since.")
+def grade_assignments(folder: str, seconds: int, memory: int, workers: int | None, fresh: bool) -> None:
     """Grade the hand-ins in FOLDER/submitted/ and write a report for the class."""
     from mnist_helpers.kit import assignments as room
 
     with _one_message():
-        limits = room.Limits(seconds=seconds, memory_bytes=int(memory * 2**30))
-        click.echo(room.grade(Path(folder), limits=limits, workers=workers or 0))
+        limits = room.Limits(seconds=seconds, memory_bytes=memory * 2**30)
+        click.echo(room.grade(Path(folder), limits=limits, workers=workers or 0, fresh=fresh))
 
 
 @main.command()
