@@ -9,7 +9,7 @@ READY  := $(VENV)/.ready
 OPTIONS := $${PROFILE:+--profile "$$PROFILE"} $${DATASET:+--dataset "$$DATASET"} \
            $${SEED:+--seed "$$SEED"} $${FRESH:+--fresh}
 
-.PHONY: course test faults lab bench notebooks lint format help
+.PHONY: course test faults browser lab bench notebooks lint format help
 
 course: $(READY)  ## run the five notebooks, write results/course/, print the results table
 	$(BIN)/mnist-course run "$${RUN:-course}" $(OPTIONS)
@@ -21,8 +21,12 @@ faults: $(READY)  ## try every fault, also those that take minutes; write result
 	$(BIN)/python -m pytest tests/faults -m "" --faults results/reference/faults.json
 	$(BIN)/mnist-course report reference
 
-lab: $(READY)  ## open JupyterLab in notebooks/
-	$(BIN)/jupyter lab --notebook-dir=notebooks
+browser: $(READY)  ## run the lessons in JupyterLab in a real browser (Chromium); pictures in tests/browser/screenshots/
+	$(BIN)/python -m pytest -m browser
+
+lab: $(READY)  ## bring the lessons and exercises into my-course/ (or DIR) and open JupyterLab there
+	$(BIN)/mnist-course start "$${DIR:-my-course}"
+	$(BIN)/jupyter lab --notebook-dir="$${DIR:-my-course}"
 
 bench: $(READY)  ## measure how fast training is on this machine
 	$(BIN)/mnist-course bench

@@ -127,9 +127,7 @@ def _memory() -> str:
     available = psutil.virtual_memory().available
     text = f"{available / 2**30:.1f} GiB available"
     if available < _FREE_MEMORY_BYTES:
-        raise RuntimeError(
-            f"{text}; a lesson needs up to 2: close other notebooks (Kernel > Shut Down All)"
-        )
+        raise RuntimeError(f"{text}; a lesson needs up to 2: close other notebooks (Kernel > Shut Down All)")
     return text
 
 

@@ -15,10 +15,10 @@ def usable_cores() -> int:
     Raises:
         ValueError: that variable is no number.
     """
-    import joblib
+    from joblib import cpu_count
 
     try:
-        return joblib.cpu_count()
+        return cpu_count()
     except ValueError as error:
         raise ValueError(
             "LOKY_MAX_CPU_COUNT in the environment has a wrong value. Expected: a whole number of cores. "

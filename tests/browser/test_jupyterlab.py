@@ -1,0 +1,231 @@
+"""The lessons in JupyterLab, in a real browser, with a student's mouse and keyboard."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from mnist_helpers import quiz, results
+
+pytest.importorskip("playwright", reason="no Playwright here: pip install --editable '.[browser]'")
+from playwright.sync_api import expect
+
+from browser.conftest import PICTURES
+
+pytestmark = pytest.mark.browser
+every_lesson = pytest.mark.parametrize("stage", results.STAGES)
+ERRORS = ("application/vnd.jupyter.stderr", "application/vnd.jupyter.error")
+
+
+def plain(text):
+    """Text without Markdown's marks and line breaks."""
+    return re.sub(r"\s+", " ", re.sub(r"[*`]", "", text)).strip()
+
+
+# --- run all ---
+
+
+@every_lesson
+def test_a_lesson_runs_to_its_end_without_error_and_without_stderr(lessons, stage):
+    lesson, saved, _ = lessons[stage]
+    assert not [output for output in lesson.outputs() if output["kind"] in ERRORS]
+    code_cells = [cell for cell in saved["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code_cells] == list(range(1, len(code_cells) + 1))
+    outputs = [output for cell in code_cells for output in cell["outputs"]]
+    assert not [o for o in outputs if o["output_type"] == "error" or o.get("name") == "stderr"]
+
+
+@every_lesson
+def test_every_figure_is_visible_and_described(lessons, stage):
+    """What a screen reader says of a figure is what the figure says of itself."""
+    lesson, saved, _ = lessons[stage]
+    outputs = [output for cell in saved["cells"] for output in cell.get("outputs", [])]
+    said = ["".join(o["data"]["text/plain"]) for o in outputs if "image/png" in o.get("data", {})]
+    images = lesson.panel.locator(".jp-OutputArea-output img")
+    assert len(said) >= 2
+    assert [image["alt"] for image in lesson.images()] == said
+    for number, image in enumerate(lesson.images()):
+        assert min(image["natural"]) > 100
+        assert min(image["shown"]) > 100
+        images.nth(number).scroll_into_view_if_needed()
+        expect(images.nth(number)).to_be_in_viewport(ratio=0.2)
+
+
+@every_lesson
+def test_the_quiz_is_readable_and_its_explanations_unfold(lessons, stage):
+    lesson = lessons[stage].lesson
+    questions = yaml.safe_load((quiz.QUIZZES / f"{stage}.yaml").read_text(encoding="utf-8"))
+    shown = lesson.output(lesson.number_of("quiz.show("))
+    shown.scroll_into_view_if_needed()
+    text = plain(shown.text_content())
+    explanations = shown.locator("details")
+    expect(explanations).to_have_count(len(questions))
+    for number, question in enumerate(questions):
+        assert plain(question["question"]) in text
+        folded = explanations.nth(number).locator("li").last
+        expect(folded).not_to_be_visible()
+        explanations.nth(number).locator("summary").click()
+        expect(folded).to_be_visible()
+        for choice in question["choices"]:
+            assert plain(choice["why"]) in text
+
+
+@pytest.mark.parametrize(
+    "stage, cell, first, last",
+    [
+        ("02_baseline", "model.fit(", "Epoch 1/3", "Epoch 3/3"),
+        ("03_batchnorm_dropout", "model = deep_network(normalised=True)", "Epoch 1/3", "Epoch 3/3"),
+        ("03_batchnorm_dropout", "histories, models = {}, {}", "plain", "batchnorm_dropout"),
+        ("04_tuning", 'tuners["random"].search(', "trial  1 of 4", "trial  4 of 4"),
+        ("04_tuning", "noisy = build_model(", "Epoch 1/3", "Epoch 3/3"),
+    ],
+)
+def test_progress_is_shown_while_a_cell_trains(lessons, stage, cell, first, last):
+    early = [text for source, text in lessons[stage].early.items() if cell in source]
+    assert len(early) == 1
+    assert first in early[0]
+    assert last not in early[0]
+
+
+# --- step by step ---
+
+
+def test_lesson_2_cell_by_cell_then_again_with_another_parameter(open_lesson):
+    lesson = open_lesson("stepped/02_baseline.ipynb")
+    lesson.cells.first.click()
+    for number in range(lesson.count - 1):
+        lesson.run_cell(number)
+    fit, evaluate = lesson.number_of("history = model.fit("), lesson.number_of("fast_loss, fast_accuracy")
+    expect(lesson.output(fit)).to_contain_text("Epoch 3/3")
+    figure = lesson.panel.locator(".jp-OutputArea-output img").nth(1)
+    before = figure.get_attribute("src")
+
+    keyboard = lesson.page.keyboard
+    keyboard.press("Escape")
+    parameters = lesson.number_of("epochs: int = 3")
+    for _ in range(lesson.count - 1 - parameters):
+        keyboard.press("ArrowUp")
+    keyboard.press("Enter")
+    keyboard.press("Control+Home")
+    lines = lesson.sources[parameters].splitlines()
+    for _ in range(lines.index(next(line for line in lines if line.startswith("epochs: int = 3")))):
+        keyboard.press("ArrowDown")
+    for _ in range(len("epochs: int = ")):
+        keyboard.press("ArrowRight")
+    keyboard.press("Delete")
+    keyboard.type("2")
+    for number in range(parameters, lesson.count - 1):
+        lesson.run_cell(number)
+
+    expect(lesson.output(fit)).to_contain_text("Epoch 2/2")
+    expect(lesson.output(fit)).not_to_contain_text("Epoch 3")
+    expect(lesson.output(evaluate)).to_contain_text("2 epochs in")
+    assert figure.get_attribute("src") != before
+    assert not [output for output in lesson.outputs() if output["kind"] in ERRORS]
+    saved = lesson.save_and_shut_down()
+    assert "\nepochs: int = 2  #" in "".join(saved["cells"][parameters]["source"])
+
+
+# --- lesson 5 first ---
+
+
+def test_lesson_5_first_names_the_lesson_to_run(open_lesson):
+    lesson = open_lesson("empty/05_evaluation.ipynb")
+    lesson.run_all()
+    (error,) = [output for output in lesson.outputs() if output["kind"] in ERRORS]
+    assert error["cell"] == lesson.number_of("results.load_records(")
+    assert "MissingLessonError" in error["text"]
+    assert "01_data_exploration" in error["text"]
+    assert "Traceback" not in error["text"]
+    assert len(error["text"].strip().splitlines()) <= 3
+    assert not re.search(r"\d", lesson.prompt(lesson.number_of("y_test = data.load_test(")))
+    lesson.save_and_shut_down()
+
+
+# --- draw ---
+
+
+@pytest.fixture(scope="module")
+def drawn(open_lesson, lessons):
+    """Lesson 5 once more, run with its kernel kept, to draw in it."""
+    assert lessons["04_tuning"]
+    lesson = open_lesson("drawn/05_evaluation.ipynb")
+    lesson.run_all()
+    yield lesson
+    lesson.save_and_shut_down()
+
+
+def read_drawing(lesson):
+    """Runs the cells after the canvas, as a student does who has drawn; returns what the first one prints."""
+    first, last = lesson.number_of("drawing = paper.drawing()"), lesson.number_of("moved = np.stack(")
+    lesson.cells.nth(first).locator(".jp-InputPrompt").click()
+    for number in range(first, last + 1):
+        lesson.run_cell(number)
+    assert not [output for output in lesson.outputs() if output["kind"] in ERRORS]
+    return lesson.output(first).first.text_content()
+
+
+def answers(lesson):
+    """What the models say of the drawing in MNIST's format: model -> digit."""
+    rows = lesson.rows(lesson.number_of("def read(images):"))
+    return {row[0]: row[-1].split()[0] for row in rows}
+
+
+def test_drawing_with_the_mouse_gives_a_prediction(drawn):
+    assert "stored drawing" in drawn.output(drawn.number_of("drawing = paper.drawing()")).first.text_content()
+    paper = drawn.panel.get_by_role("application", name="Draw a digit")
+    paper.scroll_into_view_if_needed()
+    box = paper.bounding_box()
+    mouse = drawn.page.mouse
+    mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.15 * box["height"])
+    mouse.down()
+    mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.85 * box["height"], steps=20)
+    mouse.up()
+    expect(drawn.panel.get_by_role("status").filter(has_text="Drawn.")).to_be_visible()
+    assert "This is your drawing." in read_drawing(drawn)
+    said = answers(drawn)
+    assert len(said) >= 8
+    assert list(said.values()).count("1") > len(said) / 2
+    drawn.picture(PICTURES / "05_evaluation-drawn.png")
+
+
+def test_drawing_with_the_keyboard_gives_a_prediction(drawn):
+    before = answers(drawn)
+    drawn.panel.get_by_role("button", name="Clear").focus()
+    drawn.page.keyboard.press("Enter")
+    expect(drawn.panel.get_by_role("status").filter(has_text="Cleared.")).to_be_visible()
+    drawn.page.keyboard.press("Shift+Tab")
+    expect(drawn.panel.get_by_role("application", name="Draw a digit")).to_be_focused()
+    keys = ["ArrowUp"] * 9 + ["ArrowLeft"] * 5 + [" "] + ["ArrowRight"] * 10 + ["ArrowDown"] * 18 + [" "]
+    for key in keys:
+        drawn.page.keyboard.press(key)
+    expect(drawn.panel.get_by_role("status").filter(has_text="Drawn.")).to_be_visible()
+    assert "This is your drawing." in read_drawing(drawn)
+    assert answers(drawn) != before
+
+
+# --- look ---
+
+
+@every_lesson
+def test_pictures_in_light_dark_and_narrow(lessons, stage):
+    """For people to look at; a narrow window cuts nothing off."""
+    lesson = lessons[stage].lesson
+    lesson.picture(PICTURES / f"{stage}-light.png")
+    lesson.theme("Dark")
+    lesson.picture(PICTURES / f"{stage}-dark.png")
+    lesson.theme("Light")
+    lesson.narrow()
+    lesson.picture(PICTURES / f"{stage}-narrow.png")
+    for image in lesson.images():
+        assert min(image["shown"]) > 50
+        assert image["right"] <= image["edge"]
+
+
+def test_nothing_was_asked_of_the_network(window, lessons):
+    """No script, style, font or picture comes from elsewhere: a classroom may have no network."""
+    assert lessons["01_data_exploration"]
+    assert window.requests
+    assert not [url for url in window.requests if not re.match(r"(http|ws)://127\.0\.0\.1:|data:|blob:", url)]
