@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import platformdirs
 import psutil
 
 STAGES = ("01_data_exploration", "02_baseline", "03_batchnorm_dropout", "04_tuning", "05_evaluation")
@@ -66,9 +67,12 @@ def results_dir(folder: str | os.PathLike = "") -> Path:
 
     Args:
         folder: the folder; empty for `$MNIST_COURSE_RESULTS`, and where that is not set `results/` beside
-            the package.
+            the package, or, in a course that is installed read-only for everybody, a folder in the user's home.
     """
     default = Path(__file__).resolve().parent.parent / "results"
+    nearest = default if default.exists() else default.parent
+    if not os.access(nearest, os.W_OK):
+        default = Path(platformdirs.user_data_dir("mnist-course")) / "results"
     return Path(folder or os.environ.get("MNIST_COURSE_RESULTS") or default).resolve()
 
 

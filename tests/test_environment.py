@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from mnist_helpers import results
 from mnist_helpers.kit import bench_report, faults_report, study_report
@@ -34,6 +35,13 @@ def test_constraints_are_what_is_installed():
     for name, version in CONSTRAINTS.items():
         if normal(name) in installed:  # some belong to other systems or Python versions
             assert installed[normal(name)] == version, name
+
+
+def test_constraints_are_for_every_python_that_we_promise():
+    (lowest,) = Requirement(f"python{PROJECT['requires-python']}").specifier
+    for item in metadata.distributions():
+        needed = SpecifierSet(item.metadata["Requires-Python"] or "")
+        assert needed.contains(f"{lowest.version}.0"), f"{item.name} {item.version} needs Python {needed}"
 
 
 def test_constraints_cover_every_requirement_within_its_range():
@@ -80,8 +88,8 @@ def test_imported_packages_are_declared():
     for match in re.findall(r"^\s*(?:from|import) (\w+)", "\n".join(sources), re.M):
         if match in distributions and match != "mnist_helpers":
             names = {normal(name) for name in distributions[match]}
-            # These come with jupyterlab and papermill, which cannot do without them.
-            assert names & (declared | {"packaging", "traitlets", "jupyter-client", "nbclient"}), match
+            # These come with jupyterlab and papermill, which cannot do without them, and with Python itself.
+            assert names & (declared | {"packaging", "traitlets", "jupyter-client", "nbclient", "pip"}), match
 
 
 def test_readme_documents_what_make_has():

@@ -1,5 +1,6 @@
 import json
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -192,3 +193,14 @@ def test_reference_bench_comes_with_the_course_and_its_absence_is_explained(tmp_
     monkeypatch.setattr(results, "__file__", str(tmp_path / "mnist_helpers/results.py"))
     with pytest.raises(results.MissingLessonError, match="Get the course's whole repository"):
         results.reference_bench()
+
+
+def test_in_a_course_that_is_read_only_results_go_to_the_users_home(monkeypatch, tmp_path):
+    monkeypatch.delenv("MNIST_COURSE_RESULTS")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    own = Path(results.__file__).parent.parent / "results"
+    assert results.results_dir() == own
+    monkeypatch.setattr("os.access", lambda path, mode: not Path(path).is_relative_to(own.parent))
+    assert results.results_dir() != own
+    assert "mnist-course" in results.results_dir().parts
+    assert results.results_dir(tmp_path / "mine") == tmp_path / "mine"

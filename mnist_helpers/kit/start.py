@@ -211,11 +211,12 @@ def _read_manifest(place: Path) -> Manifest:
 
 
 def _about_results() -> list[str]:
-    """Says so where lessons could not save what they make, as in a course that is installed for everybody."""
+    """Says where results go if that is not the course's own folder, and whether they can."""
     folder = results.results_dir()
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if nearest.is_dir() and os.access(nearest, os.W_OK):
-        return []
+        expected = "MNIST_COURSE_RESULTS" in os.environ or folder.parent == course.LESSONS.parent
+        return [] if expected else [f"The lessons save their results in {folder}."]
     return [
         f"The lessons save their results in {folder}, where you may not write: before you open JupyterLab, set "
         "MNIST_COURSE_RESULTS to a folder of your own (or in each lesson its parameter results_dir)."

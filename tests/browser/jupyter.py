@@ -240,7 +240,7 @@ class Lesson:
         """Changes JupyterLab's colours to `Light` or `Dark`, from the menu."""
         self.menu("Settings", "Theme", f"JupyterLab {name}")
         light = str(name == "Light").lower()
-        self.page.locator(f'body[data-jp-theme-light="{light}"]').wait_for()
+        self.page.locator(f'body[data-jp-theme-light="{light}"]').wait_for(state="attached")
         self.cells.first.wait_for()  # nothing is shown while it is loaded
 
     def narrow(self) -> None:

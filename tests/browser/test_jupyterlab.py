@@ -30,7 +30,7 @@ def plain(text):
 @every_lesson
 def test_a_lesson_runs_to_its_end_without_error_and_without_stderr(lessons, stage):
     lesson, saved, _ = lessons[stage]
-    assert not [output for output in lesson.outputs() if output["kind"] in ERRORS]
+    assert not [o for o in lesson.outputs() if o["kind"] in ERRORS or "WARNING" in o["text"]]
     code_cells = [cell for cell in saved["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code_cells] == list(range(1, len(code_cells) + 1))
     outputs = [output for cell in code_cells for output in cell["outputs"]]
@@ -220,7 +220,7 @@ def test_pictures_in_light_dark_and_narrow(lessons, stage):
     lesson.narrow()
     lesson.picture(PICTURES / f"{stage}-narrow.png")
     for image in lesson.images():
-        assert min(image["shown"]) > 50
+        assert min(image["shown"]) > 40
         assert image["right"] <= image["edge"]
 
 
