@@ -26,7 +26,7 @@ browser: $(READY)  ## run the lessons in JupyterLab in a real browser (Chromium)
 
 lab: $(READY)  ## bring the lessons and exercises into my-course/ (or DIR) and open JupyterLab there
 	$(BIN)/mnist-course start "$${DIR:-my-course}"
-	$(BIN)/jupyter lab --notebook-dir="$${DIR:-my-course}"
+	$(BIN)/jupyter lab --notebook-dir="$${DIR:-my-course}" $(LAB_OPTIONS)
 
 bench: $(READY)  ## measure how fast training is on this machine
 	$(BIN)/mnist-course bench
@@ -48,6 +48,7 @@ help:  ## this list
 # The environment is made anew from what stands in these two files, and only when one of them changed.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Say which with: make PYTHON=python3.12 ...")'
+	@echo "Setting up $(VENV): about two minutes, the first time more."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@

@@ -156,7 +156,7 @@ class Canvas(anywidget.AnyWidget):
     _esm = _JAVASCRIPT
     _css = _STYLE
     side = traitlets.Int(SIDE).tag(sync=True)
-    pixels = traitlets.Bytes().tag(sync=True)
+    pixels = traitlets.CBytes().tag(sync=True)  # the browser sends a memoryview
 
     def drawing(self) -> np.ndarray:
         """Returns what was drawn, and prints whether it is the student's or the stored one.

@@ -123,6 +123,13 @@ TABLE: dict[str, Parameter] = {
 }
 
 
+class ParameterError(ValueError):
+    """A parameter has a value that it may not have."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]  # a student needs the sentence, not the stack
+
+
 def near(name: str, names: Any) -> str:
     """Returns `" Did you mean 'epochs'?"` for the nearest of `names`, or an empty string."""
     matches = difflib.get_close_matches(name, list(names), n=1)
@@ -183,7 +190,7 @@ def check(name: str, value: Any) -> Any:
         good = parameter.low <= value <= parameter.high
     if not good:
         hint = near(value, parameter.choices) if isinstance(value, str) else ""
-        raise ValueError(
+        raise ParameterError(
             f"Parameter {name!r} has a wrong value. Expected: {parameter.expected}. Received: {value!r}.{hint}"
         )
     return value

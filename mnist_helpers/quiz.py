@@ -18,7 +18,7 @@ Nothing here raises because of what a student writes: a lesson that is run from 
 
 from __future__ import annotations
 
-import math
+import numbers
 from collections.abc import Sequence
 from pathlib import Path
 from string import ascii_lowercase
@@ -53,7 +53,7 @@ def compare(
 
 
 def _compared_choices(prediction: Any, outcome: str, what: str, choices: Sequence[str]) -> str:
-    if prediction not in choices:
+    if not isinstance(prediction, str) or prediction not in choices:
         named = ", ".join(repr(choice) for choice in choices)
         return (
             f"Your prediction ({what}): expected one of {named}, received {prediction!r}. It was {outcome!r}."
@@ -64,8 +64,8 @@ def _compared_choices(prediction: Any, outcome: str, what: str, choices: Sequenc
 
 def _compared_numbers(prediction: Any, outcome: float, what: str, form: str) -> str:
     shown = format(outcome, form)
-    number = isinstance(prediction, int | float) and not isinstance(prediction, bool)
-    if not number or not math.isfinite(prediction):
+    number = isinstance(prediction, numbers.Real) and not isinstance(prediction, bool)
+    if not number or not abs(prediction) < 1e9:  # nan, too
         return f"Your prediction ({what}): expected a number, received {prediction!r}. It was {shown}."
     predicted = format(prediction, form)
     if predicted == shown:
@@ -111,8 +111,8 @@ def show(lesson: str, answers: Sequence[str | None] = ()) -> Quiz:
 
     Args:
         lesson: the lesson, such as `"02_baseline"`.
-        answers: a letter for each question, `None` where a student has not answered yet. An answer is followed
-            by an explanation of that answer.
+        answers: a letter for each question, as a list or as a string such as `"bacb"`; `None` where a student has
+            not answered yet. An answer is followed by an explanation of that answer.
 
     Raises:
         ValueError: there is no quiz of that name.
@@ -122,7 +122,7 @@ def show(lesson: str, answers: Sequence[str | None] = ()) -> Quiz:
         known = ", ".join(sorted(path.stem for path in QUIZZES.glob("*.yaml")))
         raise ValueError(f"Unknown lesson. Expected: one of {known}. Received: {lesson!r}.")
     questions = yaml.safe_load(path.read_text(encoding="utf-8"))
-    given = [answers] if isinstance(answers, str) else list(answers)
+    given = list(answers) if isinstance(answers, list | tuple | str) else [answers]
     return Quiz(questions, [*given, *[None] * len(questions)][: len(questions)])
 
 
@@ -134,7 +134,7 @@ def _verdict(question: dict[str, Any], answer: Any, mark: str) -> str:
     if answer is None:
         return "Your answer: none yet."
     choices = dict(_lettered(question))
-    chosen = choices.get(str(answer).strip().lower().rstrip(")"))
+    chosen = choices.get(str(answer).strip().lower().strip("()"))
     if chosen is None:
         letters = ", ".join(repr(letter) for letter in choices)
         return f"Your answer: expected one of {letters}, received {answer!r}."

@@ -211,10 +211,11 @@ def intact_file(folder: Path, entry: Mapping[str, Any]) -> Path:
 
 
 def _how_to_run(folder: Path, stage: str) -> str:
-    return (
-        f"Run lesson {stage} first, in this run: open {stage}.ipynb and run all its cells, "
-        f"or: mnist-course run {folder.name} --only {stage}"
-    )
+    by_hand = f"Run lesson {stage} first, in this run: open {stage}.ipynb and run all its cells"
+    begun_by_hand = folder.is_dir() and any(folder.iterdir()) and not (folder / "course.json").is_file()
+    if begun_by_hand:  # which the runner would refuse
+        return f"{by_hand}."
+    return f"{by_hand}, or: mnist-course run {folder.name} --only {stage}"
 
 
 # --- records ---
@@ -333,6 +334,12 @@ def load_records(folder: Path, stages: tuple[str, ...] = STAGES) -> dict[str, di
     Raises:
         MissingLessonError: a record is missing, or two lessons of the run used different images.
     """
+    missing = [stage for stage in stages if not (folder / f"{stage}.json").is_file()]
+    if len(missing) > 1:
+        raise MissingLessonError(
+            f"Run {folder.name!r} has no records of lessons {', '.join(missing)}. "
+            f"{_how_to_run(folder, missing[0])}"
+        )
     records = {stage: load_record(folder, stage) for stage in stages}
     first, *others = records.items()
     for stage, record in others:

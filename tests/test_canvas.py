@@ -14,9 +14,12 @@ def drawn(**ink):
     return paper
 
 
-def test_what_was_drawn_is_returned(capsys):
+@pytest.mark.parametrize(
+    "sent", [bytes, memoryview]
+)  # Jupyter hands over what the browser sends as a memoryview
+def test_what_was_drawn_is_returned(sent, capsys):
     paper = canvas.Canvas()
-    paper.pixels = drawn().tobytes()
+    paper.set_state({"pixels": sent(drawn().tobytes())})
     np.testing.assert_array_equal(paper.drawing(), drawn())
     assert capsys.readouterr().out == "This is your drawing.\n"
 

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_constraints_are_what_is_installed():
 def test_constraints_are_for_every_python_that_we_promise():
     (lowest,) = Requirement(f"python{PROJECT['requires-python']}").specifier
     for item in metadata.distributions():
-        needed = SpecifierSet(item.metadata["Requires-Python"] or "")
+        needed = SpecifierSet(item.metadata.get("Requires-Python") or "")
         assert needed.contains(f"{lowest.version}.0"), f"{item.name} {item.version} needs Python {needed}"
 
 
@@ -173,3 +174,17 @@ def test_reference_results_are_at_or_above_the_marks(model, accuracy, loss):
     assert entry["test_accuracy"]["mean"] >= accuracy
     assert entry["test_loss"]["mean"] <= loss
     assert entry["num_params"] <= 2_000_000
+
+
+def test_students_meet_a_plain_jupyterlab():
+    """What lies in the package is what is installed, and it names what JupyterLab would show beside the lesson."""
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    ((source, target),) = [pair for pair in wheel["shared-data"].items() if "labconfig" in pair[1]]
+    config = json.loads((ROOT / source).read_text())
+    assert config == {
+        "disabledExtensions": {
+            "@jupyter/nbgrader": True,
+            "@jupyterlab/apputils-extension:announcements": True,
+        }
+    }
+    assert json.loads((Path(sys.prefix) / target).read_text()) == config

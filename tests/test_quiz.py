@@ -1,5 +1,6 @@
 """Predictions that are compared, quizzes that explain every answer."""
 
+import numpy as np
 import pytest
 import yaml
 
@@ -37,6 +38,9 @@ def example(tmp_path, monkeypatch):
         (90, "less than you thought. (Write a share: 0.9 for 90 %.)"),
         ("high", "expected a number, received 'high'. It was 98.0%."),
         (True, "expected a number, received True. It was 98.0%."),
+        (np.float32(0.5), "50.0%. It is 98.0%, more than you thought."),
+        (10**400, "expected a number"),
+        (np.array([1, 2]), "expected a number, received array([1, 2])."),
         (float("nan"), "expected a number, received nan. It was 98.0%."),
     ],
 )
@@ -55,6 +59,7 @@ def test_a_predicted_number_is_compared(prediction, said, capsys):
         ("plain", "it is 'dropout', you predicted 'plain'."),
         ("Dropout!", "expected one of 'plain', 'dropout', received 'Dropout!'. It was 'dropout'."),
         (3, "received 3."),
+        (np.array([1, 2]), "received array([1, 2])."),
     ],
 )
 def test_a_predicted_choice_is_compared(prediction, said, capsys):
@@ -74,6 +79,7 @@ def test_a_predicted_choice_is_compared(prediction, said, capsys):
         ("a", "Your answer: a. **Not so.** That is 2 + 1."),
         ("b", "Your answer: b. **Right.** Two and two more."),
         (" B) ", "**Right.** Two and two more."),
+        ("(b)", "**Right.** Two and two more."),
         ("z", "Your answer: expected one of 'a', 'b', received 'z'."),
         (4, "received 4."),
     ],
@@ -86,6 +92,8 @@ def test_answers_may_be_too_few_too_many_or_one_string(example):
     assert quiz.show(example).answers == [None, None]
     assert quiz.show(example, ["a", "b", "c"]).answers == ["a", "b"]
     assert quiz.show(example, "b").answers == ["b", None]
+    assert quiz.show(example, "ba").answers == ["b", "a"]
+    assert quiz.show(example, None).answers == quiz.show(example, 7).answers[1:] * 2 == [None, None]
 
 
 def test_page_and_terminal_say_the_same(example):

@@ -115,6 +115,7 @@ def test_a_recorded_file_name_does_not_leave_the_folder(folder, tmp_path):
     "content", [None, "", "{", "[]", '{"stage": "03"}', '{"stage": "02_baseline", "params": {}}']
 )
 def test_a_missing_or_damaged_record_names_the_lesson_and_the_command(folder, content):
+    (folder / "course.json").write_text("{}")  # a run of the runner's
     if content is not None:
         (folder / "02_baseline.json").write_text(content)
     with pytest.raises(results.MissingLessonError) as caught:
@@ -204,3 +205,20 @@ def test_in_a_course_that_is_read_only_results_go_to_the_users_home(monkeypatch,
     assert results.results_dir() != own
     assert "mnist-course" in results.results_dir().parts
     assert results.results_dir(tmp_path / "mine") == tmp_path / "mine"
+
+
+def test_all_missing_lessons_are_named_at_once_and_the_runner_only_where_it_would_do(tmp_path):
+    folder = results.run_folder("lab", tmp_path)
+    with pytest.raises(results.MissingLessonError) as caught:
+        results.load_records(folder)
+    for word in (
+        *results.STAGES,
+        "Run lesson 01_data_exploration first",
+        "or: mnist-course run lab --only 01",
+    ):
+        assert word in str(caught.value)
+    (folder / "03_batchnorm_dropout.json").write_text("{}")
+    with pytest.raises(results.MissingLessonError, match="run all its cells.$") as caught:
+        results.load_records(folder)
+    assert "03_batchnorm_dropout" not in str(caught.value)
+    assert "mnist-course run" not in str(caught.value)
