@@ -9,7 +9,9 @@ READY  := $(VENV)/.ready
 OPTIONS := $${PROFILE:+--profile "$$PROFILE"} $${DATASET:+--dataset "$$DATASET"} \
            $${SEED:+--seed "$$SEED"} $${FRESH:+--fresh}
 
-.PHONY: course test faults browser lab bench notebooks lint format help
+.PHONY: setup course test faults browser lab bench notebooks lint format help
+
+setup: $(READY)  ## only set up the environment, .venv
 
 course: $(READY)  ## run the five notebooks, write results/course/, print the results table
 	$(BIN)/mnist-course run "$${RUN:-course}" $(OPTIONS)

@@ -177,14 +177,13 @@ def test_reference_results_are_at_or_above_the_marks(model, accuracy, loss):
 
 
 def test_students_meet_a_plain_jupyterlab():
-    """What lies in the package is what is installed, and it names what JupyterLab would show beside the lesson."""
+    """No teacher's menus, no news over the lesson; a teacher may have switched the menus on in this environment."""
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     ((source, target),) = [pair for pair in wheel["shared-data"].items() if "labconfig" in pair[1]]
     config = json.loads((ROOT / source).read_text())
-    assert config == {
-        "disabledExtensions": {
-            "@jupyter/nbgrader": True,
-            "@jupyterlab/apputils-extension:announcements": True,
-        }
+    assert config["disabledExtensions"] == {
+        "@jupyter/nbgrader": True,
+        "@jupyterlab/apputils-extension:announcements": True,
     }
-    assert json.loads((Path(sys.prefix) / target).read_text()) == config
+    assert "lockedExtensions" in config  # else JupyterLab locks what is switched off, when it starts
+    assert set(json.loads((Path(sys.prefix) / target).read_text())) >= set(config)
