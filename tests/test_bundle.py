@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -429,6 +430,43 @@ def test_set_up_refuses_in_one_message_and_makes_nothing(copy, tmp_path, change,
         assert word in done.stderr
     assert done.stderr.count("Error: ") == 1
     assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("wheels", "glibc"),
+    [
+        ([], ""),
+        (["a-1-py3-none-any.whl", "b-1-cp311-cp311-macosx_11_0_arm64.whl"], ""),
+        (["a-1-cp311-cp311-manylinux_2_9_x86_64.manylinux_2_28_x86_64.whl"], "2.9"),
+        (["a-1-cp311-cp311-manylinux_2_9_x86_64.whl", "b-1-cp311-cp311-manylinux_2_28_x86_64.whl"], "2.28"),
+    ],
+)
+def test_the_oldest_c_library_is_what_all_packages_can_do(wheels, glibc):
+    assert room._least_glibc(wheels) == glibc
+
+
+def test_what_is_copied_from_a_read_only_bundle_can_be_changed_and_deleted(tmp_path):
+    inner = tmp_path / "stick" / "course" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "file").write_text("new")
+    for path in (inner / "file", inner, inner.parent):
+        path.chmod(0o555)
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine").write_text("kept")
+    for _ in range(2):
+        setup_course._copy(inner.parent, tmp_path / "own")
+    assert (tmp_path / "own" / "inner" / "file").read_text() == "new"
+    assert (tmp_path / "own" / "mine").read_text() == "kept"
+    for path in (tmp_path / "own").rglob("*"):
+        assert path.stat().st_mode & stat.S_IWUSR, path
+
+
+def test_a_second_set_up_of_the_same_folder_is_refused(tmp_path):
+    refused = pytest.raises(setup_course.RefusedError, match="Another set-up works in")
+    with setup_course._alone(tmp_path), refused, setup_course._alone(tmp_path):
+        pass
+    with setup_course._alone(tmp_path):
+        pass
 
 
 def test_set_up_says_so_to_an_old_python():

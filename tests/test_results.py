@@ -218,7 +218,7 @@ def test_all_missing_lessons_are_named_at_once_and_the_runner_only_where_it_woul
     ):
         assert word in str(caught.value)
     (folder / "03_batchnorm_dropout.json").write_text("{}")
-    with pytest.raises(results.MissingLessonError, match="run all its cells.$") as caught:
+    with pytest.raises(results.MissingLessonError, match=r"run all its cells\.$") as caught:
         results.load_records(folder)
     assert "03_batchnorm_dropout" not in str(caught.value)
     assert "mnist-course run" not in str(caught.value)

@@ -17,13 +17,14 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tomllib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -70,13 +71,20 @@ def bundle(folder: Path, datasets: Sequence[str] = ()) -> None:
         datasets: names of datasets to bring along; the digits come with scikit-learn.
 
     Raises:
-        ValueError: a wrong name, or the folder is no place for this; nothing was written.
-        data.DatasetNotFoundError: a dataset could not be had; nothing was written.
+        ValueError: a wrong name, a dataset that could not be had, or the folder is no place for this; nothing was
+            written.
         PackagesError: pip could not bring the packages.
     """
     names = _check_datasets(datasets)
     place = _check_place(folder)
-    found = {name: _find(name) for name in names}
+    found = {}
+    for name in names:
+        try:
+            found[name] = _find(name)
+        except data.DatasetNotFoundError as error:
+            raise ValueError(
+                f"{error}\nNothing was written. Without --dataset {name}, the bundle is made without it."
+            ) from error
     place.mkdir(parents=True, exist_ok=True)
     (place / setup_course.CHECKSUMS).unlink(missing_ok=True)
     made = _description(place)
@@ -89,6 +97,7 @@ def bundle(folder: Path, datasets: Sequence[str] = ()) -> None:
     _copy_data(place / "data", found)
     made["packages"] = _hash(json.dumps(made["wheels"]), _source("pyproject.toml"))
     made["python_at_least"] = _least_python(place / "wheelhouse", made["python"])
+    made["glibc_at_least"] = _least_glibc(made["wheels"])
     made["installed_bytes"] = _installed_bytes(place)
     results.write_json(place / setup_course.DESCRIPTION, made)
     _write_words(place, made, [*names, "digits"])
@@ -222,6 +231,13 @@ def _least_python(folder: Path, python: str) -> str:
         (wheel,) = metadata.distributions(path=[str(path)])
         needs &= SpecifierSet(wheel.metadata.get("Requires-Python", ""))
     return next(needs.filter(f"{python}.{release}" for release in range(100)))
+
+
+def _least_glibc(wheels: Iterable[str]) -> str:
+    """Returns the oldest C library of Linux with which all wheels can be installed; empty where none needs one."""
+    minors = [[int(minor) for minor in re.findall(r"manylinux_2_(\d+)_", name)] for name in wheels]
+    needed = [min(found) for found in minors if found]
+    return f"2.{max(needed)}" if needed else ""
 
 
 def _installed_bytes(place: Path) -> int:

@@ -10,6 +10,7 @@ only, and no syntax newer than Python 3.6.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -94,9 +95,14 @@ def set_up(folder):
     check_wheels()
     print(f"2 of 4: copying the course and its data to {place}", flush=True)
     mark = _mark(place)
+    with _alone(place):
+        _fill(place, mark)
+
+
+def _fill(place, mark):
     for name in ("course", "data"):
         if (BUNDLE / name).is_dir():
-            shutil.copytree(str(BUNDLE / name), str(place / name), dirs_exist_ok=True)
+            _copy(BUNDLE / name, place / name)
     number = len(list((BUNDLE / "wheelhouse").glob("*.whl")))
     if mark.get("ready") and _python(place).exists():
         print(f"3 of 4: the {number} packages are there", flush=True)
@@ -264,6 +270,37 @@ def _mark(place):
     place.mkdir(parents=True, exist_ok=True)
     _write_mark(place, mark)
     return mark
+
+
+@contextlib.contextmanager
+def _alone(place):
+    """Holds the folder for this process; the system lets go of it when the process ends, however it ends."""
+    with (place / (MARK + ".lock")).open("w") as lock:
+        try:
+            if os.name == "nt":
+                import msvcrt
+
+                msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RefusedError(
+                f"Another set-up works in {place} at this moment. Wait until it has ended, or give another folder."
+            ) from error
+        yield
+
+
+def _copy(source, target):
+    """Copies a folder. What is copied can be changed and deleted, also where the bundle is read-only."""
+    target.mkdir(exist_ok=True)
+    for path in sorted(source.rglob("*")):
+        there = target / path.relative_to(source)
+        if path.is_dir():
+            there.mkdir(exist_ok=True)
+        else:
+            shutil.copyfile(str(path), str(there))
 
 
 def _write_mark(place, mark):
