@@ -7,6 +7,8 @@ colours are seaborn's colour-blind palette; lines differ by style and marker too
 
 from __future__ import annotations
 
+import base64
+import html
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 COLORS = (
     "#0173b2",
@@ -44,11 +48,15 @@ class DescribedFigure:
         self.figure, self.description = figure, description
 
     def png(self) -> bytes:
-        """Returns the picture as PNG."""
-        buffer = io.BytesIO()
-        self.figure.savefig(
-            buffer, format="png", metadata={"Description": self.description, "Software": None}
-        )
+        """Returns the picture as PNG, of at most 64 colours: a lesson holds many."""
+        buffer, drawn = io.BytesIO(), io.BytesIO()
+        self.figure.savefig(drawn, format="png")
+        said = PngInfo()
+        said.add_itxt("Description", self.description)
+        with Image.open(drawn) as picture:
+            picture.convert("RGB").quantize(64).save(
+                buffer, format="png", pnginfo=said, optimize=True, dpi=(self.figure.dpi, self.figure.dpi)
+            )
         return buffer.getvalue()
 
     def save(self, path: Path) -> None:
@@ -59,7 +67,11 @@ class DescribedFigure:
         return self.description
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> tuple[dict, dict]:
-        data = {"image/png": self.png(), "text/plain": self.description}
+        png = self.png()
+        encoded = base64.b64encode(png).decode()
+        # JupyterLab and nbconvert show the HTML, which keeps the description; of a PNG they drop it.
+        image = f'<img alt="{html.escape(self.description)}" src="data:image/png;base64,{encoded}">'
+        data = {"text/html": image, "image/png": png, "text/plain": self.description}
         return data, {"image/png": {"alt": self.description}}
 
 

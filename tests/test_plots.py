@@ -1,6 +1,9 @@
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from mnist_helpers import data, plots
 
@@ -14,6 +17,14 @@ def test_a_figure_shows_itself_with_its_description():
     assert content["image/png"].startswith(b"\x89PNG")
     assert content["text/plain"] == figure.description == repr(figure)
     assert metadata["image/png"]["alt"] == figure.description
+    assert f'<img alt="{figure.description}" src="data:image/png;base64,' in content["text/html"]
+    with Image.open(io.BytesIO(content["image/png"])) as picture:
+        assert picture.text["Description"] == figure.description
+
+
+def test_a_description_with_quotes_and_brackets_stays_a_description():
+    content, _ = plots.DescribedFigure(plots._figure((2, 2)), 'a "b" <c> & d')._repr_mimebundle_()
+    assert content["text/html"].startswith('<img alt="a &quot;b&quot; &lt;c&gt; &amp; d" src=')
 
 
 def test_saved_pictures_are_the_same_each_time(tmp_path):

@@ -53,6 +53,7 @@ class Course:
                 self._ran[earlier] = self._run(earlier)
         if isinstance(self._ran[stage], Exception):
             raise self._ran[stage]
+        self._ran[stage].lesson.page.bring_to_front()  # behind others, a page is slow
         return self._ran[stage]
 
     def _run(self, stage: str) -> Ran | Exception:

@@ -176,12 +176,11 @@ def answers(lesson):
 def test_drawing_with_the_mouse_gives_a_prediction(drawn):
     assert "stored drawing" in drawn.output(drawn.number_of("drawing = paper.drawing()")).first.text_content()
     paper = drawn.panel.get_by_role("application", name="Draw a digit")
-    paper.scroll_into_view_if_needed()
-    box = paper.bounding_box()
     mouse = drawn.page.mouse
-    mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.15 * box["height"])
+    paper.hover(position={"x": 140, "y": 40})
     mouse.down()
-    mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.85 * box["height"], steps=20)
+    for y in range(60, 260, 20):
+        paper.hover(position={"x": 140, "y": y})
     mouse.up()
     expect(drawn.panel.get_by_role("status").filter(has_text="Drawn.")).to_be_visible()
     assert "This is your drawing." in read_drawing(drawn)
@@ -193,7 +192,7 @@ def test_drawing_with_the_mouse_gives_a_prediction(drawn):
 
 def test_drawing_with_the_keyboard_gives_a_prediction(drawn):
     before = answers(drawn)
-    drawn.panel.get_by_role("button", name="Clear").focus()
+    drawn.panel.get_by_role("button", name="Clear", exact=True).focus()
     drawn.page.keyboard.press("Enter")
     expect(drawn.panel.get_by_role("status").filter(has_text="Cleared.")).to_be_visible()
     drawn.page.keyboard.press("Shift+Tab")
