@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from processes import alive, family, kill_all, until, until_gone
 
 from mnist_helpers import results
-from mnist_helpers.kit import apart, assignments, cli, handins
+from mnist_helpers.kit import apart, assignments, class_report, cli, handins
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # nbgrader's and its libraries'
@@ -33,6 +33,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),  # nbgrader's
 ]
 
+CELLS = ("double", "double-tests", "double-hidden", "number", "number-tests")  # of the tiny exercise
 EXERCISES = sorted(assignments.EXERCISES.glob("*.ipynb"))
 LESSONS = [path.stem for path in EXERCISES]
 isolating = pytest.mark.skipif(not apart.can_isolate(), reason="no namespaces for ordinary accounts here")
@@ -415,14 +416,24 @@ def test_hand_ins_are_found_by_name(tmp_path):
         "[x]/a.ipynb",
         "jo.doe+1@x.org/a_copy.ipynb",
         "b.ipynb",
+        "Ann O'Hara/a.ipynb",
+        "Zo\u0065\u0308/a.ipynb",  # as macOS writes it
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
     (tmp_path / "eve" / "b.ipynb").symlink_to(tmp_path / "anna" / "b.ipynb")
     (tmp_path / "mallory").symlink_to(tmp_path / "anna")
     (tmp_path / "zoe").mkdir()
-    found, problems = handins.find(tmp_path, ["a", "b"])
-    assert {(student, lesson, str(path.relative_to(tmp_path))) for student, lesson, path in found} == {
+    nbformat.write(tiny(), tmp_path / "eve" / "homework.ipynb")
+    found, problems = handins.find(tmp_path, {"a": ["x", "y"], "b": ["x", "z"], "tiny": CELLS})
+    assert {
+        (student, lesson, str(path.relative_to(tmp_path)))
+        for student, lesson, path, can_be_graded in found
+        if can_be_graded
+    } == {
+        ("Ann O'Hara", "a", "Ann O'Hara/a.ipynb"),
+        ("Zoe\u0308", "a", "Zoe\u0308/a.ipynb"),
+        ("eve", "tiny", "eve/homework.ipynb"),
         ("anna", "a", "anna/a/a.ipynb"),
         ("anna", "b", "anna/b.ipynb"),
         ("ben", "a", "ben/a-Copy1.ipynb"),
@@ -430,16 +441,130 @@ def test_hand_ins_are_found_by_name(tmp_path):
         ("eve", "a", "eve/a.ipynb"),
         ("jo.doe+1@x.org", "a", "jo.doe+1@x.org/a_copy.ipynb"),
     }
-    assert list(problems) == ["", "anna", "ben", "eve", "jo.doe+1@x.org", "zoe"]
+    assert list(problems) == [
+        *("", "=cmd()", "[x]", "Ann O'Hara", "anna", "ben", "eve", "jo.doe+1@x.org", "zoe", "Zoe\u0308")
+    ]
+    assert [hand_in.student for hand_in in found if not hand_in.can_be_graded] == ["=cmd()", "[x]"]
+    assert problems["[x]"][0].startswith("rename the folder, then grade again")
     assert problems["anna"] == [
         f"{name} belongs to no exercise; not graded" for name in ("c.ipynb", "notes.txt")
     ]
     assert problems["eve"] == [
         "b.ipynb is a link; not followed",
         "a-Copy2.ipynb was left out: a.ipynb counts",
+        "homework.ipynb was taken for tiny.ipynb",
     ]
     assert problems["zoe"] == []
-    assert [problem.split()[0] for problem in problems[""]] == ["'=cmd()'", "'[x]'", "'b.ipynb'", "'mallory'"]
+    assert [problem.split()[0] for problem in problems[""]] == ["'b.ipynb'", "'mallory'"]
+
+
+# --- the report, without a kernel ---
+
+
+def reported(folder: Path, hand_ins: dict[str, dict], **problems: list[str]) -> tuple[dict, str]:
+    """The report of a class on two exercises, of which nobody has handed in the second."""
+    tasks = class_report.tasks_of(tiny())
+    said = class_report.write(
+        folder,
+        tasks={"tiny": tasks, "other": tasks},
+        hand_ins=hand_ins,
+        problems={student: [] for student in hand_ins} | problems,
+        limits=apart.Limits(),
+    )
+    return results.read_json(folder / "report.json"), said
+
+
+def entry(*marks: float, problems: tuple[str, ...] = (), **said: str) -> dict:
+    """What is known of a hand-in to the tiny exercise."""
+    return {
+        "marks": dict(zip(("double-tests", "double-hidden", "number-tests"), marks, strict=False)),
+        "messages": {name.replace("_", "-"): message for name, message in said.items()},
+        "problems": list(problems),
+        "seconds": 1.0 if marks else None,
+        "isolated": True,
+    }
+
+
+def test_marks_for_a_school_have_a_row_for_every_student(tmp_path):
+    broken = entry(problems=("is no notebook; not graded",))
+    report, said = reported(
+        tmp_path,
+        {"Zoë": {"tiny": entry(1, 1, 0.5)}, "eve": {"tiny": broken}, "nobody": {}, "=1+1": {}},
+        **{"=1+1": ["rename the folder, then grade again; not graded"]},
+    )
+    text = (tmp_path / "marks.csv").read_bytes()
+    assert text.startswith(b"\xef\xbb\xbf")
+    assert list(csv.reader(text.decode("utf-8-sig").splitlines())) == [
+        ["student", "tiny", "total", "maximum"],
+        ["Zoë", "2.5", "2.5", "3"],
+        ["eve", "not graded", "0", "3"],
+        ["nobody", "", "0", "3"],
+        ["'=1+1", "", "0", "3"],
+    ]
+    assert [student["not_graded"] for student in report["students"]] == [0, 1, 0, 0]
+    assert "NOT GRADED (2):\n" in said
+    assert "  - eve/tiny: is no notebook; not graded\n" in said
+    assert said.endswith(f"Marks:   {tmp_path / 'marks.csv'}")
+    page = (tmp_path / "report.html").read_text()
+    assert "0 of 3; 1 not graded" in page
+    assert "<h2>other</h2>" not in page
+
+
+def test_the_report_begins_with_what_to_take_up_next(tmp_path):
+    square, undone = "This is the square: 9.", "Task 1 is not done yet."
+    report, _ = reported(
+        tmp_path,
+        {
+            "a": {"tiny": entry(0, 0, 1, double_tests=undone, double_hidden=undone)},
+            "b": {"tiny": entry(0, 0, 1, double_tests=undone, double_hidden=undone)},
+            "c": {"tiny": entry(0, 0, 1, double_tests=square)},
+            "d": {"tiny": entry(1, 1, 0, number="SyntaxError in the answer: x", number_tests="NameError: y")},
+        },
+    )
+    first, second = report["lessons"][0]["tasks"]
+    assert (first["not_done"], first["wrong_answers"]) == (2, [{"count": 1, "message": square}])
+    assert second["wrong_answers"] == [{"count": 1, "message": "SyntaxError in the answer: x"}]
+    assert [task["title"] for task in report["next_session"]] == ["Task 1: double", "Task 2: a number"]
+    assert report["next_session"][0]["wrong_answer"]["message"] == square
+    headings = re.findall("<h2>(.*?)</h2>", (tmp_path / "report.html").read_text())
+    assert headings[:3] == ["Next session", "Students", "Remarks on hand-ins"]
+
+
+def test_an_error_in_the_answer_is_told_apart_from_that_of_the_test():
+    notebook = tiny()
+    for position, name, text in (
+        (0, "ImportError", "no"),
+        (2, "SyntaxError", "'(' was never closed (1234.py, line 3)"),
+        (3, "NameError", "name 'double' is not defined"),
+        (7, "AssertionError", "7.5 is not 7."),
+    ):
+        notebook.cells[position].outputs = [
+            nbformat.v4.new_output("error", ename=name, evalue=text, traceback=[])
+        ]
+    assert assignments._messages(notebook) == {
+        "double": "SyntaxError in the answer: '(' was never closed",
+        "double-tests": "NameError: name 'double' is not defined",
+        "number-tests": "7.5 is not 7.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("problem", "limits", "again"),
+    [
+        ("cell 3 (double) took half of the time that was left, and was stopped", (30, 2**30), False),
+        ("the 30 s of the notebook were over before cell 3 (double)", (20, 2**30), False),
+        ("it ran longer than the 30 s that it may take, and was ended", (31, 2**30), True),
+        ("it ran longer than the 30 s that it may take, and was ended", (30, 2**31), True),
+        ("it did not begin", (30, 2**30), True),
+    ],
+)
+def test_what_met_the_time_limit_is_tried_again_with_larger_limits_only(tmp_path, problem, limits, again):
+    outcome = apart.Outcome({}, [problem], 30.0, True)
+    too_small = [30, 2**30] if outcome.out_of_time else None
+    before = {"anna/tiny": {"key": "k", "try_again": True, "too_small": too_small}}
+    job = assignments._Job(handins.HandIn("anna", "tiny", tmp_path), "k", tmp_path)
+    assert assignments._is_graded(before, job, apart.Limits(*limits)) != again
+    assert not assignments._is_graded(before, job._replace(key="new"), apart.Limits(*limits))
 
 
 # --- everything that can happen to a hand-in, in one run ---
@@ -575,7 +700,9 @@ def class_of_damaged(tiny_exercises, tmp_path_factory) -> Path:
         with (folder / "submitted" / "huge" / "tiny.ipynb").open("wb") as file:
             file.truncate(30 * 2**20)
         (folder / "submitted" / "is-folder" / "tiny.ipynb").mkdir(parents=True)
-        hand_in(folder, "stranger", solved(), "other.ipynb")
+        hand_in(folder, "stranger", nbformat.v4.new_notebook(), "other.ipynb")
+        hand_in(folder, "Ann-Kathrin O’Hara", solved(), "homework.ipynb")
+        hand_in(folder, "a*b", solved())
         hand_in(folder, "copy-only", solved(), "tiny-Copy1.ipynb")
         hand_in(folder, "nbgraders", solved(), "tiny/tiny.ipynb")
         (folder / "submitted" / "nbgraders" / "tiny" / "timestamp.txt").write_text("2026-05-04 10:00:00 UTC")
@@ -620,6 +747,8 @@ def test_a_damaged_hand_in_gets_its_points_and_its_remarks(class_of_damaged, stu
         ("huge", "has 30 MiB, and 20 may be handed in", None),
         ("is-folder", "is no file", None),
         ("stranger", "other.ipynb belongs to no exercise", None),
+        ("Ann-Kathrin O’Hara", "homework.ipynb was taken for tiny.ipynb", 3),
+        ("a*b", "rename the folder, then grade again", None),
         ("copy-only", "tiny-Copy1.ipynb was taken for tiny.ipynb", 3),
         ("nbgraders", "", 3),
     ],
@@ -713,8 +842,8 @@ def test_the_report_counts_wrong_answers(class_of_damaged):
     assert (first["title"], first["max_points"]) == ("Task 1: double", 2)
     assert {"count": 2, "message": "This is the square: 9."} in first["wrong_answers"]
     graded = report["lessons"][0]["hand_ins"]
-    assert graded == len(DAMAGED) + 3
-    solved_it = sum(expected[2] for _, expected, _ in DAMAGED.values()) + 3
+    assert graded == len(DAMAGED) + 4
+    solved_it = sum(expected[2] for _, expected, _ in DAMAGED.values()) + 4
     assert second["success_rate"] == pytest.approx(solved_it / graded)
     rows = (class_of_damaged / "report.csv").read_text().splitlines()
     assert rows[0] == "student,lesson,task,test,points,max_points"
@@ -744,6 +873,10 @@ def test_only_what_has_changed_is_graded_again(folder, exercises, capsys):
     assert re.search(r"ben/tiny: \d", said)
     assert points(folder, "ben")["number-tests"] == 1
     assert points(folder, "anna")["number-tests"] == 0.5
+    page = (folder / "feedback" / "anna" / "tiny" / "tiny.html").read_text()
+    assert "(Score: 2.5 / 3.0)" in page
+    assert "Task 1: double · double-hidden</a>" in page
+    assert "Test cell" not in page
     assert "anna,tiny,number,number-tests,0.5,1.0" in (folder / "report.csv").read_text()
 
     changed = tiny()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import site
 import subprocess
@@ -29,6 +30,7 @@ from mnist_helpers import results
 from mnist_helpers.kit import course
 
 NOTEBOOK, OUTPUTS, LOG = "notebook.ipynb", "outputs.json", "log.txt"
+_OUT_OF_TIME = re.compile(r"of the time that was left| s of the notebook were over|it ran longer than")
 _MAX_OUTPUT_BYTES = 64 * 2**20
 _MAX_PROCESSES = 100
 _BESIDE_DATA_BYTES = 2**30  # TensorFlow's code, and the process that drives the kernel
@@ -85,6 +87,11 @@ class Outcome(NamedTuple):
     problems: list[str]
     seconds: float
     disturbed: bool
+
+    @property
+    def out_of_time(self) -> bool:
+        """True if it met the time limit: another try takes as long again, and gives the same."""
+        return any(map(_OUT_OF_TIME.search, self.problems))
 
 
 def can_isolate() -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import html
 import logging
 import os
 import re
@@ -57,6 +58,7 @@ _TIMESTAMP = "timestamp.txt"
 _MAX_TIMESTAMP_BYTES = 200
 _ERROR_LINE = re.compile(r"[\w.]+(Error|Exception): ")  # the last one of a traceback
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_FILE_AND_LINE = re.compile(r" \([^()]*, line \d+\)$")  # of a syntax error: the file is a temporary one
 
 
 class _Job(NamedTuple):
@@ -288,7 +290,9 @@ def _gradebook(folder: Path) -> Iterator[Any]:
 def grade(folder: Path, *, limits: Limits = Limits(), workers: int = 0, fresh: bool = False) -> str:  # noqa: B008
     """Grades what students have handed in, into nbgrader's gradebook, and writes the class report.
 
-    A hand-in that was graded before is not run again, unless it or its exercise has changed, or a limit was hit.
+    A hand-in that was graded before is not run again, unless it or its exercise has changed, or it did not run
+    through; one that met the time limit only with larger limits. Marks and comments given by hand since then get
+    into the report and into the student's feedback.
 
     Args:
         folder: made by `build`.
@@ -305,7 +309,7 @@ def grade(folder: Path, *, limits: Limits = Limits(), workers: int = 0, fresh: b
     _check_nbgrader()
     folder = folder.resolve()
     lessons = _built(folder)
-    found, problems = handins.find(folder / "submitted", lessons)
+    found, problems = handins.find(folder / "submitted", _cells(folder, lessons))
     if not any(problems):
         raise ValueError(
             f"Nothing was handed in. Expected: {folder / 'submitted'}/STUDENT/LESSON.ipynb, a folder per student."
@@ -318,7 +322,9 @@ def grade(folder: Path, *, limits: Limits = Limits(), workers: int = 0, fresh: b
                 warnings.simplefilter(
                     "ignore"
                 )  # nbformat's and SQLAlchemy's, about what we repair, and nbgrader
-                _grade_all(folder, found, graded, limits, workers or quota.usable_cores(), isolated)
+                to_grade = [hand_in for hand_in in found if hand_in.can_be_graded]
+                _grade_all(folder, to_grade, graded, limits, workers or quota.usable_cores(), isolated)
+                _renew_feedback(folder, to_grade, graded)
         finally:
             page = _report(folder, found, problems, isolated=isolated, limits=limits)
     return page
@@ -332,6 +338,14 @@ def _built(folder: Path) -> list[str]:
             "has made."
         )
     return lessons
+
+
+def _cells(folder: Path, lessons: Sequence[str]) -> dict[str, set[str]]:
+    """Lesson -> the names of its cells."""
+    return {
+        lesson: set(filter(None, map(handins.name_of, _exercise(folder, lesson)[0].cells)))
+        for lesson in lessons
+    }
 
 
 @contextlib.contextmanager
@@ -373,13 +387,13 @@ def _grade_all(
         try:
             for number, hand_in in enumerate(found):
                 job = _Job(hand_in, _key(hand_in, exercises[hand_in.lesson]), base / str(number))
-                if _is_graded(graded, job):
+                if _is_graded(graded, job, limits):
                     bar.update()
-                    tqdm.write(f"{_label(hand_in)}: graded before")
+                    tqdm.write(f"{_label(hand_in)}: {_before(graded[_label(hand_in)])}")
                 else:
                     jobs[pool.submit(_ran, job, exercises[hand_in.lesson], run)] = job
             for future in as_completed(jobs):
-                entry = _stored(folder, base, jobs[future], future) | {"isolated": isolated}
+                entry = _stored(folder, base, jobs[future], future, limits) | {"isolated": isolated}
                 graded[_label(jobs[future].hand_in)] = entry
                 results.write_json(folder / GRADED_FILE, graded)
                 bar.update()
@@ -402,9 +416,19 @@ def _key(hand_in: handins.HandIn, exercise: Sequence[nbformat.NotebookNode]) -> 
     return digest.hexdigest()
 
 
-def _is_graded(graded: Mapping[str, Mapping[str, Any]], job: _Job) -> bool:
+def _is_graded(graded: Mapping[str, Mapping[str, Any]], job: _Job, limits: Limits) -> bool:
     entry = graded.get(_label(job.hand_in), {})
-    return entry.get("key") == job.key and not entry["try_again"]
+    if entry.get("key") != job.key:
+        return False
+    if not (too_small := entry.get("too_small")):
+        return not entry["try_again"]
+    return all(now <= before for now, before in zip(limits, too_small, strict=True))
+
+
+def _before(entry: Mapping[str, Any]) -> str:
+    if entry.get("too_small"):
+        return "time limit met before; --fresh or a larger --seconds tries again"
+    return "graded before"
 
 
 def _ran(job: _Job, exercise: Sequence[nbformat.NotebookNode], run: Any) -> _Ran:
@@ -418,7 +442,7 @@ def _ran(job: _Job, exercise: Sequence[nbformat.NotebookNode], run: Any) -> _Ran
     return _Ran(notebook, outcome, problems + outcome.problems)
 
 
-def _stored(folder: Path, base: Path, job: _Job, future: Future) -> dict[str, Any]:
+def _stored(folder: Path, base: Path, job: _Job, future: Future, limits: Limits) -> dict[str, Any]:
     """Brings one notebook's marks into the gradebook; says what the report needs of it."""
     entry = {"key": job.key, "try_again": False, "seconds": None, "messages": {}}
     try:
@@ -432,6 +456,7 @@ def _stored(folder: Path, base: Path, job: _Job, future: Future) -> dict[str, An
         return entry | {"try_again": True, "problems": [problem]}
     return entry | {
         "try_again": ran.outcome.disturbed,
+        "too_small": list(limits) if ran.outcome.out_of_time else None,
         "seconds": round(ran.outcome.seconds, 1),
         "problems": ran.problems,
         "messages": _messages(notebook),
@@ -462,7 +487,7 @@ def _into_gradebook(
     folder: Path, repaired: Path, hand_in: handins.HandIn, notebook: nbformat.NotebookNode
 ) -> None:
     """nbgrader's own autograde and feedback, on a notebook that has run already."""
-    from nbgrader.converters import Autograde, GenerateFeedback
+    from nbgrader.converters import Autograde
     from nbgrader.preprocessors import Execute
 
     path = repaired / hand_in.student / hand_in.lesson / f"{hand_in.lesson}.ipynb"
@@ -476,7 +501,22 @@ def _into_gradebook(
         for step in autograde.autograde_preprocessors
     ]
     _convert(autograde, f"the hand-in {_label(hand_in)}")
+    _write_feedback(folder, hand_in)
+
+
+def _write_feedback(folder: Path, hand_in: handins.HandIn) -> None:
+    """nbgrader's feedback page; its index names the tasks, where nbgrader has "Test cell" each time."""
+    from nbgrader.converters import GenerateFeedback
+
+    one = (folder, hand_in.lesson, hand_in.student)
     _convert(_converter(GenerateFeedback, *one), f"the feedback to {_label(hand_in)}")
+    page = folder / "feedback" / hand_in.student / hand_in.lesson / f"{hand_in.lesson}.html"
+    text = page.read_text(encoding="utf-8")
+    for task in class_report.tasks_of(_exercise(folder, hand_in.lesson)[0]):
+        for test in task.tests:
+            link = f'<a href="#{test}">'
+            text = text.replace(f"{link}Test cell</a>", f"{link}{html.escape(task.title)} · {test}</a>")
+    _write(page, text)
 
 
 def _bring_timestamp(found: Path, to: Path) -> None:
@@ -501,14 +541,21 @@ def _take_outputs(ran: nbformat.NotebookNode, notebook: nbformat.NotebookNode, r
 
 
 def _messages(notebook: nbformat.NotebookNode) -> dict[str, str]:
-    """Returns what the failed tests say: name of the test cell -> message."""
+    """Returns what failed tests, and answers that raised an error, say: name of the cell -> message."""
     messages = {}
     for cell in notebook.cells:
-        if cell["metadata"].get("nbgrader", {}).get("grade"):
-            for output in cell.get("outputs", []):
-                if output.output_type == "error":
-                    kind = "" if output.ename in ("AssertionError", "NotRun") else f"{output.ename}: "
-                    messages[handins.name_of(cell)] = _ANSI.sub("", kind + output.evalue)[:1000]
+        nbgrader = cell["metadata"].get("nbgrader", {})
+        for output in cell.get("outputs", []):
+            if output.output_type != "error":
+                continue
+            if nbgrader.get("grade"):
+                kind = "" if output.ename in ("AssertionError", "NotRun") else f"{output.ename}: "
+            elif nbgrader.get("solution"):
+                kind = f"{output.ename} in the answer: "
+            else:
+                continue
+            said = _FILE_AND_LINE.sub("", output.evalue)
+            messages[handins.name_of(cell)] = _ANSI.sub("", kind + said)[:1000]
     return messages
 
 
@@ -526,6 +573,46 @@ def _graded(folder: Path) -> dict[str, dict[str, Any]]:
     return results.read_json(path) if path.is_file() else {}
 
 
+# --- marks given by hand ---
+
+
+def _renew_feedback(folder: Path, found: Sequence[handins.HandIn], graded: dict[str, dict[str, Any]]) -> None:
+    """Writes the feedback anew where marks or comments are others than when it was written."""
+    given = _given(folder)
+    for hand_in in found:
+        label = _label(hand_in)
+        if label not in given or label not in graded:
+            continue
+        # A hand-in that has just been graded has its feedback from the same marks.
+        in_feedback = graded[label].setdefault("in_feedback", given[label])
+        kept = folder / "autograded" / hand_in.student / hand_in.lesson
+        if in_feedback != given[label] and kept.is_dir():
+            _write_feedback(folder, hand_in)
+            graded[label]["in_feedback"] = given[label]
+    results.write_json(folder / GRADED_FILE, graded)
+
+
+def _given(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """What the gradebook holds: hand-in -> `marks` (test -> points) and `comments` (cell -> text)."""
+    with _gradebook(folder) as book:
+        return {
+            f"{submission.student.id}/{submission.assignment.name}": {
+                "marks": {
+                    grade.name: float(grade.score)
+                    for notebook in submission.notebooks
+                    for grade in notebook.grades
+                },
+                "comments": {
+                    comment.name: comment.comment
+                    for notebook in submission.notebooks
+                    for comment in notebook.comments
+                },
+            }
+            for assignment in book.assignments
+            for submission in assignment.submissions
+        }
+
+
 # --- the report ---
 
 
@@ -539,23 +626,15 @@ def _report(
 ) -> str:
     """Writes the class report from the gradebook, marks given by hand included."""
     graded = _graded(folder)
-    with _gradebook(folder) as book:
-        marks = {
-            f"{submission.student.id}/{submission.assignment.name}": {
-                grade.name: float(grade.score)
-                for notebook in submission.notebooks
-                for grade in notebook.grades
-            }
-            for assignment in book.assignments
-            for submission in assignment.submissions
-        }
+    given = _given(folder)
     hand_ins = {student: {} for student in problems if student}
     for hand_in in found:
         label = _label(hand_in)
-        nothing = {"problems": ["not graded yet"], "messages": {}, "seconds": None, "isolated": isolated}
-        hand_ins[hand_in.student][hand_in.lesson] = graded.get(label, nothing) | {
-            "marks": marks.get(label, {})
-        }
+        why = ["not graded yet"] if hand_in.can_be_graded else []  # else it is said of the folder
+        nothing = {"problems": why, "messages": {}, "seconds": None, "isolated": isolated}
+        entry = graded.get(label, nothing)
+        marks = given.get(label, {}).get("marks", {}) if entry["seconds"] is not None else {}
+        hand_ins[hand_in.student][hand_in.lesson] = entry | {"marks": marks}
     tasks = {lesson: class_report.tasks_of(_exercise(folder, lesson)[0]) for lesson in _built(folder)}
     return class_report.write(folder, tasks=tasks, hand_ins=hand_ins, problems=problems, limits=limits)
 

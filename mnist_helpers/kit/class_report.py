@@ -1,4 +1,4 @@
-"""Marks and messages of a class -> `report.json`, `report.csv` and `report.html`.
+"""Marks and messages of a class -> `marks.csv`, `report.json`, `report.csv` and `report.html`.
 
 Messages, names and problems are other people's text: the page shows them as text, and the table of numbers
 leaves them out.
@@ -21,6 +21,9 @@ from mnist_helpers import results
 from mnist_helpers.kit import apart, handins, report
 
 _MAX_WRONG_ANSWERS = 5
+_NEXT_SESSION = 3  # tasks
+_NOT_DONE = re.compile(r"Task \d+ is not done yet")
+_NOT_GRADED = "not graded"
 _NUMBER = re.compile(r"[-−]?\d[\d.,e+-]*")
 
 
@@ -69,17 +72,23 @@ def write(
     Args:
         folder: where to write.
         tasks: lesson -> its tasks.
-        hand_ins: student -> lesson -> `marks` (test -> points), `messages` (failed test -> what it said),
-            `problems`, `seconds`, `isolated`.
+        hand_ins: student -> lesson -> `marks` (test -> points), `messages` (failed test, or answer with an
+            error -> what it said), `problems`, `seconds`, `isolated`.
         problems: student -> what else was wrong; under the empty string, what belongs to no student.
         limits: what each notebook was allowed.
 
     Returns:
         A summary, for the terminal.
     """
+    handed_in = {
+        lesson: found for lesson, found in tasks.items() if any(lesson in of for of in hand_ins.values())
+    }
+    lessons = [_lesson(lesson, tasks[lesson], hand_ins) for lesson in tasks]
     content = {
-        "lessons": [_lesson(lesson, tasks[lesson], hand_ins) for lesson in tasks],
-        "students": [_student(student, tasks, of_student) for student, of_student in hand_ins.items()],
+        "lessons": lessons,
+        "handed_in": list(handed_in),
+        "next_session": _next_session(lessons),
+        "students": [_student(student, handed_in, of_student) for student, of_student in hand_ins.items()],
         "remarks": _remarks(hand_ins, problems),
         "isolated": all(entry["isolated"] for lessons in hand_ins.values() for entry in lessons.values()),
         "seconds_limit": limits.seconds,
@@ -87,6 +96,7 @@ def write(
     }
     results.write_json(folder / "report.json", content)
     _write_csv(folder / "report.csv", tasks, hand_ins)
+    _write_marks(folder / "marks.csv", content)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
     )
@@ -117,23 +127,46 @@ def _task(task: Task, entries: list[Mapping[str, Any]]) -> dict[str, Any]:
         "max_points": full,
         "mean_points": _mean(points),
         "success_rate": _mean([float(received == full) for received in points]),
+        "not_done": sum(bool(_NOT_DONE.match(_failure(task, entry))) for entry in entries),
         "wrong_answers": _wrong_answers(task, entries),
     }
 
 
+def _failure(task: Task, entry: Mapping[str, Any]) -> str:
+    """The error of an answer that failed, else what the first failed test said; empty if none failed."""
+    messages = entry["messages"]
+    failed = [messages[test].strip() for test in task.tests if test in messages]
+    return messages.get(task.name, failed[0]) if failed else ""
+
+
 def _wrong_answers(task: Task, entries: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The commonest messages of the first test that failed; messages that differ in numbers only count as one."""
+    """The commonest failures; messages that differ in numbers only count as one."""
     counts: collections.Counter[str] = collections.Counter()
     messages: dict[str, str] = {}
-    for entry in entries:
-        message = next((entry["messages"][test] for test in task.tests if test in entry["messages"]), "")
-        if message:
-            kind = _NUMBER.sub("#", message.strip().splitlines()[0] if message.strip() else message)
+    for message in (_failure(task, entry) for entry in entries):
+        if message and not _NOT_DONE.match(message):
+            kind = _NUMBER.sub("#", message.splitlines()[0])
             counts[kind] += 1
-            messages.setdefault(kind, message.strip())
+            messages.setdefault(kind, message)
     return [
         {"count": count, "message": messages[kind]} for kind, count in counts.most_common(_MAX_WRONG_ANSWERS)
     ]
+
+
+def _next_session(lessons: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The weakest tasks of what was handed in, each with its commonest wrong answer."""
+    weak = [
+        {
+            "lesson": lesson["lesson"],
+            "title": task["title"],
+            "success_rate": task["success_rate"],
+            "wrong_answer": task["wrong_answers"][0] if task["wrong_answers"] else None,
+        }
+        for lesson in lessons
+        for task in lesson["tasks"]
+        if task["success_rate"] is not None and task["success_rate"] < 1
+    ]
+    return sorted(weak, key=lambda task: task["success_rate"])[:_NEXT_SESSION]
 
 
 def _student(
@@ -150,6 +183,7 @@ def _student(
     return {
         "student": student,
         "points": sum(entry["points"] or 0 for entry in of_lessons.values()),
+        "not_graded": sum(entry["points"] is None for entry in of_lessons.values()),
         "max_points": sum(sum(task.tests.values()) for found in tasks.values() for task in found),
         "lessons": of_lessons,
     }
@@ -167,7 +201,8 @@ def _remarks(
         for problem in entry["problems"]
     ]
     return [
-        {"student": student, "lesson": lesson, "remark": remark} for student, lesson, remark in sorted(said)
+        {"student": student, "lesson": lesson, "remark": remark}
+        for student, lesson, remark in sorted(said, key=lambda one: (one[0].casefold(), *one))
     ]
 
 
@@ -185,6 +220,27 @@ def _write_csv(
                     for test, most in task.tests.items()
                     if test in entry["marks"]
                 )
+
+
+def _write_marks(path: Path, content: Mapping[str, Any]) -> None:
+    """A row per student, for a school's own list; with a byte order mark, for spreadsheets."""
+    handed_in = content["handed_in"]
+    with results.whole_file(path) as beside, beside.open("w", encoding="utf-8-sig", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["student", *handed_in, "total", "maximum"])
+        for student in content["students"]:
+            marks = [
+                _mark(student["lessons"][lesson]) if lesson in student["lessons"] else ""
+                for lesson in handed_in
+            ]
+            name = student["student"]
+            # No spreadsheet shall take a name for a formula.
+            name = name if re.match(r"\w", name) else f"'{name}"
+            table.writerow([name, *marks, _points(student["points"]), _points(student["max_points"])])
+
+
+def _mark(entry: Mapping[str, Any]) -> str:
+    return _NOT_GRADED if entry["points"] is None else _points(entry["points"])
 
 
 def _mean(values: list[float]) -> float | None:
@@ -208,8 +264,26 @@ def _summary(content: Mapping[str, Any], folder: Path) -> str:
     table = report.aligned([["lesson", "graded", "mean points", "of"], *rows])
     return (
         f"\n{table}\n\n{len(content['students'])} students; {len(content['remarks'])} remarks, each in the report."
-        f"\n{_ISOLATION[content['isolated']]}\nReport:  {folder / 'report.html'}"
+        f"\n{_ISOLATION[content['isolated']]}\n{_not_graded(content)}"
+        f"Report:  {folder / 'report.html'}\nMarks:   {folder / 'marks.csv'}"
     )
+
+
+def _not_graded(content: Mapping[str, Any]) -> str:
+    """What got no marks, by name; file names are other people's text, and the terminal shows them as text."""
+    without = {
+        (student["student"], lesson)
+        for student in content["students"]
+        for lesson, entry in student["lessons"].items()
+        if entry["points"] is None
+    }
+    lines = [
+        f"  - {'/'.join(filter(None, [said['student'], said['lesson']]))}: {said['remark']}"
+        for said in content["remarks"]
+        if (said["student"], said["lesson"]) in without or said["remark"].endswith(_NOT_GRADED)
+    ]
+    shown = ["".join(sign if sign.isprintable() else "?" for sign in line) for line in lines]
+    return "\n".join([f"NOT GRADED ({len(shown)}):", *shown, ""]) if shown else ""
 
 
 _ISOLATION = {

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+import warnings
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +17,7 @@ import nbformat
 
 MAX_BYTES = 20 * 2**20
 _NAME = re.compile(
-    r"\w(?:[\w.@+ -]{0,98}[\w.@+-])?"
+    r"\w(?:[\w.@+ '’-]{0,98}[\w.@+-])?"
 )  # of a student: safe as a folder, in a pattern and in a spreadsheet
 _COPY = re.compile(
     r"(.+?)(?:-Copy\d*|[ _]?\(\d+\)|_?copy\d*)", re.IGNORECASE
@@ -30,50 +32,60 @@ class HandIn(NamedTuple):
         student: the name of the student's folder.
         lesson: the lesson that it belongs to.
         path: where it lies.
+        can_be_graded: False if the student's folder has a name that does not do.
     """
 
     student: str
     lesson: str
     path: Path
+    can_be_graded: bool = True
 
 
 # --- finding ---
 
 
-def find(submitted: Path, lessons: Iterable[str]) -> tuple[list[HandIn], dict[str, list[str]]]:
+def find(
+    submitted: Path, lessons: Mapping[str, Collection[str]]
+) -> tuple[list[HandIn], dict[str, list[str]]]:
     """Finds the hand-ins in STUDENT/LESSON/LESSON.ipynb (as nbgrader collects them) and STUDENT/LESSON.ipynb.
+
+    A notebook with another name belongs to the lesson whose cells it has.
 
     Args:
         submitted: the folder with one folder per student.
-        lessons: the lessons that have an exercise.
+        lessons: the lessons that have an exercise -> the names of its cells.
 
     Returns:
         The hand-ins, sorted; and student -> what else lies there. Every student is a key; what belongs to none
         of them stands under the empty string.
     """
     found, problems = [], {"": []}
-    for folder in sorted(submitted.iterdir()):
+    for folder in sorted(submitted.iterdir(), key=lambda path: (path.name.casefold(), path.name)):
         if folder.name.startswith("."):
             continue
         if folder.is_symlink() or not folder.is_dir():
             problems[""].append(f"{folder.name!r} is no folder of a student; not graded")
-        elif not _NAME.fullmatch(folder.name):
-            problems[""].append(
-                f"{folder.name!r} cannot be a student's name (letters, digits, . _ - @ + and spaces); not graded"
+        elif not _NAME.fullmatch(unicodedata.normalize("NFC", folder.name)):
+            student = folder.name.encode("utf-8", "backslashreplace").decode()
+            found += [
+                hand_in._replace(student=student, can_be_graded=False)
+                for hand_in in _of_student(folder, lessons, problems.setdefault(student, []))
+            ]
+            problems[student].append(
+                "rename the folder, then grade again (letters, digits, . _ - @ + ' and spaces); not graded"
             )
         else:
-            found += _of_student(folder, set(lessons), problems.setdefault(folder.name, []))
+            found += _of_student(folder, lessons, problems.setdefault(folder.name, []))
     return found, problems
 
 
-def _of_student(folder: Path, lessons: set[str], said: list[str]) -> list[HandIn]:
+def _of_student(folder: Path, lessons: Mapping[str, Collection[str]], said: list[str]) -> list[HandIn]:
     by_lesson: dict[str, list[Path]] = {}
     for path in _files(folder):
-        lesson = _lesson(path.name, lessons)
         name = path.relative_to(folder)
         if path.is_symlink():
             said.append(f"{name} is a link; not followed")
-        elif lesson:
+        elif lesson := _lesson(path.name, lessons) or _lesson_by_cells(path, lessons):
             by_lesson.setdefault(lesson, []).append(path)
         elif path.name not in _NOT_WORK:
             said.append(f"{name} belongs to no exercise; not graded")
@@ -96,13 +108,30 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _lesson(name: str, lessons: set[str]) -> str:
+def _lesson(name: str, lessons: Collection[str]) -> str:
     """The lesson that a file belongs to by its name, or the empty string."""
     if not name.endswith(".ipynb"):
         return ""
     stem = name.removesuffix(".ipynb")
     copied = _COPY.fullmatch(stem)
     return next((known for known in (stem, copied[1] if copied else "") if known in lessons), "")
+
+
+def _lesson_by_cells(path: Path, lessons: Mapping[str, Collection[str]]) -> str:
+    """The lesson of which a notebook has at least half of the cells, or the empty string."""
+    if path.suffix != ".ipynb":
+        return ""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nbformat's, about what `repair` mends
+            names = {name_of(cell) for cell in read(path).cells}
+    except ValueError:
+        return ""
+    shares = {
+        lesson: len(names.intersection(cells)) / len(cells) for lesson, cells in lessons.items() if cells
+    }
+    lesson = max(shares, key=shares.__getitem__, default="")
+    return lesson if shares.get(lesson, 0) >= 0.5 else ""
 
 
 def _chosen(paths: list[Path], lesson: str, folder: Path, said: list[str]) -> Path:
