@@ -252,7 +252,9 @@ def test_committed_outputs_are_of_mnist_and_name_no_place_of_one_machine(stage):
     text = json.dumps(NOTEBOOKS[stage])
     printed = [output for cell in cells(stage, "code") for output in cell["outputs"] if "text" in output]
     assert "mnist" in "".join(printed[0]["text"])
-    assert not re.search(r"/(home|root|tmp|work|Users)/", re.sub(r'"image/png": "[^"]*"|base64,[\w+/=]*', "", text))
+    assert not re.search(
+        r"/(home|root|tmp|work|Users)/", re.sub(r'"image/png": "[^"]*"|base64,[\w+/=]*', "", text)
+    )
     assert "papermill" not in NOTEBOOKS[stage]["metadata"]
     assert len(text) < 1_000_000
 
