@@ -356,7 +356,8 @@ def what_mattered(table, names: Sequence[str], title: str) -> DescribedFigure:
             ticks = [
                 tick for tick in (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2) if values.min() <= tick <= values.max()
             ]
-            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            ticks = ticks or sorted({values.min(), values.max()})  # a few trials may lie between two ticks
+            axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
         elif values.nunique() <= 4:
             axes.set_xticks(sorted(values.unique()))
         axes.scatter(values.astype(float), table["score"], color=COLORS[0], alpha=0.7)

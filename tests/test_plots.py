@@ -250,3 +250,13 @@ def test_descriptions_of_mnist(mnist):
     figure = plots.class_balance({"all": mnist["y_train"]}, "Images per digit (mnist)")
     assert "fewest 5421 (digit 5), most 6742 (digit 1)" in figure.description
     assert data.NUM_CLASSES == 10
+
+
+@pytest.mark.parametrize(
+    ("rates", "ticks"),
+    [([0.0012, 0.0025], ["0.0012", "0.0025"]), ([0.0005, 0.02], ["0.001", "0.003", "0.01"])],
+)
+def test_the_axis_of_the_learning_rates_has_numbers(rates, ticks):
+    table = pd.DataFrame({"learning_rate": rates, "units": [256, 512], "score": [0.2, 0.1]})
+    figure = plots.what_mattered(table, ["learning_rate", "units"], "Trials (x)").figure
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ticks
