@@ -52,7 +52,7 @@ def nbval(notebooks, results_dir, **more):
         "pytest",
         "--nbval-lax",
         "--nbval-cell-timeout=600",
-        "--nbval-skip-compare=text/html",  # the same picture or table as text/plain, which is compared
+        f"--nbval-sanitize-with={Path(__file__).with_name('nbval_sanitize.cfg')}",
         "-q",
         "-c",
         os.devnull,
