@@ -921,7 +921,9 @@ def _grading(folder: Path, **streams) -> subprocess.Popen:
         "1",
     ]
     environment = os.environ | {"TMPDIR": str(folder.parent)}  # SIGKILL leaves temporary files
-    return subprocess.Popen(command, env=environment, **streams)
+    # A job in the background of a shell ignores Ctrl-C, and what it starts does so too.
+    heeds = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    return subprocess.Popen(command, env=environment, **streams, **(heeds if os.name == "posix" else {}))
 
 
 @pytest.mark.course
