@@ -220,8 +220,14 @@ def _memory(members: Sequence[psutil.Process]) -> int:
 
 def _kill(process: subprocess.Popen) -> None:
     """Ends the process and all below it; nothing to do where it has ended in order."""
-    for member in _family(process):
-        with contextlib.suppress(psutil.NoSuchProcess):
+    stopped: set[psutil.Process] = set()
+    while new := set(_family(process)) - stopped:  # what is stopped first cannot start another meanwhile
+        for member in new:
+            with contextlib.suppress(psutil.Error):
+                member.suspend()
+        stopped |= new
+    for member in stopped:
+        with contextlib.suppress(psutil.Error):
             member.kill()
     process.wait()
 
