@@ -129,7 +129,8 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Returns the sha256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -152,7 +153,7 @@ def save_model(folder: Path, stage: str, model: Any, name: str = "") -> dict[str
     path = folder / (f"{stage}.{name}.keras" if name else f"{stage}.keras")
     with whole_file(path) as beside:
         model.save(beside)
-    return {"file": path.name, "sha256": _sha256(path), "num_params": model.count_params()}
+    return {"file": path.name, "sha256": sha256(path), "num_params": model.count_params()}
 
 
 def save_arrays(folder: Path, stage: str, **arrays: np.ndarray) -> dict[str, Any]:
@@ -169,7 +170,7 @@ def save_arrays(folder: Path, stage: str, **arrays: np.ndarray) -> dict[str, Any
     path = folder / f"{stage}.npz"
     with whole_file(path) as beside:
         np.savez(beside, **arrays)
-    return {"file": path.name, "sha256": _sha256(path)}
+    return {"file": path.name, "sha256": sha256(path)}
 
 
 def load_arrays(folder: Path, entry: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -202,7 +203,7 @@ def intact_file(folder: Path, entry: Mapping[str, Any]) -> Path:
         raise MissingLessonError(
             f"{path.name} is missing from run {folder.name!r}. {_how_to_run(folder, stage)}"
         )
-    if _sha256(path) != entry["sha256"]:
+    if sha256(path) != entry["sha256"]:
         raise MissingLessonError(
             f"{path.name} in run {folder.name!r} is not the file that its record describes (sha256 differs), "
             f"so it is not loaded. {_how_to_run(folder, stage)}"

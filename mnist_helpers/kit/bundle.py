@@ -219,7 +219,7 @@ def _why(lines: list[str]) -> str:
 
 
 def _wheels(folder: Path) -> dict[str, str]:
-    return {path.name: _sha256(path) for path in sorted(folder.glob("*.whl"))}
+    return {path.name: results.sha256(path) for path in sorted(folder.glob("*.whl"))}
 
 
 def _least_python(folder: Path, python: str) -> str:
@@ -347,7 +347,7 @@ def _seal(place: Path) -> int:
     ours = ("setup_course.py", "README.txt", setup_course.DESCRIPTION)
     paths = [place / name for name in ours]
     paths += [path for name in ("course", "data", "wheelhouse") for path in _files(place / name)]
-    lines = [f"{_sha256(path)}  {path.relative_to(place).as_posix()}\n" for path in paths]
+    lines = [f"{results.sha256(path)}  {path.relative_to(place).as_posix()}\n" for path in paths]
     with results.whole_file(place / setup_course.CHECKSUMS) as beside:
         beside.write_text("".join(lines), encoding="utf-8")
     return sum(path.stat().st_size for path in paths)
@@ -359,8 +359,3 @@ def _files(folder: Path) -> list[Path]:
 
 def _hash(*texts: str) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

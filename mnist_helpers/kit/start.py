@@ -199,7 +199,7 @@ def _sha256(path: Path) -> str:
     """Returns the sha256 of a plain file, and an empty string for a link, a folder and whatever else."""
     if path.is_symlink() or not path.is_file():
         return ""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return results.sha256(path)
 
 
 def _read_manifest(place: Path) -> Manifest:
