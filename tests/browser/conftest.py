@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from mnist_course.handout import student_copy
 from mnist_helpers import results
-from mnist_helpers.kit import course, start
 
 PICTURES = Path(__file__).parent / "screenshots"
 SEED = 1
@@ -67,7 +67,7 @@ class Course:
 
 def set_parameters(folder: Path, **given: Any) -> None:
     """Writes quick parameters, on the digits, into the lessons of a student's folder."""
-    wanted = course.profiles()["quick"] | {"profile": "quick", "dataset": "digits", "seed": SEED} | given
+    wanted = lessons.profiles()["quick"] | {"profile": "quick", "dataset": "digits", "seed": SEED} | given
     for stage in results.STAGES:
         path = folder / f"{stage}.ipynb"
         notebook = json.loads(path.read_text(encoding="utf-8"))
@@ -116,7 +116,7 @@ def window(browser):
 def root(tmp_path_factory):
     """The folder that JupyterLab shows: a student's copies of the lessons, for different runs."""
     root = tmp_path_factory.mktemp("student")
-    start.start(root / "course")
+    student_copy.start(root / "course")
     for copy, run in {"drawn": "course", "stepped": "stepped", "empty": "empty"}.items():
         shutil.copytree(root / "course", root / copy)
         set_parameters(root / copy, run=run)

@@ -10,9 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import processes
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
+
+from tests import processes
 
 WIDE, NARROW, HIGH = 1280, 480, 900  # pixels of the window
 _LOADED = 60_000  # milliseconds for the page and for a kernel's start, on a busy machine

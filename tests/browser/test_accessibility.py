@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from mnist_course.reports import run_report
 from mnist_helpers import results
-from mnist_helpers.kit import report
 
 pytest.importorskip("playwright", reason="no Playwright here: pip install --editable '.[browser]'")
 axe = pytest.importorskip(
@@ -59,7 +59,7 @@ def _is_local(route):
 
 def test_the_report_has_no_serious_violation(lessons, results_dir, violations):
     assert lessons["05_evaluation"]
-    assert violations(report.write_report(results_dir / "course").with_name("report.html")) == []
+    assert violations(run_report.write_report(results_dir / "course").with_name("report.html")) == []
 
 
 @every_lesson

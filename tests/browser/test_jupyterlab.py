@@ -12,7 +12,7 @@ from mnist_helpers import quiz, results
 pytest.importorskip("playwright", reason="no Playwright here: pip install --editable '.[browser]'")
 from playwright.sync_api import expect
 
-from browser.conftest import PICTURES
+from tests.browser.conftest import PICTURES
 
 pytestmark = pytest.mark.browser
 every_lesson = pytest.mark.parametrize("stage", results.STAGES)

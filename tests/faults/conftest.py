@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from mnist_course.reports import faults_report
 from mnist_helpers import results
-from mnist_helpers.kit import faults_report
 
 ROWS = pytest.StashKey[list]()
 

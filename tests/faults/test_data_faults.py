@@ -20,9 +20,9 @@ import numpy as np
 import psutil
 import pytest
 
-from faults import mirrors
-from faults.mirrors import Mirror
 from mnist_helpers import data
+from tests.faults import mirrors
+from tests.faults.mirrors import Mirror
 
 LOAD = Path(__file__).with_name("load_mnist.py")
 X_TEST = data.IDX_FILES["x_test"]

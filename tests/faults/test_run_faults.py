@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from processes import alive, family, kernels, kill_all, until, until_gone
 
+from mnist_course import lessons
+from mnist_course.run import runner
 from mnist_helpers import results, tuning
-from mnist_helpers.kit import course
+from tests.processes import alive, family, kernels, kill_all, until, until_gone
 
 ENDLESS = ["--only", "02", "-p", "epochs", "10000"]
 KILLS = ((0, 9), (2, 6), (3, 9), (4, 6))  # lessons that are finished at the beginning, kills from then on
@@ -34,7 +35,7 @@ def start(base: Path, run: str = "r", *more: str, before: list[str] | None = Non
         *(before or []),
         sys.executable,
         "-m",
-        "mnist_helpers.kit.cli",
+        "mnist_course.cli",
         "run",
         run,
         "--profile",
@@ -145,7 +146,7 @@ def _chain(fault, base: Path, undisturbed: tuple[Path, float], num_done: int, ki
         for victim in random.permutation(VICTIMS * (kills // len(VICTIMS))):
             while True:
                 moment = random.uniform(0, seconds / 5)
-                if run is None or course.is_finished(run, results.STAGES[-1]):
+                if run is None or runner.is_finished(run, results.STAGES[-1]):
                     number_of_runs += 1
                     run = base / f"{num_done}-{number_of_runs}"
                     part_of(reference, run, results.STAGES[:num_done])
@@ -283,7 +284,7 @@ def test_four_runs_side_by_side(fault, tmp_path, undisturbed):
 @pytest.mark.parametrize("what", ["notebooks/", pytest.param("the whole checkout", marks=pytest.mark.long)])
 def test_read_only_sources(fault, tmp_path, read_only, what):
     with fault("folder", f"{what} read-only, results elsewhere", "a lesson runs") as row:
-        folder = course.LESSONS if what == "notebooks/" else course.LESSONS.parent
+        folder = lessons.NOTEBOOKS if what == "notebooks/" else lessons.NOTEBOOKS.parent
         process = start(tmp_path, "r", "--only", "01", before=read_only(folder))
         assert "01_data_exploration: " in said(process)
         row.seen = "a lesson run"
@@ -295,7 +296,7 @@ def test_a_folder_with_spaces(fault, tmp_path):
     ) as row:
         base = tmp_path / "my résultats {run} [1]"
         assert "01_data_exploration: " in said(start(base, "r", "--only", "01"))
-        assert course.is_finished(base / "r", "01_data_exploration")
+        assert runner.is_finished(base / "r", "01_data_exploration")
         row.seen = "a lesson run"
 
 
@@ -340,7 +341,7 @@ def test_a_disk_that_is_full_when_a_record_is_written(fault, small_disk):
             "import sys; from mnist_helpers import results; results.write_json(results.Path(sys.argv[1]), {})"
         )
         command = [*disk.inside, sys.executable, "-c", write, path]
-        environment = os.environ | {"PYTHONPATH": str(course.LESSONS.parent)}
+        environment = os.environ | {"PYTHONPATH": str(lessons.NOTEBOOKS.parent)}
         subprocess.run(command, env=environment, check=True)
         earlier = (disk.seen / "r.json").read_bytes()
         disk.fill(0)
@@ -386,7 +387,7 @@ def test_a_damaged_model_or_record(fault, tmp_path, undisturbed, file, damage):
         DAMAGES[damage](folder / file)
         with pytest.raises(results.MissingLessonError, match="Run lesson 02_baseline first") as caught:
             results.intact_file(folder, results.load_record(folder, "02_baseline")["models"]["baseline"])
-        assert [stage for stage in results.STAGES if not course.is_finished(folder, stage)] == ["02_baseline"]
+        assert [stage for stage in results.STAGES if not runner.is_finished(folder, stage)] == ["02_baseline"]
         row.seen = str(caught.value).split(". ")[0]
         if (file, damage) == ("02_baseline.keras", "swapped"):
             (folder / "05_evaluation.ipynb").unlink()

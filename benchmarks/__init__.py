@@ -1,0 +1,1 @@
+"""Measurements of training speed; not part of the wheel."""

@@ -1,0 +1,1 @@
+"""Build the exercises for students, and grade their submissions."""

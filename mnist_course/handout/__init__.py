@@ -1,0 +1,1 @@
+"""Hand the course out: a student's copy, and a bundle for machines without a network."""

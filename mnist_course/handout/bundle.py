@@ -1,0 +1,361 @@
+"""What a machine with Python and without a network needs for the course: a folder for a USB stick or a share.
+
+    setup_course.py   the one command; README.txt says how
+    course/           the package, clean lessons, the students' exercises, the reference records that lessons read
+    data/             the chosen datasets, as MNIST_DATA_DIR takes them
+    wheelhouse/       every package, for this system and this Python
+    bundle.json       for which machine it is; SHA256SUMS comes last, so that half a bundle is seen to be one
+
+Called again for the same folder, it goes on, or brings the bundle up to date; the wheelhouse stays while the
+course needs the same packages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import zipfile
+from collections.abc import Iterable, Sequence
+from importlib import metadata
+from pathlib import Path
+
+from mnist_course import lessons
+from mnist_course.handout import setup_course, student_copy
+from mnist_helpers import data, parameters, results
+
+_ROOT_FILES = ("pyproject.toml", "README.md", "LICENSE", "constraints.txt")
+_NOTEBOOK_FILES = ("matplotlibrc", "profiles.yaml", "quizzes/*.yaml")
+_DATA_NAMES = ("mnist", "fashion_mnist")
+_WHEELHOUSE_BYTES = 2e9  # of free disk, to make one: the wheels, and pip's copy of them
+_BYTECODE = 1.3  # an environment's size, in sizes of its unpacked wheels
+_LICENCES = {
+    "mnist": "MNIST: Yann LeCun, Corinna Cortes and Christopher J. C. Burges; licence CC BY-SA 3.0,\n"
+    "https://creativecommons.org/licenses/by-sa/3.0/\n",
+    "fashion_mnist": """Fashion-MNIST: licence MIT. Copyright (c) 2017 Zalando SE, https://tech.zalando.com
+
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
+associated documentation files (the "Software"), to deal in the Software without restriction, including
+without limitation the rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+copies of the Software, and to permit persons to whom the Software is furnished to do so, subject to the
+following conditions:
+
+The above copyright notice and this permission notice shall be included in all copies or substantial
+portions of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT
+LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO
+EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER
+IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR
+THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+""",
+}
+
+
+class PackagesError(OSError):
+    """pip could not bring the packages; the message says why."""
+
+
+def bundle(folder: Path, datasets: Sequence[str] = ()) -> None:
+    """Makes a bundle, or brings one up to date, and prints what it does.
+
+    Args:
+        folder: where; new, empty, or a bundle.
+        datasets: names of datasets to bring along; the digits come with scikit-learn.
+
+    Raises:
+        ValueError: a wrong name, a dataset that could not be had, or the folder is no place for this; nothing was
+            written.
+        PackagesError: pip could not bring the packages.
+    """
+    names = _check_datasets(datasets)
+    place = _check_place(folder)
+    found = {}
+    for name in names:
+        try:
+            found[name] = _find(name)
+        except data.DatasetNotFoundError as error:
+            raise ValueError(
+                f"{error}\nNothing was written. Without --dataset {name}, the bundle is made without it."
+            ) from error
+    place.mkdir(parents=True, exist_ok=True)
+    (place / setup_course.CHECKSUMS).unlink(missing_ok=True)
+    made = _description(place)
+    results.write_json(place / setup_course.DESCRIPTION, made)
+    print("1 of 3: the packages, for this system and this Python", flush=True)
+    _bring_wheels(place, made)
+    results.write_json(place / setup_course.DESCRIPTION, made)
+    print(f"2 of 3: the course, and the data: {', '.join([*names, 'digits'])}", flush=True)
+    _copy_course(place / "course")
+    _copy_data(place / "data", found)
+    made["packages"] = _hash(json.dumps(made["wheels"]), _source("pyproject.toml"))
+    made["python_at_least"] = _least_python(place / "wheelhouse", made["python"])
+    made["glibc_at_least"] = _least_glibc(made["wheels"])
+    made["installed_bytes"] = _installed_bytes(place)
+    results.write_json(place / setup_course.DESCRIPTION, made)
+    _write_words(place, made, [*names, "digits"])
+    print("3 of 3: the checksums", flush=True)
+    size = _seal(place)
+    print(
+        f"{place}: {size / 1e9:.2f} GB. Copy the whole folder; README.txt in it says how a student goes on."
+    )
+
+
+# --- what must be so ---
+
+
+def _check_datasets(datasets: Sequence[str]) -> list[str]:
+    for name in datasets:
+        if name not in data.NAMES:
+            raise ValueError(
+                f"--dataset: unknown dataset. Expected: one of {', '.join(data.NAMES)}. Received: {name!r}."
+                f"{parameters.near(name, data.NAMES)}"
+            )
+    return [name for name in _DATA_NAMES if name in datasets]
+
+
+def _check_place(folder: Path) -> Path:
+    place = folder.expanduser().resolve()
+    if place.exists() and not place.is_dir():
+        raise ValueError(f"Expected: a folder, new or not. Received: {place}, which is a file.")
+    if place.is_dir() and any(place.iterdir()) and not (place / setup_course.DESCRIPTION).is_file():
+        raise ValueError(f"{place} holds other things. Give a new folder.")
+    if place.is_relative_to(lessons.NOTEBOOKS):
+        raise ValueError(f"{place} is part of the course itself. Give a folder somewhere else.")
+    nearest = next(path for path in (place, *place.parents) if path.exists())
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        raise ValueError(f"{nearest} cannot be written. Give another folder.")
+    free = shutil.disk_usage(nearest).free
+    if free < _WHEELHOUSE_BYTES and not (place / "wheelhouse").is_dir():
+        raise ValueError(
+            f"The disk of {nearest} has {free / 1e9:.1f} GB free, and {_WHEELHOUSE_BYTES / 1e9:.1f} GB are needed. "
+            "Make room, or give another folder."
+        )
+    return place
+
+
+def _description(place: Path) -> dict:
+    """Says for which machine the bundle is; keeps what an earlier call says of the wheels."""
+    try:
+        before = results.read_json(place / setup_course.DESCRIPTION)
+        wheels = {name: before[name] for name in ("wheels_for", "wheels")}
+    except (OSError, ValueError, KeyError, TypeError):
+        wheels = {"wheels_for": "", "wheels": {}}
+    return {
+        "implementation": platform.python_implementation(),
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "system": platform.system(),
+        "machine": platform.machine(),
+        **wheels,
+    }
+
+
+# --- the packages ---
+
+
+def _requirements() -> list[str]:
+    """Returns what the course needs to run, to be installed from its folder, and to install anything: pip."""
+    project = tomllib.loads(_source("pyproject.toml"))
+    return [
+        *project["project"]["dependencies"],
+        *project["build-system"]["requires"],
+        "editables>=0.3",
+        "pip",
+    ]
+
+
+def _bring_wheels(place: Path, made: dict) -> None:
+    """Fills the wheelhouse, unless it is whole and what is needed now; notes its wheels and what they are for."""
+    folder = place / "wheelhouse"
+    machine = [made["python"], sysconfig.get_platform()]
+    needed_for = _hash(json.dumps([*machine, *_requirements()]), _source("constraints.txt"))
+    if made["wheels"] and (made["wheels_for"], made["wheels"]) == (needed_for, _wheels(folder)):
+        print(f"        {len(made['wheels'])} packages, brought before")
+        return
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    _pip_wheel(folder)
+    made |= {"wheels_for": needed_for, "wheels": _wheels(folder)}
+
+
+def _pip_wheel(folder: Path) -> None:
+    from tqdm import tqdm
+
+    constraints = str(lessons.NOTEBOOKS.parent / "constraints.txt")
+    command = [sys.executable, "-m", "pip", "wheel", "--no-input", "--progress-bar", "off"]
+    command += ["--wheel-dir", str(folder), "--constraint", constraints, *_requirements()]
+    offline = {"PIP_NO_INDEX": "1"} if data._offline() else {}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    lines = []
+    with (
+        subprocess.Popen(command, env=os.environ | offline, **pipes) as process,
+        tqdm(desc="packages", unit="", leave=False, disable=None) as bar,
+    ):
+        try:
+            for line in process.stdout:
+                lines.append(line.strip())
+                bar.update(line.startswith(("Collecting", "Processing")))
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode:
+        raise PackagesError(f"pip could not bring the packages:\n{_why(lines)}")
+
+
+def _why(lines: list[str]) -> str:
+    """Picks the lines of pip's output that say where it looked and what was wrong."""
+    looked = [line for line in lines if line.startswith("Looking in")]
+    offline = ["Looking in no index, as the network is switched off (MNIST_COURSE_OFFLINE)"] * data._offline()
+    errors = [number for number, line in enumerate(lines) if line.startswith("ERROR")]
+    said = [line for line in lines[errors[0] :] if line][:10] if errors else lines[-5:]
+    return "\n".join([*offline, *looked, *said])
+
+
+def _wheels(folder: Path) -> dict[str, str]:
+    return {path.name: results.sha256(path) for path in sorted(folder.glob("*.whl"))}
+
+
+def _least_python(folder: Path, python: str) -> str:
+    """Returns the first release of a Python, such as 3.11.5 of 3.11, with which all wheels can be installed."""
+    from packaging.specifiers import SpecifierSet
+
+    needs = SpecifierSet()
+    for path in folder.glob("*.whl"):
+        (wheel,) = metadata.distributions(path=[str(path)])
+        needs &= SpecifierSet(wheel.metadata.get("Requires-Python", ""))
+    return next(needs.filter(f"{python}.{release}" for release in range(100)))
+
+
+def _least_glibc(wheels: Iterable[str]) -> str:
+    """Returns the oldest C library of Linux with which all wheels can be installed; empty where none needs one."""
+    minors = [[int(minor) for minor in re.findall(r"manylinux_2_(\d+)_", name)] for name in wheels]
+    needed = [min(found) for found in minors if found]
+    return f"2.{max(needed)}" if needed else ""
+
+
+def _installed_bytes(place: Path) -> int:
+    unpacked = sum(
+        info.file_size
+        for path in (place / "wheelhouse").glob("*.whl")
+        for info in zipfile.ZipFile(path).infolist()
+    )
+    copied = sum(path.stat().st_size for name in ("course", "data") for path in _files(place / name))
+    return int(_BYTECODE * unpacked) + copied
+
+
+# --- the course and the data ---
+
+
+def _source(name: str) -> str:
+    return (lessons.NOTEBOOKS.parent / name).read_text(encoding="utf-8")
+
+
+def _copy_course(to: Path) -> None:
+    """Copies what a student needs, and nothing else that lies in the course's folder: no solutions, no runs."""
+    root = lessons.NOTEBOOKS.parent
+    if to.exists():
+        shutil.rmtree(to)
+    (to / "notebooks" / student_copy.EXERCISES).mkdir(parents=True)
+    for name in _ROOT_FILES:
+        shutil.copyfile(root / name, to / name)
+    for package in ("mnist_helpers", "mnist_course"):
+        shutil.copytree(root / package, to / package, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    for stage in results.STAGES:
+        (to / "notebooks" / f"{stage}.ipynb").write_text(student_copy.lesson(stage), encoding="utf-8")
+    student_copy.exercises(to / "notebooks" / student_copy.EXERCISES)
+    notebook_files = [path for pattern in _NOTEBOOK_FILES for path in lessons.NOTEBOOKS.glob(pattern)]
+    for path in (*notebook_files, *(root / "results" / "reference").rglob("*.json")):
+        (to / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, to / path.relative_to(root))
+
+
+def _find(name: str) -> list[Path]:
+    """Returns the verified files of a dataset: its npz, or its four idx files.
+
+    Raises:
+        ValueError: it was downloaded and could not be kept.
+        data.DatasetNotFoundError: it could not be had.
+    """
+    _, place = data.find(name)
+    for _, folder in data._places(name, None):
+        for inside in (folder, folder / name, folder / name.replace("_", "-")) if folder else ():
+            archive = inside / f"{name}.npz"
+            idx, missing = data._idx_files(inside)
+            files = [archive] if archive.is_file() else list(idx.values())
+            if files == [archive] or not missing:
+                with contextlib.suppress(data.DatasetNotFoundError):
+                    if data.find(name, data_dir=inside, download=False)[1] == "found in data_dir":
+                        return files
+    raise ValueError(
+        f"{name} was {place}, so it cannot be copied. Put its files into a folder and set MNIST_DATA_DIR."
+    )
+
+
+def _copy_data(to: Path, found: dict[str, list[Path]]) -> None:
+    """Copies the files of each dataset, and reads them again from there."""
+    copied = to.with_name(
+        f"{results.PARTIAL}data"
+    )  # they may lie in `to` itself, the only copy on this machine
+    shutil.rmtree(copied, ignore_errors=True)
+    for name, files in found.items():
+        folder = copied if files[0].suffix == ".npz" else copied / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in files:
+            shutil.copyfile(path, folder / path.name)
+        if data.find(name, data_dir=copied, download=False)[1] != "found in data_dir":
+            raise OSError(f"The copy of {name} in {copied} is damaged")
+    shutil.rmtree(to, ignore_errors=True)
+    if found:
+        notice = "\n".join(_LICENCES[name] for name in found)
+        (copied / "LICENCES.txt").write_text(notice, encoding="utf-8")
+        copied.rename(to)
+
+
+# --- the end ---
+
+
+def _write_words(place: Path, made: dict, datasets: list[str]) -> None:
+    """Writes the command and the README, for the kind of machine that the bundle is for."""
+    import jinja2
+
+    shutil.copyfile(setup_course.__file__, place / "setup_course.py")
+    windows = made["system"] == "Windows"
+    words = {
+        "command": f"py -{made['python']} setup_course.py" if windows else "python3 setup_course.py",
+        "lab": "%USERPROFILE%\\mnist-course\\course-lab.bat" if windows else "~/mnist-course/course-lab",
+        "separator": "\\" if windows else "/",
+        "datasets": datasets,
+        "notice": (place / "data").is_dir(),
+    }
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    template = jinja2.Environment(loader=loader, keep_trailing_newline=True).get_template(
+        "student_readme.txt.j2"
+    )
+    (place / "README.txt").write_text(template.render(words | made), encoding="utf-8")
+
+
+def _seal(place: Path) -> int:
+    """Writes the checksums of all files of the bundle; returns its size in bytes."""
+    ours = ("setup_course.py", "README.txt", setup_course.DESCRIPTION)
+    paths = [place / name for name in ours]
+    paths += [path for name in ("course", "data", "wheelhouse") for path in _files(place / name)]
+    lines = [f"{results.sha256(path)}  {path.relative_to(place).as_posix()}\n" for path in paths]
+    with results.whole_file(place / setup_course.CHECKSUMS) as beside:
+        beside.write_text("".join(lines), encoding="utf-8")
+    return sum(path.stat().st_size for path in paths)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _hash(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()

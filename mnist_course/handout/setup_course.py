@@ -1,0 +1,406 @@
+"""Sets a machine up for the MNIST course, from this folder and without a network.
+
+    python3 setup_course.py [FOLDER]
+
+All that it makes lies in FOLDER (~/mnist-course, if none is given); nothing is written here. Called again, it goes
+on where it was; from a newer bundle, it brings what is new. `mnist-course bundle` puts this file into a bundle.
+
+It runs with whatever Python 3 a machine has, so that one of the wrong version is told so in words: standard library
+only, and no syntax newer than Python 3.6.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+import venv
+from pathlib import Path
+
+BUNDLE = Path(__file__).resolve().parent
+MARK = ".mnist-course-setup.json"  # in FOLDER: which bundle it was set up from, and whether to the end
+CHECKSUMS = "SHA256SUMS"
+DESCRIPTION = "bundle.json"
+_LAB = """#!/bin/sh
+# Opens the MNIST course in JupyterLab.
+here=$(cd "$(dirname "$0")" && pwd)
+unset PYTHONPATH PYTHONHOME
+if [ -d "$here/data" ]; then export MNIST_DATA_DIR="$here/data"; fi
+exec "$here/environment/bin/python" -m jupyterlab --notebook-dir="$here/my-course" "$@"
+"""
+_LAB_WINDOWS = """@echo off
+rem Opens the MNIST course in JupyterLab.
+set PYTHONPATH=
+set PYTHONHOME=
+if exist "%~dp0data" set "MNIST_DATA_DIR=%~dp0data"
+"%~dp0environment\\Scripts\\python.exe" -m jupyterlab --notebook-dir="%~dp0my-course" %*
+"""
+
+
+class RefusedError(Exception):
+    """Something is not as it must be; nothing was written."""
+
+
+class FailedError(Exception):
+    """A step failed; called again, the same command goes on."""
+
+
+def main():
+    """Reads the command line and sets up; returns the exit status: 0 done, 1 failed, 2 refused, 130 interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "folder", nargs="?", default="~/mnist-course", metavar="FOLDER", help="default: ~/mnist-course"
+    )
+    folder = parser.parse_args().folder
+    again = "Called again, the same command goes on where it was."
+    try:
+        set_up(folder)
+    except RefusedError as error:
+        return _say(f"Error: {error}", 2)
+    except FailedError as error:
+        return _say(f"Error: {error}\n{again}", 1)
+    except OSError as error:
+        return _say(f"Error: {error}. {again}", 1)
+    except KeyboardInterrupt:
+        return _say(f"Interrupted. {again}", 130)
+    return 0
+
+
+def _say(message, status):
+    print(message, file=sys.stderr)
+    return status
+
+
+def set_up(folder):
+    """Sets the course up in a folder.
+
+    Args:
+        folder: a path as typed; `~` is the user's home.
+
+    Raises:
+        RefusedError: the machine, the bundle or the folder does not fit; nothing was written.
+        FailedError: a step failed.
+    """
+    made_for = _description()
+    check_python(made_for)
+    place = check_place(folder, made_for["installed_bytes"])
+    print(f"1 of 4: checking the files of {BUNDLE}", flush=True)
+    check_files()
+    check_wheels()
+    print(f"2 of 4: copying the course and its data to {place}", flush=True)
+    mark = _mark(place)
+    with _alone(place):
+        _fill(place, mark)
+
+
+def _fill(place, mark):
+    for name in ("course", "data"):
+        if (BUNDLE / name).is_dir():
+            _copy(BUNDLE / name, place / name)
+    number = len(list((BUNDLE / "wheelhouse").glob("*.whl")))
+    if mark.get("ready") and _python(place).exists():
+        print(f"3 of 4: the {number} packages are there", flush=True)
+    else:
+        print(f"3 of 4: installing {number} packages; this takes some minutes", flush=True)
+        install(place, number)
+        _write_mark(place, dict(mark, ready=True))
+    print("4 of 4: your lessons, and a look at the machine (half a minute)", flush=True)
+    _run(place, "-m", "mnist_course.cli", "start", str(place / "my-course"))
+    lab = _write_lab(place)
+    _examine(place)
+    print(f"\nEverything is ready. To open the course, now and on any other day:\n\n    {lab}\n")
+
+
+# --- what must be so ---
+
+
+def _description():
+    try:
+        (BUNDLE / CHECKSUMS).read_bytes()  # written last
+        return json.loads((BUNDLE / DESCRIPTION).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RefusedError(
+            f"{BUNDLE} is not a whole bundle ({error}). Copy the whole folder again, or make it again with: "
+            "mnist-course bundle"
+        ) from error
+
+
+def check_python(made_for):
+    """Holds this machine and its Python to those that the packages are for.
+
+    Raises:
+        RefusedError: they differ.
+    """
+    system, machine = platform.system(), platform.machine()
+    if (system, machine) != (made_for["system"], made_for["machine"]):
+        raise RefusedError(
+            "This bundle is for {system} ({machine}); this machine is {0} ({1}). Ask for a bundle that was made "
+            "on a machine like yours.".format(system, machine, **made_for)
+        )
+    version = "{}.{}".format(*sys.version_info[:2])
+    if (version, platform.python_implementation()) != (made_for["python"], made_for["implementation"]):
+        other = shutil.which("python" + made_for["python"])
+        hint = "It is on this machine:" if other else "Install it, then:"
+        raise RefusedError(
+            "This bundle is for {implementation} {python}; this is {0} {1}. {2} {3} {4}".format(
+                platform.python_implementation(),
+                platform.python_version(),
+                hint,
+                other or "python" + made_for["python"],
+                Path(__file__).name,
+                **made_for,
+            )
+        )
+
+    least = made_for["python_at_least"]
+    if sys.version_info[:3] < tuple(int(part) for part in least.split(".")):
+        raise RefusedError(
+            f"The packages of this bundle need Python {least} or a newer {version}; this is "
+            f"{platform.python_version()}. Install a newer {version}."
+        )
+
+
+def check_place(folder, installed_bytes):
+    """Returns the absolute path of the folder to set up in, or refuses it.
+
+    Args:
+        folder: a path as typed.
+        installed_bytes: how much will lie in it.
+
+    Raises:
+        RefusedError: something else is in it, it cannot be written, or the disk is full.
+    """
+    place = Path(folder).expanduser().resolve()
+    if place == BUNDLE or BUNDLE in place.parents:
+        raise RefusedError(f"{place} is in the bundle itself. Give another folder.")
+    if place.exists() and not place.is_dir():
+        raise RefusedError(f"{place} is a file. Give another folder.")
+    if place.is_dir() and any(place.iterdir()) and not (place / MARK).is_file():
+        raise RefusedError(f"{place} holds other things. Give a new folder.")
+    nearest = next(path for path in (place, *place.parents) if path.exists())
+    if not (nearest.is_dir() and os.access(str(nearest), os.W_OK)):
+        raise RefusedError(f"{nearest} cannot be written. Give another folder.")
+    free = shutil.disk_usage(str(nearest)).free
+    if not (place / MARK).is_file() and free < installed_bytes:
+        raise RefusedError(
+            f"The disk of {nearest} has {free / 1e9:.1f} GB free, and {installed_bytes / 1e9:.1f} GB are needed. "
+            "Make room, or give another folder."
+        )
+    return place
+
+
+def check_files():
+    """Reads every file of the bundle and compares its sha256.
+
+    Raises:
+        RefusedError: files are missing or damaged; the message names them.
+    """
+    bad = []
+    lines = (BUNDLE / CHECKSUMS).read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        expected, name = line.split("  ", 1)
+        try:
+            good = _sha256(BUNDLE / name) == expected
+        except OSError:
+            good = False
+        if not good:
+            bad.append(name)
+        _progress(f"{number} of {len(lines)} files", last=number == len(lines))
+    if bad:
+        raise RefusedError(
+            "Missing or damaged in this bundle: {}. Copy the whole folder again, to another stick "
+            "if it happens twice.".format(", ".join(bad[:5] + ["..."] * (len(bad) > 5)))
+        )
+
+
+def check_wheels():
+    """Asks the bundle's own pip whether every package fits this system: its C library, or its macOS.
+
+    Raises:
+        RefusedError: some do not.
+    """
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(_pip_wheel()))
+    from pip._vendor.packaging.tags import sys_tags
+    from pip._vendor.packaging.utils import parse_wheel_filename
+
+    known = frozenset(sys_tags())
+    bad = [
+        path.name
+        for path in sorted((BUNDLE / "wheelhouse").glob("*.whl"))
+        if not known & parse_wheel_filename(path.name)[3]
+    ]
+    if bad:
+        raise RefusedError(
+            "This system is too old, or of another kind, for {} of the packages: {}. Ask for a bundle that was "
+            "made on a machine like yours.".format(len(bad), ", ".join(bad[:3]))
+        )
+
+
+def _pip_wheel():
+    return next((BUNDLE / "wheelhouse").glob("pip-*.whl"))
+
+
+def _sha256(path):
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for chunk in iter(lambda: file.read(2**20), b""):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+# --- what is made ---
+
+
+def _mark(place):
+    """Marks the folder as ours before anything else is in it; returns what the mark says of this bundle."""
+    packages = json.loads((BUNDLE / DESCRIPTION).read_text(encoding="utf-8"))["packages"]
+    try:
+        mark = json.loads((place / MARK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        mark = {}
+    if mark.get("packages") != packages:
+        mark = {"packages": packages, "ready": False}
+    place.mkdir(parents=True, exist_ok=True)
+    _write_mark(place, mark)
+    return mark
+
+
+@contextlib.contextmanager
+def _alone(place):
+    """Holds the folder for this process; the system lets go of it when the process ends, however it ends."""
+    with (place / (MARK + ".lock")).open("w") as lock:
+        try:
+            if os.name == "nt":
+                import msvcrt
+
+                msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RefusedError(
+                f"Another set-up works in {place} at this moment. Wait until it has ended, or give another folder."
+            ) from error
+        yield
+
+
+def _copy(source, target):
+    """Copies a folder. What is copied can be changed and deleted, also where the bundle is read-only."""
+    target.mkdir(exist_ok=True)
+    for path in sorted(source.rglob("*")):
+        there = target / path.relative_to(source)
+        if path.is_dir():
+            there.mkdir(exist_ok=True)
+        else:
+            shutil.copyfile(str(path), str(there))
+
+
+def _write_mark(place, mark):
+    beside = place / (MARK + ".partial")
+    beside.write_text(json.dumps(mark), encoding="utf-8")
+    beside.replace(place / MARK)
+
+
+def _python(place):
+    return place / "environment" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def install(place, number):
+    """Makes the environment anew and installs the course and its packages, from the wheelhouse alone.
+
+    Args:
+        place: the folder to set up in.
+        number: how many packages there are, for the progress.
+
+    Raises:
+        FailedError: pip failed.
+    """
+    environment = place / "environment"
+    # Without pip: Debian's Python has none to put in, and the wheelhouse has one.
+    venv.create(str(environment), clear=True, symlinks=os.name != "nt")
+    wheelhouse = ["--no-index", "--find-links", str(BUNDLE / "wheelhouse"), "--quiet"]
+    _run(place, str(_pip_wheel() / "pip"), "install", *wheelhouse, "pip")
+    packages = ["--constraint", "course/constraints.txt", "--editable", "./course"]
+    installed = Path(sysconfig.get_path("purelib", "venv", {"base": str(environment)}))
+    log = place / "setup.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(_python(place)), "-m", "pip", "install", *wheelhouse, *packages],
+            cwd=str(place),
+            env=_environment(place),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            while process.poll() is None:
+                done = len(list(installed.glob("*.dist-info")))
+                _progress(f"{min(done, number)} of {number} packages")
+                time.sleep(1)
+        finally:
+            process.terminate()
+            process.wait()
+    _progress("", last=True)
+    if process.returncode:
+        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise FailedError("The packages were not installed ({}):\n{}".format(log, "\n".join(lines[-5:])))
+    log.unlink()
+
+
+def _environment(place):
+    """Returns the environment of what runs: no pip or Python settings of the user's, and the bundle's data."""
+    ours = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("PIP_", "PYTHON")) and key not in ("VIRTUAL_ENV", "MNIST_COURSE_RESULTS")
+    }
+    if (place / "data").is_dir():
+        ours["MNIST_DATA_DIR"] = str(place / "data")
+    return dict(ours, PIP_CONFIG_FILE=os.devnull, PIP_DISABLE_PIP_VERSION_CHECK="1", PYTHONNOUSERSITE="1")
+
+
+def _run(place, *arguments):
+    """Runs the new environment's Python and shows what it prints."""
+    done = subprocess.run(
+        [str(_python(place)), *arguments], cwd=str(place), env=_environment(place), check=False
+    )
+    if done.returncode:
+        raise FailedError("This step failed (see above): {}".format(" ".join(arguments)))
+
+
+def _examine(place):
+    """Runs the course's doctor, which trains for five seconds."""
+    command = [str(_python(place)), "-m", "mnist_course.cli", "doctor", "--offline"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "universal_newlines": True}
+    done = subprocess.run(command, cwd=str(place), env=_environment(place), check=False, **pipes)
+    if done.returncode:
+        found = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
+        raise FailedError(
+            "The course is set up, but may not run on this machine:\n{}".format(
+                "\n".join(found) or done.stderr
+            )
+        )
+
+
+def _write_lab(place):
+    lab = place / ("course-lab.bat" if os.name == "nt" else "course-lab")
+    lab.write_text(_LAB_WINDOWS if os.name == "nt" else _LAB, encoding="utf-8")
+    lab.chmod(0o755)
+    return lab
+
+
+def _progress(text, last=False):
+    """Shows how far a step is, on one line, where somebody can see it."""
+    if sys.stdout.isatty():
+        print(f"\r        {text:<40}", end="\n" if last else "", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

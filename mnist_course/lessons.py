@@ -1,0 +1,111 @@
+"""The lessons: which there are, their parameters and profiles, and their notebooks as files."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mnist_helpers import results
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+
+
+def profiles() -> dict[str, dict[str, Any]]:
+    """Returns the profiles: name -> parameters."""
+    return yaml.safe_load((NOTEBOOKS / "profiles.yaml").read_text(encoding="utf-8"))
+
+
+def declared(stage: str) -> dict[str, Any]:
+    """Returns the parameters that a lesson declares: name -> default."""
+    lines = ast.parse(tagged_source(stage, "parameters")).body
+    return {line.target.id: ast.literal_eval(line.value) for line in lines}
+
+
+def tagged_source(stage: str, tag: str) -> str:
+    """Returns the source of the one cell of a lesson that carries a tag."""
+    notebook = json.loads((NOTEBOOKS / f"{stage}.ipynb").read_text(encoding="utf-8"))
+    (cell,) = [cell for cell in notebook["cells"] if tag in cell["metadata"].get("tags", [])]
+    return "".join(cell["source"])
+
+
+def read_notebook(path: Path) -> dict | None:
+    """Returns a notebook as plain JSON, `None` if it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def write_notebook(path: Path, notebook: dict) -> None:
+    """Writes a notebook as the course keeps them."""
+    with results.whole_file(path) as beside:
+        beside.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def without_widgets(notebook: dict) -> dict:
+    """Returns a copy of an executed notebook whose widgets are what they say as text.
+
+    A widget lives as long as its kernel. Kept in a file, JupyterLab would show an error in its place, and an
+    exported page would fetch a program from the network to show it.
+    """
+    notebook = copy.deepcopy(notebook)
+    notebook["metadata"].pop("widgets", None)
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    return notebook
+
+
+def is_executed(notebook: dict) -> bool:
+    """Says whether every code cell was executed without an error."""
+    code_cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return all(
+        cell["execution_count"] is not None
+        and all(output["output_type"] != "error" for output in cell["outputs"])
+        for cell in code_cells
+        if "".join(cell["source"]).strip()
+    )
+
+
+def sources(notebook: dict) -> list[str]:
+    """Returns the cells' sources, without the cell that papermill injects."""
+    return [
+        "".join(cell["source"])
+        for cell in notebook["cells"]
+        if "injected-parameters" not in cell["metadata"].get("tags", [])
+    ]
+
+
+def with_outputs(lesson: dict, executed: dict) -> dict:
+    """Returns a copy of `lesson` with the outputs of `executed`, cell by cell; nothing else is taken over."""
+    lesson = copy.deepcopy(lesson)
+    outputs = {cell["id"]: cell["outputs"] for cell in executed["cells"] if cell["cell_type"] == "code"}
+    code_cells = [cell for cell in lesson["cells"] if cell["cell_type"] == "code"]
+    for number, cell in enumerate(code_cells, 1):
+        cell["execution_count"] = number
+        cell["outputs"] = _joined_streams(outputs[cell["id"]])
+        for output in cell["outputs"]:
+            if "execution_count" in output:
+                output["execution_count"] = number
+    return lesson
+
+
+def _joined_streams(outputs: list[dict]) -> list[dict]:
+    """Joins neighbouring pieces of printed text, which arrive one by one while a cell runs."""
+    joined: list[dict] = []
+    for output in copy.deepcopy(outputs):
+        if output["output_type"] == "stream":
+            output["text"] = "".join(output["text"])
+            if joined and joined[-1].get("name") == output["name"]:
+                joined[-1]["text"] += output["text"]
+                continue
+        joined.append(output)
+    for output in joined:
+        if output["output_type"] == "stream":
+            output["text"] = output["text"].splitlines(keepends=True)
+    return joined

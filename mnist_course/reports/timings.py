@@ -1,0 +1,200 @@
+"""How long each lesson takes, by the clock, and how much memory: for those who plan a class, or a hub.
+
+    runs and studies in results/ -> timings.json -> tables
+
+What people need stands in the header of each notebook: `**Time:** reading 20 min · doing 25 min · machine 1 min`.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import speed
+from mnist_course import lessons
+from mnist_course.reports import study_report
+from mnist_course.run import runner
+from mnist_helpers import parameters, results
+
+TIMINGS_FILE = "timings.json"
+_TIME = re.compile(r"\*\*Time:\*\* ([^\n]+)")
+_PART = re.compile(r"(reading|doing|machine) (\d+) min")
+
+
+def announced(notebook: Path) -> dict[str, int]:
+    """Returns the minutes in a notebook's header: `reading` (lessons only), `doing`, `machine`."""
+    source = "".join(results.read_json(notebook)["cells"][0]["source"])
+    return {part: int(minutes) for part, minutes in _PART.findall(_TIME.search(source)[1])}
+
+
+# --- measured ---
+
+
+def measured(folders: Sequence[Path]) -> dict[str, Any]:
+    """Gathers what the runner and the records say about time and memory.
+
+    Args:
+        folders: runs that `mnist-course run` made, and studies.
+
+    Returns:
+        profile -> `dataset`, `cores`, and `lessons`: stage -> `n` (runs), `median_seconds`, `low`, `high` (wall
+        time, from the start of the lesson's process to its end), `longest_cell_seconds` and `peak_memory_bytes`
+        (the largest of all runs).
+
+    Raises:
+        ValueError: a run has no measured lesson, another parameter than its profile, or another dataset or
+            machine than the other runs of its profile.
+    """
+    found: dict[str, Any] = {}
+    for folder in folders:
+        is_study = (folder / study_report.STUDY_FILE).is_file()
+        for run in [folder / name for name in study_report.study_runs(folder)] if is_study else [folder]:
+            _add(found, run)
+    for entry in found.values():
+        entry["lessons"] = {
+            stage: _summary(entry["lessons"][stage]) for stage in results.STAGES if stage in entry["lessons"]
+        }
+    return {profile: found[profile] for profile in lessons.profiles() if profile in found}
+
+
+def _add(found: dict[str, Any], run: Path) -> None:
+    measured_lessons = runner.timings(run)
+    if not measured_lessons:
+        raise ValueError(
+            f"Nothing was measured in {run}. Expected: a run of `mnist-course run`, or a study. "
+            "What is run by hand, in JupyterLab, is not measured."
+        )
+    settings = results.read_json(run / runner.COURSE_FILE)["settings"]
+    profile = settings["profile"]
+    given = {name: parameters.check(name, value) for name, value in lessons.profiles()[profile].items()}
+    changed = sorted(
+        name
+        for name, value in settings["params"].items()
+        if name != "search_from" and given.get(name) != value
+    )
+    if changed:
+        raise ValueError(f"Run {run.name!r} is no plain {profile} run: {', '.join(changed)} was given.")
+    for stage, timing in measured_lessons.items():
+        record = results.load_record(run, stage)
+        where = {"dataset": record["dataset"]["name"], "cores": record["machine"]["cores"]}
+        entry = found.setdefault(profile, where | {"lessons": {}})
+        if where != {name: entry[name] for name in where}:
+            raise ValueError(
+                f"Run {run.name!r} cannot be put together with the other {profile} runs: it was made on "
+                f"{where['dataset']} with {where['cores']} cores, they on {entry['dataset']} with {entry['cores']}."
+            )
+        entry["lessons"].setdefault(stage, []).append(
+            timing | {"peak_memory_bytes": record["peak_memory_bytes"]}
+        )
+
+
+def _summary(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    seconds = [run["wall_seconds"] for run in runs]
+    return {
+        "n": len(runs),
+        "median_seconds": statistics.median(seconds),
+        "low": min(seconds),
+        "high": max(seconds),
+        "longest_cell_seconds": max(run["longest_cell_seconds"] for run in runs),
+        "peak_memory_bytes": max(run["peak_memory_bytes"] for run in runs),
+    }
+
+
+def write(folder: Path, profiles: dict[str, Any]) -> Path:
+    """Writes `timings.json` into a folder: what `measured` has returned, and this machine."""
+    path = folder / TIMINGS_FILE
+    folder.mkdir(parents=True, exist_ok=True)
+    results.write_json(path, {"machine": speed.machine(), "profiles": profiles})
+    return path
+
+
+# --- tables ---
+
+
+def times_table(profiles: dict[str, Any]) -> list[list[str]]:
+    """Returns rows of cells, the heading first: people's minutes, and the machine's time of each profile."""
+    parts = ("reading", "doing", "machine")
+    rows = [["lesson", "reading", "doing", "machine, announced", *(f"{name}, measured" for name in profiles)]]
+    total = dict.fromkeys(parts, 0)
+    for stage in results.STAGES:
+        minutes = announced(lessons.NOTEBOOKS / f"{stage}.ipynb")
+        total = {part: total[part] + minutes[part] for part in parts}
+        times = [_time(entry["lessons"].get(stage)) for entry in profiles.values()]
+        rows.append([stage, *(f"{minutes[part]} min" for part in parts), *times])
+    sums = [
+        sum(lesson["median_seconds"] for lesson in entry["lessons"].values()) for entry in profiles.values()
+    ]
+    rows.append(["all", *(f"{total[part]} min" for part in parts), *map(_spoken, sums)])
+    return rows
+
+
+def memory_table(profiles: dict[str, Any]) -> list[list[str]]:
+    """Returns rows of cells, the heading first: the largest memory of each lesson's kernel, in MB."""
+    rows = [["lesson", *(f"{name} (n)" for name in profiles)]]
+    for stage in results.STAGES:
+        rows.append([stage, *(_memory(entry["lessons"].get(stage)) for entry in profiles.values())])
+    return rows
+
+
+def _time(lesson: dict[str, float] | None) -> str:
+    if lesson is None:
+        return "–"
+    low, high = _spoken(lesson["low"]), _spoken(lesson["high"])
+    spread = f"{low} to {high}, " if lesson["n"] > 1 else ""
+    return f"{_spoken(lesson['median_seconds'])} ({spread}n={lesson['n']})"
+
+
+def _memory(lesson: dict[str, float] | None) -> str:
+    return f"{lesson['peak_memory_bytes'] / 1e6:,.0f} MB ({lesson['n']})" if lesson else "–"
+
+
+def _spoken(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+
+
+def conclusion(content: dict[str, Any]) -> str:
+    """Says in words what the times of `timings.json` are."""
+    return (
+        "Announced: in the lesson's header. Measured: wall time, kernel start and imports included, median (range, "
+        f"n runs); {_where(content)}."
+    )
+
+
+def memory_conclusion(content: dict[str, Any], students: int = 30, cores: int = 32) -> str:
+    """Says in words what the memory of `timings.json` is, and how long a class waits for a hub.
+
+    Args:
+        content: `timings.json`, with the class profile.
+        students: how many run the longest lesson at the same moment.
+        cores: of the hub, each as fast as those measured.
+    """
+    entries = [lesson for entry in content["profiles"].values() for lesson in entry["lessons"].values()]
+    largest = max(lesson["peak_memory_bytes"] for lesson in entries)
+    taught = content["profiles"]["class"]
+    stage, slowest = max(taught["lessons"].items(), key=lambda item: item[1]["median_seconds"])
+    alone = slowest["median_seconds"]
+    together = alone * max(1.0, students * taught["cores"] / cores)
+    return (
+        f"The largest memory of each lesson's kernel in n runs; {_where(content)}. The largest: "
+        f"{largest / 1e6:,.0f} MB. The longest lesson of the class profile, {stage}, takes {_spoken(alone)} alone "
+        f"on {taught['cores']} cores. If it kept them busy all the time, {students} students who run it at the "
+        f"same moment on a hub of {cores} such cores would wait {_spoken(together)}."
+    )
+
+
+def _where(content: dict[str, Any]) -> str:
+    machine = content["machine"]
+    datasets = sorted({entry["dataset"] for entry in content["profiles"].values()})
+    return (
+        f"{', '.join(datasets)}, {machine['processor']}, {machine['cores']} cores, put together on "
+        f"{machine['date']}"
+    )
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Returns rows of cells as a table in Markdown, all columns but the first to the right."""
+    head, *body = (f"| {' | '.join(cells)} |" for cells in rows)
+    return "\n".join([head, f"|---|{'---:|' * (len(rows[0]) - 1)}", *body])

@@ -1,0 +1,1 @@
+"""Run the lessons: one run, or a study of many."""

@@ -1,0 +1,495 @@
+"""The five lessons in real kernels, on the embedded digits with the quick profile, then again under nbval.
+
+What they print and save is held against values that are computed here in another way.
+"""
+
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as sklearn_metrics
+from statsmodels.stats.proportion import proportion_confint
+
+from mnist_course import lessons
+from mnist_helpers import data, plots, results
+
+pytestmark = pytest.mark.course
+EXPECTED = Path(__file__).parent / "expected_digits_quick.json"
+SEED = 1
+MOVES = ("train_seconds", "seconds", "peak_memory_bytes", "machine", "sha256", "params")
+
+
+def environment(results_dir, **more):
+    """The environment of a subprocess: offline, with its own results folder and without caches."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MNIST_", "PYTEST_"))}
+    shut = {
+        "MNIST_COURSE_OFFLINE": "1",
+        "XDG_CACHE_HOME": str(results_dir / "cache"),
+        "KERAS_HOME": str(results_dir),
+    }
+    return kept | shut | {"MNIST_COURSE_RESULTS": str(results_dir)} | more
+
+
+def mnist_course(*arguments, results_dir):
+    command = [sys.executable, "-m", "mnist_course.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment(results_dir), check=False)
+
+
+def nbval(notebooks, results_dir, **more):
+    """Runs notebooks again and compares the outputs of their tagged cells."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval-lax",
+        "--nbval-cell-timeout=600",
+        f"--nbval-sanitize-with={Path(__file__).with_name('nbval_sanitize.cfg')}",
+        "-q",
+        "-c",
+        os.devnull,
+    ]
+    command += ["-p", "no:cacheprovider", f"--rootdir={results_dir}", *map(str, notebooks)]
+    return subprocess.run(
+        command, capture_output=True, text=True, env=environment(results_dir, **more), check=False
+    )
+
+
+@pytest.fixture(scope="session")
+def results_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("results dir")
+
+
+@pytest.fixture(scope="session")
+def quick(results_dir):
+    """The folder of a whole quick run, made as a user makes it."""
+    options = ["--profile", "quick", "--dataset", "digits", "--seed", str(SEED)]
+    done = mnist_course("run", "quick", *options, results_dir=results_dir)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (results_dir / "quick.out").write_text(done.stdout)
+    return results_dir / "quick"
+
+
+@pytest.fixture(scope="session")
+def records(quick):
+    return results.load_records(quick)
+
+
+@pytest.fixture(scope="session")
+def validated(quick, tmp_path_factory):
+    """nbval's second run of what papermill wrote, in another results folder."""
+    again = tmp_path_factory.mktemp("again")
+    done = nbval([quick / f"{stage}.ipynb" for stage in results.STAGES], again)
+    return done, again / "quick"
+
+
+def outputs_of(notebook):
+    """Texts of the tagged cells: id -> what is printed, and what figures say."""
+    texts = {}
+    for cell in notebook["cells"]:
+        if "nbval-check-output" in cell["metadata"].get("tags", []):
+            parts = [output.get("text") or output["data"]["text/plain"] for output in cell["outputs"]]
+            texts[cell["id"]] = "".join("".join(part) for part in parts)
+    return texts
+
+
+def test_the_run_ends_with_table_dataset_figures_and_report(quick):
+    said = (quick.parent / "quick.out").read_text()
+    for word in (
+        "test accuracy",
+        "nearest_mean",
+        "tuned",
+        "Dataset: digits",
+        "accuracy.png, ",
+        "report.html",
+    ):
+        assert word in said
+    assert (quick / "report.html").is_file()
+    assert not list(quick.glob(".*"))
+    assert not list(quick.glob("*.log"))
+    assert not list(lessons.NOTEBOOKS.glob("kernel-*"))  # the kernels' sockets are elsewhere
+
+
+@pytest.mark.parametrize("stage", results.STAGES)
+def test_every_code_cell_was_executed_and_shows_no_stderr(quick, stage):
+    notebook = json.loads((quick / f"{stage}.ipynb").read_text())
+    code_cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["execution_count"] for cell in code_cells)
+    outputs = [output for cell in code_cells for output in cell["outputs"]]
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+@pytest.mark.parametrize("stage", results.STAGES)
+def test_checked_outputs_are_those_expected_on_every_machine(quick, stage):
+    """After an intended change: python tests/test_lessons.py RUN_FOLDER writes the expected outputs anew."""
+    notebook = json.loads((quick / f"{stage}.ipynb").read_text())
+    assert outputs_of(notebook) == json.loads(EXPECTED.read_text())[stage]
+
+
+@pytest.mark.parametrize("stage", results.STAGES)
+def test_records_hold_every_parameter_as_it_was(records, stage):
+    quick_profile = lessons.profiles()["quick"]
+    given = quick_profile | {"seed": SEED, "profile": "quick", "dataset": "digits", "run": "quick"}
+    expected = {name: given.get(name, default) for name, default in lessons.declared(stage).items()}
+    assert records[stage]["params"] == expected
+
+
+def test_training_and_test_images_are_what_the_doors_give(records):
+    (x_train, y_train), (x_val, y_val) = data.load_training(
+        "digits", num_train=1000, num_validation=200, seed=SEED
+    )
+    x_test, y_test = data.load_test("digits")
+    arrays = {"x_train": x_train, "y_train": y_train, "x_val": x_val, "y_val": y_val}
+    for stage in results.STAGES[:4]:
+        assert records[stage]["dataset"] == json.loads(json.dumps(data.describe("digits", **arrays)))
+    opened = data.describe("digits", x_test=x_test, y_test=y_test)
+    assert records["05_evaluation"]["dataset"] == json.loads(json.dumps(opened))
+
+
+def test_recorded_scores_are_those_of_the_saved_models(quick, records):
+    """Each saved model is loaded and scored here, with scikit-learn: what a record says of it must hold."""
+    _, (x_val, y_val) = data.load_training("digits", num_train=1000, num_validation=200, seed=SEED)
+    x_test, y_test = data.load_test("digits")
+    seen = 0
+    for record in records.values():
+        for name, entry in record["models"].items():
+            if not entry.get("file", "").endswith(".keras"):
+                continue
+            model = keras.models.load_model(results.intact_file(quick, entry), compile=False)
+            tested = records["05_evaluation"]["models"][name]
+            for x, y, scores, part in ((x_val, y_val, entry, "val"), (x_test, y_test, tested, "test")):
+                answer = model.predict(x, verbose=0).astype(float)
+                answer /= answer.sum(axis=1, keepdims=True)
+                assert scores[f"{part}_accuracy"] == pytest.approx(
+                    np.mean(answer.argmax(axis=1) == y), abs=1e-6
+                )
+                loss = sklearn_metrics.log_loss(y, answer, labels=range(10))
+                assert scores[f"{part}_loss"] == pytest.approx(loss, rel=1e-3)
+            assert entry["num_params"] == model.count_params()
+            if not name.startswith("tuned"):  # whose averages are renewed after the last epoch
+                assert entry["history"]["val_loss"][-1] == pytest.approx(entry["val_loss"], rel=1e-4)
+            seen += 1
+    assert seen == 7
+
+
+def test_the_tuned_networks_averages_are_those_of_images_without_noise(quick, records):
+    """The first batch normalisation of each tuned network, against the layer before it, counted here."""
+    (x_train, _), _ = data.load_training("digits", num_train=1000, num_validation=200, seed=SEED)
+    for name in ("tuned", "tuned_vat"):
+        model = keras.models.load_model(
+            results.intact_file(quick, records["04_tuning"]["models"][name]), compile=False
+        )
+        dense, normalisation = model.layers[3:5]
+        inputs = x_train.reshape(len(x_train), -1) / 255 @ dense.get_weights()[0]
+        _, _, mean, variance = normalisation.get_weights()
+        assert np.abs(mean - inputs.mean(axis=0)).mean() < 0.15 * inputs.std()
+        assert np.median(variance / inputs.var(axis=0)) == pytest.approx(1, abs=0.15)
+
+
+def test_naive_scores_by_another_way(records):
+    (x_train, y_train), (x_val, y_val) = data.load_training(
+        "digits", num_train=1000, num_validation=200, seed=SEED
+    )
+    x_test, y_test = data.load_test("digits")
+    means = np.stack([x_train[y_train == digit].mean(axis=0) for digit in range(10)])
+    naive = records["01_data_exploration"]["models"], records["05_evaluation"]["models"]
+    for x, y, scores, part in ((x_val, y_val, naive[0], "val"), (x_test, y_test, naive[1], "test")):
+        distances = ((x[:, None].astype(float) - means) ** 2).sum(axis=(2, 3))
+        assert scores["nearest_mean"][f"{part}_accuracy"] == np.mean(distances.argmin(axis=1) == y)
+        shares = np.bincount(y_train) / len(y_train)
+        assert scores["majority"][f"{part}_accuracy"] == np.mean(y == shares.argmax())
+        assert scores["majority"][f"{part}_loss"] == pytest.approx(-np.log(shares[y]).mean())
+
+
+def test_intervals_and_comparison_are_about_the_test_images(quick, records):
+    x_test, y_test = data.load_test("digits")
+    evaluation = records["05_evaluation"]
+    right = {}
+    for entry in evaluation["models"].values():
+        low, high = proportion_confint(round(entry["test_accuracy"] * 360), 360, method="wilson")
+        assert (entry["test_accuracy_low"], entry["test_accuracy_high"]) == pytest.approx((low, high))
+    for stage, name in (("02_baseline", "baseline"), ("04_tuning", "tuned")):
+        model = keras.models.load_model(
+            results.intact_file(quick, records[stage]["models"][name]), compile=False
+        )
+        right[name] = model.predict(x_test, verbose=0).argmax(axis=1)
+    comparison = evaluation["baseline_against_tuned"]
+    assert comparison["only_first"] == np.sum((right["baseline"] == y_test) & (right["tuned"] != y_test))
+    assert comparison["only_second"] == np.sum((right["baseline"] != y_test) & (right["tuned"] == y_test))
+    counted = np.zeros((10, 10), int)
+    for true, predicted in zip(y_test, right["tuned"], strict=True):
+        counted[true, predicted] += 1
+    assert evaluation["confusion_matrix"] == counted.tolist()
+    assert f"{100 * evaluation['models']['tuned']['test_accuracy']:.2f} %" in evaluation["conclusion"]
+
+
+def test_calibration_is_that_of_the_saved_models(quick, records):
+    """Temperatures come from validation images; what they mend is counted again here, on the test images."""
+    x_test, y_test = data.load_test("digits")
+    evaluation = records["05_evaluation"]
+    entries = {name: entry for record in records.values() for name, entry in record["models"].items()}
+    assert set(evaluation["calibration"]) == {name for name in entries if "test_ece" in entries[name]} - {
+        "majority"
+    }
+    for stage, name in (("02_baseline", "baseline"), ("04_tuning", "tuned_vat")):
+        model = keras.models.load_model(
+            results.intact_file(quick, records[stage]["models"][name]), compile=False
+        )
+        answer = model.predict(x_test, verbose=0).astype(float)
+        answer /= answer.sum(axis=1, keepdims=True)
+        found = evaluation["calibration"][name]
+        softer = answer ** (1 / found["temperature"])
+        softer /= softer.sum(axis=1, keepdims=True)
+        for probabilities, ending in ((answer, ""), (softer, "_after")):
+            loss = sklearn_metrics.log_loss(y_test, probabilities, labels=range(10))
+            brier = ((probabilities - np.eye(10)[y_test]) ** 2).sum(axis=1).mean()
+            assert found[f"loss{ending}"] == pytest.approx(loss, rel=1e-3)
+            assert found[f"brier{ending}"] == pytest.approx(brier, rel=1e-3)
+        assert 0 <= found["ece"] <= 1
+    assert (
+        evaluation["calibration"]["tuned"]["temperature"]
+        == records["04_tuning"]["models"]["tuned"]["temperature"]
+    )
+
+
+def test_every_pair_of_networks_is_compared(records):
+    evaluation = records["05_evaluation"]
+    networks = set(evaluation["calibration"])
+    pairs = {frozenset((pair["first"], pair["second"])) for pair in evaluation["comparisons"]}
+    assert pairs == {frozenset(pair) for pair in itertools.combinations(networks, 2)}
+    assert all(pair["p_value"] <= pair["p_holm"] <= 1 for pair in evaluation["comparisons"])
+
+
+def test_distortions_of_strength_zero_change_nothing(quick, records):
+    x_test, y_test = data.load_test("digits")
+    count = records["05_evaluation"]["params"]["num_distorted"]
+    model = keras.models.load_model(
+        results.intact_file(quick, records["02_baseline"]["models"]["baseline"]), compile=False
+    )
+    plain = np.mean(model.predict(x_test[:count], verbose=0).argmax(axis=1) == y_test[:count])
+    robustness = records["05_evaluation"]["robustness"]
+    assert len(robustness) == 6
+    for measured in robustness.values():
+        assert measured["accuracy"]["baseline"][0] == pytest.approx(plain)
+        assert all(len(line) == len(measured["levels"]) for line in measured["accuracy"].values())
+    shifted = robustness["shift in pixels"]["accuracy"]["baseline"]
+    moved = np.roll(x_test[:count], 3, axis=2)
+    moved[:, :, :3] = 0
+    assert shifted[3] == pytest.approx(
+        np.mean(model.predict(moved, verbose=0).argmax(axis=1) == y_test[:count])
+    )
+
+
+def described(quick, stage):
+    notebook = json.loads((quick / f"{stage}.ipynb").read_text())
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    return {
+        "".join(output["data"]["text/plain"]) for output in outputs if "image/png" in output.get("data", {})
+    }
+
+
+def test_figures_of_training_show_what_the_records_hold(quick, records):
+    """Each figure that is drawn from a training is drawn again here, from the record."""
+    histories = {
+        name: entry["history"]
+        for record in records.values()
+        for name, entry in record["models"].items()
+        if "history" in entry
+    }
+    four = {name: histories[name] for name in ("plain", "batchnorm", "dropout", "batchnorm_dropout")}
+    layers = records["03_batchnorm_dropout"]["params"]["num_layers"]
+    experiments = records["03_batchnorm_dropout"]["experiments"]
+    tuning = records["04_tuning"]
+    evaluation = records["05_evaluation"]
+    networks = {name: evaluation["models"][name] for name in histories}
+    curves = plots.learning_curves
+    tables = {name: pd.DataFrame(table) for name, table in tuning["search"].items()}
+    both = tables["Bayesian"].merge(tables["random"], how="outer")
+    choices = [column for column in both.columns if column not in ("trial", "score")]
+    expected = {
+        "02_baseline": [
+            curves({"baseline": histories["baseline"]}, "Accuracy and loss of the baseline (digits)")
+        ],
+        "03_batchnorm_dropout": [
+            curves(
+                experiments["deep"], f"{layers} sigmoid layers, without and with batch normalisation (digits)"
+            ),
+            curves(experiments["wide"], "A wide network on few images, without and with dropout (digits)"),
+            curves(four, "None, batch normalisation, dropout, both (digits)"),
+        ],
+        "04_tuning": [
+            plots.trials(
+                tables,
+                tuning["default_score"],
+                "Bayesian search against random search with twice the trials (digits)",
+            ),
+            plots.what_mattered(both, choices, "All trials against each choice (digits)"),
+            curves(
+                {name: histories[name] for name in ("tuned", "tuned_vat")},
+                "The tuned network, with noise and with adversarial training (digits)",
+            ),
+        ],
+        "05_evaluation": [
+            plots.accuracies(
+                list(networks),
+                *(
+                    [entry[f"test_accuracy{end}"] for entry in networks.values()]
+                    for end in ("", "_low", "_high")
+                ),
+                "Test accuracy on 360 images (digits)",
+            ),
+            plots.confusion_matrix(
+                evaluation["confusion_matrix"], "What the tuned model takes for what (digits)"
+            ),
+        ],
+    }
+    for stage, figures in expected.items():
+        for figure in figures:
+            assert figure.description in described(quick, stage)
+
+
+def test_the_deep_network_does_not_start_without_batch_normalisation(records):
+    """The lessons say so; here it is counted."""
+    deep = records["03_batchnorm_dropout"]["experiments"]["deep"]
+    assert max(deep["plain"]["val_accuracy"]) < 0.5 < max(deep["batchnorm"]["val_accuracy"])
+    assert deep["batchnorm"]["loss"][-1] < deep["plain"]["loss"][-1] / 2
+
+
+def test_nbval_finds_the_same_outputs_again(validated):
+    done, _ = validated
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert re.search(r"\d+ passed", done.stdout)
+
+
+def test_the_same_seed_gives_the_same_numbers_on_this_machine(records, validated):
+    def numbers(record):
+        """The record without what may differ: times, memory, archive checksums."""
+        if isinstance(record, dict):
+            return {key: numbers(value) for key, value in record.items() if key not in MOVES}
+        return record
+
+    _, folder = validated
+    for stage, record in results.load_records(folder).items():
+        assert numbers(record) == numbers(records[stage]), stage
+
+
+def test_another_seed_gives_other_numbers(records, results_dir):
+    options = ["--profile", "quick", "--dataset", "digits", "--seed", str(SEED + 1), "--only", "02"]
+    done = mnist_course("run", "other", *options, results_dir=results_dir)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No report yet: 01_data_exploration" in done.stdout
+    other = results.load_record(results_dir / "other", "02_baseline")
+    mine = records["02_baseline"]
+    assert other["params"]["seed"] == SEED + 1
+    assert other["dataset"]["sha256"] != mine["dataset"]["sha256"]
+    assert other["models"]["baseline"]["history"]["loss"] != mine["models"]["baseline"]["history"]["loss"]
+
+
+def test_a_finished_run_goes_on_to_its_report_without_running_a_lesson(quick, results_dir):
+    before = {path: path.stat().st_mtime_ns for path in quick.glob("0*")}
+    options = ["--profile", "quick", "--dataset", "digits", "--seed", str(SEED)]
+    done = mnist_course("run", "quick", *options, results_dir=results_dir)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("finished before") == 5
+    assert {path: path.stat().st_mtime_ns for path in quick.glob("0*")} == before
+
+
+def test_papermill_alone_runs_a_lesson_from_any_folder(tmp_path):
+    command = ["papermill", lessons.NOTEBOOKS / "02_baseline.ipynb", "out.ipynb", "-k", "python3"]
+    command += [
+        "-p",
+        "dataset",
+        "digits",
+        "-p",
+        "epochs",
+        "2",
+        "-p",
+        "units",
+        "32",
+        "-p",
+        "results_dir",
+        tmp_path / "r",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", *map(str, command)],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    record = results.load_record(tmp_path / "r" / "lab", "02_baseline")
+    assert record["params"]["epochs"] == len(record["models"]["baseline"]["history"]["loss"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("stage", "options", "words"),
+    [
+        ("01_data_exploration", ["-p", "seed", "-3"], ["Parameter 'seed' has a wrong value", "Received: -3"]),
+        (
+            "05_evaluation",
+            ["-p", "run", "empty"],
+            ["Run lesson 01_data_exploration first", "mnist-course run empty"],
+        ),
+    ],
+)
+def test_a_lesson_says_in_a_sentence_what_is_wrong(tmp_path, stage, options, words):
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        str(lessons.NOTEBOOKS / f"{stage}.ipynb"),
+        str(tmp_path / "out.ipynb"),
+    ]
+    done = subprocess.run(
+        [*command, "-k", "python3", *options],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    for word in words:
+        assert word in done.stderr
+
+
+def test_a_failing_lesson_is_kept_with_its_error_and_named(quick, results_dir):
+    """A model that was swapped after the run: lesson 5 stops, names the lesson to run again, and is kept."""
+    folder = results_dir / "swapped"
+    shutil.copytree(quick, folder)
+    for name in ("05_evaluation.ipynb", "05_evaluation.json"):
+        (folder / name).unlink()
+    (folder / "02_baseline.keras").write_bytes(b"another model")
+    options = ["--profile", "quick", "--dataset", "digits", "--seed", str(SEED), "--only", "05"]
+    done = mnist_course("run", "swapped", *options, results_dir=results_dir)
+    assert done.returncode == 1
+    for word in ("Lesson 05_evaluation", "id 'networks'", "sha256 differs", "05_evaluation.failed.ipynb"):
+        assert word in done.stderr, done.stderr
+    assert (folder / "05_evaluation.failed.ipynb").is_file()
+    assert not (folder / "05_evaluation.ipynb").exists()
+
+
+@pytest.mark.mnist
+def test_the_committed_lessons_say_the_same_again_on_mnist(mnist, tmp_path):
+    """The class profile on MNIST itself, some minutes: what a reader of the notebooks sees is what comes out."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    np.savez(folder / "mnist.npz", **mnist)
+    notebooks = [lessons.NOTEBOOKS / f"{stage}.ipynb" for stage in results.STAGES]
+    done = nbval(notebooks, tmp_path, MNIST_DATA_DIR=str(folder))
+    assert done.returncode == 0, done.stdout[-6000:]
+
+
+if __name__ == "__main__":
+    run = Path(sys.argv[1])
+    texts = {stage: outputs_of(json.loads((run / f"{stage}.ipynb").read_text())) for stage in results.STAGES}
+    EXPECTED.write_text(json.dumps(texts, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,398 @@
+"""A student's folder: what the course gives, and what it never touches."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from click.testing import CliRunner
+
+from mnist_course import cli, lessons
+from mnist_course.handout import student_copy
+from mnist_helpers import results
+
+OLD = {"01.ipynb": b"one", "02.ipynb": b"two", "exercises/01.ipynb": b"task"}
+NEW = OLD | {"02.ipynb": b"two, mended", "exercises/02.ipynb": b"another task"}
+
+
+@pytest.fixture
+def give(tmp_path, monkeypatch):
+    """Gives a version of the course, small as it is, to the student of `tmp_path/mine`; returns the lines."""
+
+    def give(files: dict[str, bytes]) -> list[str]:
+        monkeypatch.setattr(student_copy, "_course_files", lambda: files)
+        return student_copy.start(tmp_path / "mine")
+
+    return give
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory) -> Path:
+    """A student's folder with the course as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MNIST_COURSE_RESULTS", str(tmp_path_factory.mktemp("results")))
+        student_copy.start(tmp_path_factory.mktemp("students") / "mine")
+    return tmp_path_factory.getbasetemp() / "students0" / "mine"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files that a student sees."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def everything(folder: Path) -> dict[Path, bytes | None]:
+    return {path: path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+
+
+# --- what is given ---
+
+
+def test_lessons_are_clean_valid_and_otherwise_as_they_were(copies):
+    for stage in results.STAGES:
+        mine = nbformat.read(copies / f"{stage}.ipynb", as_version=nbformat.NO_CONVERT)
+        nbformat.validate(mine)
+        original = nbformat.read(lessons.NOTEBOOKS / f"{stage}.ipynb", as_version=nbformat.NO_CONVERT)
+        assert mine.metadata == original.metadata
+        assert mine.metadata.kernelspec.name == "python3"
+        for cell, before in zip(mine.cells, original.cells, strict=True):
+            assert (cell.id, cell.source, cell.cell_type) == (before.id, before.source, before.cell_type)
+            assert cell.metadata.get("tags") == before.metadata.get("tags")
+            if cell.cell_type == "code":
+                assert cell.outputs == []
+                assert cell.execution_count is None
+        assert any(cell.get("outputs") for cell in original.cells)  # there was something to clear
+
+
+def test_exercises_come_without_solutions(copies):
+    assert len(list((copies / "exercises").glob("*.ipynb"))) == len(results.STAGES)
+    for path in (copies / "exercises").glob("*.ipynb"):
+        nbformat.validate(nbformat.read(path, as_version=nbformat.NO_CONVERT))
+        text = path.read_text(encoding="utf-8")
+        assert "write your code here" in text
+        assert "BEGIN SOLUTION" not in text
+        assert "BEGIN HIDDEN TESTS" not in text
+
+
+def test_links_between_notebooks_work_in_the_students_folder(copies):
+    links = [
+        (path, link.split("#")[0])
+        for path in copies.rglob("*.ipynb")
+        for cell in nbformat.read(path, as_version=4).cells
+        if cell.cell_type == "markdown"
+        for link in re.findall(r"\]\(([^)\s]+)\)", cell.source)
+        if not re.match(r"https?:|#|attachment:", link)
+    ]
+    assert links
+    for path, link in links:
+        assert (path.parent / link).is_file(), f"{path.name} links to {link}"
+
+
+def test_figures_look_the_same_in_lessons_and_exercises(copies):
+    look = (lessons.NOTEBOOKS / "matplotlibrc").read_bytes()
+    assert (copies / "matplotlibrc").read_bytes() == look == (copies / "exercises/matplotlibrc").read_bytes()
+
+
+def test_the_exercises_of_a_bundle_are_copied_as_they_are(tmp_path, monkeypatch):
+    """A bundle holds the students' versions, and a student's machine has no nbgrader."""
+    (tmp_path / "notebooks" / "exercises").mkdir(parents=True)
+    (tmp_path / "notebooks" / "exercises" / "01.ipynb").write_text('{"a": "# write your code here"}')
+    monkeypatch.setattr(lessons, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setitem(sys.modules, "nbgrader", None)
+    (tmp_path / "to").mkdir()
+    assert student_copy.exercises(tmp_path / "to") == [tmp_path / "to" / "01.ipynb"]
+    assert (tmp_path / "to" / "01.ipynb").read_text() == '{"a": "# write your code here"}'
+
+
+@pytest.mark.course
+def test_a_copied_lesson_runs_and_saves_into_the_results_folder(copies, tmp_path):
+    command = [sys.executable, "-m", "papermill", "01_data_exploration.ipynb", tmp_path / "out.ipynb"]
+    settings = ["-k", "python3", "-p", "dataset", "digits", "-p", "num_train", "200"]
+    done = subprocess.run([*command, *settings], cwd=copies, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert results.load_record(results.results_dir() / "lab", "01_data_exploration")
+
+
+# --- again, after an update ---
+
+
+def test_first_new_then_unchanged(give, tmp_path):
+    assert give(OLD) == [f"new         {name}" for name in OLD]
+    assert contents(tmp_path / "mine") == OLD
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "mine").rglob("*.ipynb")}
+    assert give(OLD) == [f"unchanged   {name}" for name in OLD]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "mine").rglob("*.ipynb")} == before
+
+
+def _touch_nothing(mine):
+    pass
+
+
+def _work(mine):
+    (mine / "02.ipynb").write_bytes(b"two, with my answers")
+
+
+def _work_where_nothing_changes(mine):
+    (mine / "01.ipynb").write_bytes(b"one, with my answers")
+
+
+def _delete(mine):
+    (mine / "02.ipynb").unlink()
+
+
+def _mend_it_oneself(mine):
+    (mine / "02.ipynb").write_bytes(NEW["02.ipynb"])
+
+
+def _a_file_of_that_name(mine):
+    (mine / "exercises" / "02.ipynb").write_bytes(b"my own second exercise")
+
+
+def _a_folder_of_that_name(mine):
+    (mine / "02.ipynb").unlink()
+    (mine / "02.ipynb").mkdir()
+
+
+def _work_and_a_file_beside(mine):
+    _work(mine)
+    (mine / "02.new.ipynb").write_bytes(b"mine too")
+
+
+def _work_and_a_link_beside(mine):
+    _work(mine)
+    (mine / "02.new.ipynb").symlink_to("to nothing")
+
+
+def _lose_the_manifest(mine):
+    (mine / student_copy.MANIFEST).unlink()
+
+
+def _damage_the_manifest(mine):
+    (mine / student_copy.MANIFEST).write_text('{"given": [1], "newest": {}}')
+
+
+BESIDE = "kept        02.ipynb: it is yours; the course's new version is in 02.new.ipynb"
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "files"),
+    [
+        (_touch_nothing, "updated     02.ipynb", {}),
+        (_work, BESIDE, {"02.ipynb": b"two, with my answers", "02.new.ipynb": NEW["02.ipynb"]}),
+        (_work_where_nothing_changes, "kept        01.ipynb", {"01.ipynb": b"one, with my answers"}),
+        (_delete, "given again 02.ipynb", {}),
+        (_mend_it_oneself, "unchanged   02.ipynb", {}),
+        (
+            _a_file_of_that_name,
+            "kept        exercises/02.ipynb: it is yours; the course's new version is in 02.new.ipynb",
+            {"exercises/02.ipynb": b"my own second exercise", "exercises/02.new.ipynb": b"another task"},
+        ),
+        (_a_folder_of_that_name, BESIDE, {"02.ipynb": None, "02.new.ipynb": NEW["02.ipynb"]}),
+        (
+            _work_and_a_file_beside,
+            BESIDE.replace(".new", ".new-2"),
+            {
+                "02.ipynb": b"two, with my answers",
+                "02.new.ipynb": b"mine too",
+                "02.new-2.ipynb": NEW["02.ipynb"],
+            },
+        ),
+        (
+            _work_and_a_link_beside,
+            BESIDE.replace(".new", ".new-2"),
+            {"02.ipynb": b"two, with my answers", "02.new-2.ipynb": NEW["02.ipynb"]},
+        ),
+        (_lose_the_manifest, BESIDE, {"02.ipynb": OLD["02.ipynb"], "02.new.ipynb": NEW["02.ipynb"]}),
+        (_damage_the_manifest, BESIDE, {"02.ipynb": OLD["02.ipynb"], "02.new.ipynb": NEW["02.ipynb"]}),
+    ],
+)
+def test_an_update_keeps_what_the_student_has_touched(give, tmp_path, change, line, files):
+    give(OLD)
+    change(tmp_path / "mine")
+    assert line in give(NEW)
+    expected = {name: content for name, content in (NEW | files).items() if content is not None}
+    assert contents(tmp_path / "mine") == expected
+    again = give(NEW)
+    assert contents(tmp_path / "mine") == expected
+    assert not [said for said in again if "new" in said.split(":")[0].split()[0]]
+
+
+def test_a_new_version_is_offered_once_and_the_next_one_again(give, tmp_path):
+    mine = tmp_path / "mine"
+    give(OLD)
+    _work(mine)
+    give(NEW)
+    (mine / "02.new.ipynb").unlink()  # the student has read it
+    assert "kept        02.ipynb" in give(NEW)
+    assert not (mine / "02.new.ipynb").exists()
+    assert BESIDE in give(NEW | {"02.ipynb": b"third"})
+    assert BESIDE in give(NEW | {"02.ipynb": b"fourth"})  # in place of the third, which nobody touched
+    assert (mine / "02.new.ipynb").read_bytes() == b"fourth"
+    (mine / "02.new.ipynb").write_bytes(b"fourth, with my answers")
+    assert BESIDE.replace(".new", ".new-2") in give(NEW | {"02.ipynb": b"fifth"})
+    assert (mine / "02.new.ipynb").read_bytes() == b"fourth, with my answers"
+    assert (mine / "02.ipynb").read_bytes() == b"two, with my answers"
+
+
+def test_the_new_version_taken_over_is_updated_again(give, tmp_path):
+    give(OLD)
+    _work(tmp_path / "mine")
+    give(NEW)
+    (tmp_path / "mine" / "02.new.ipynb").replace(tmp_path / "mine" / "02.ipynb")
+    assert "unchanged   02.ipynb" in give(NEW)
+    assert "updated     02.ipynb" in give(NEW | {"02.ipynb": b"third"})
+
+
+def test_links_in_the_folder_are_not_followed(give, tmp_path):
+    mine, elsewhere = tmp_path / "mine", tmp_path / "elsewhere.ipynb"
+    give(OLD)
+    for target in (OLD["02.ipynb"], None):  # what the course gave, moved away; and a link to nothing
+        elsewhere.unlink() if target is None else elsewhere.write_bytes(target)
+        (mine / "02.ipynb").unlink()
+        (mine / "02.ipynb").symlink_to(elsewhere)
+        give(NEW)
+        assert (mine / "02.ipynb").is_symlink()
+        assert (elsewhere.read_bytes() if target else None) == target
+        assert elsewhere.exists() == bool(target)
+        assert (mine / "02.new.ipynb").read_bytes() == NEW["02.ipynb"]
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("number", range(6))
+def test_killed_in_between_the_same_command_goes_on(give, tmp_path, monkeypatch, number, after):
+    """Whichever file it was killed at, before or after that came to its place."""
+    mine = tmp_path / "mine"
+    give(OLD)
+    _work(mine)
+    replace, calls = os.replace, iter(range(6))  # two files, and the manifest after each of four
+
+    def die(*paths):
+        now = next(calls)
+        if now < number or after:
+            replace(*paths)
+        if now == number:
+            raise SystemExit
+
+    monkeypatch.setattr(os, "replace", die)
+    with pytest.raises(SystemExit):
+        give(NEW)
+    monkeypatch.setattr(os, "replace", replace)
+    (mine / f"{results.PARTIAL}abc").mkdir()  # what a kill leaves
+    give(NEW)
+    assert contents(mine) == NEW | {"02.ipynb": b"two, with my answers", "02.new.ipynb": NEW["02.ipynb"]}
+    assert not list(mine.glob(f"{results.PARTIAL}*"))
+    assert "kept        02.ipynb" in give(NEW)
+
+
+# --- places that are refused ---
+
+
+def _of_the_course(*parts: str) -> str:
+    return str(lessons.NOTEBOOKS.parent.joinpath(*parts))
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        ("", "Expected: a folder"),
+        ("a file", "Expected: a folder"),
+        ("a file/x", "Expected: a folder"),
+        ("\0", "Expected: a folder"),
+        ("/dev/null", "Expected: a folder"),
+        (_of_the_course(), "part of the course itself"),
+        (_of_the_course("notebooks"), "part of the course itself"),
+        (_of_the_course("notebooks", "mine"), "part of the course itself"),
+        (_of_the_course("tests", "..", "notebooks", "exercises"), "part of the course itself"),
+        (_of_the_course("mnist_helpers"), "part of the course itself"),
+        ("link to the lessons", "part of the course itself"),
+        ("exercises elsewhere", "is a link or a file"),
+        ("exercises a file", "is a link or a file"),
+    ],
+)
+def test_a_bad_place_is_refused_and_nothing_written(folder, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a file").write_text("mine")
+    Path("link to the lessons").symlink_to(lessons.NOTEBOOKS)
+    Path("exercises elsewhere").mkdir()
+    Path("exercises elsewhere/exercises").symlink_to(tmp_path, target_is_directory=True)
+    Path("exercises a file").mkdir()
+    Path("exercises a file/exercises").write_text("mine")
+    before, originals = everything(tmp_path), sorted(lessons.NOTEBOOKS.rglob("*"))
+    result = CliRunner().invoke(cli.main, ["start", folder])
+    assert result.exit_code == 2, result.output
+    assert words in result.output
+    assert len(re.findall("^Error: ", result.output, re.M)) == 1
+    assert everything(tmp_path) == before
+    assert sorted(lessons.NOTEBOOKS.rglob("*")) == originals
+
+
+@pytest.mark.parametrize("closed", ["mine", "mine/exercises"])
+def test_a_place_that_cannot_be_written_is_refused(closed, tmp_path, monkeypatch):
+    (tmp_path / "mine" / "exercises").mkdir(parents=True)
+    access = os.access  # the tests may run as root, who may write everywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / closed and access(path, mode))
+    with pytest.raises(ValueError, match="cannot be written"):
+        student_copy.start(tmp_path / "mine")
+    assert list((tmp_path / "mine").rglob("*")) == [tmp_path / "mine" / "exercises"]
+
+
+def test_a_course_without_its_notebooks_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(lessons, "NOTEBOOKS", tmp_path / "site-packages" / "notebooks")
+    with pytest.raises(ValueError, match="pip install --editable"):
+        student_copy.start(tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+
+
+def test_two_at_once_do_not_mix(give, tmp_path):
+    import filelock
+
+    give(OLD)
+    with (
+        filelock.FileLock(tmp_path / "mine" / ".mnist-course.lock"),
+        pytest.raises(ValueError, match="Another"),
+    ):
+        give(NEW)
+    assert contents(tmp_path / "mine") == OLD
+
+
+def test_a_folder_beside_the_notebooks_may_be_a_students(tmp_path, monkeypatch, give):
+    monkeypatch.setattr(lessons, "NOTEBOOKS", tmp_path / "notebooks")
+    assert give(OLD) == [f"new         {name}" for name in OLD]
+    assert give(OLD) == [f"unchanged   {name}" for name in OLD]
+    (tmp_path / "mine" / student_copy.MANIFEST).unlink()  # killed before it was written
+    assert give(OLD) == [f"unchanged   {name}" for name in OLD]
+
+
+def test_it_says_so_where_the_lessons_could_not_save(give, tmp_path, monkeypatch):
+    """A course that is installed for everybody, read-only."""
+    (tmp_path / "closed").mkdir()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / "closed" and access(path, mode))
+    monkeypatch.setenv("MNIST_COURSE_RESULTS", str(tmp_path / "closed" / "results"))
+    assert "MNIST_COURSE_RESULTS" in give(OLD)[-1]
+    monkeypatch.setenv("MNIST_COURSE_RESULTS", str(tmp_path / "open" / "results"))
+    assert "MNIST_COURSE_RESULTS" not in give(OLD)[-1]
+
+
+# --- from the command line ---
+
+
+def test_the_command_prints_each_file_once(tmp_path):
+    result = CliRunner().invoke(cli.main, ["start", str(tmp_path / "mine")])
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert len(lines) == len(contents(tmp_path / "mine"))
+    assert all(line.startswith("new ") for line in lines)
+    assert json.loads((tmp_path / "mine" / student_copy.MANIFEST).read_text())["given"]
+
+
+def test_make_lab_opens_the_students_folder():
+    makefile = (lessons.NOTEBOOKS.parent / "Makefile").read_text()
+    for command in ("mnist-course start", "jupyter lab --notebook-dir="):
+        assert re.search(rf"^lab: .*\n(?:\t.*\n)*?\t.*{command}", makefile, re.M)
