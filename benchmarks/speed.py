@@ -29,7 +29,7 @@ import numpy as np
 from benchmarks import speed_report
 from mnist_course import lessons
 from mnist_course.run import runner
-from mnist_helpers import data, results
+from mnist_helpers import _files, data, results
 
 TARGET = 0.9803  # test accuracy: the best of the reference that the project started from
 MAX_EPOCHS = 12
@@ -51,7 +51,7 @@ Curve = list[list[float]]  # pairs of seconds so far and test accuracy
 # --- time to the target: a function per competitor, images -> curve ---
 
 
-def ours(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
+def fast_recipe(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
     """Our fast recipe: the very cell of lesson 2, with its fixed schedule; it is scored once, at its end."""
     import keras
 
@@ -63,12 +63,12 @@ def ours(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
     return [[names["fast_seconds"], accuracy]]
 
 
-def stock(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
+def keras_default(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
     """A script as one finds it: 256-128 with batch normalisation and dropout, Adam as it comes, batches of 32."""
     return _keras_script(arrays, seed, epochs, functools.partial(reference_network, 0.3), "adam", 32)
 
 
-def dropout_512(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
+def keras_mnist_mlp(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
     """Keras' own example `mnist_mlp.py`: 512-512 with dropout, RMSprop, batches of 128."""
 
     def network() -> Any:
@@ -104,7 +104,8 @@ def torch_resident(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
 
 
 COMPETITORS: dict[str, Callable[[data.Arrays, int, int], Curve]] = {
-    function.__name__: function for function in (ours, stock, dropout_512, sklearn, torch, torch_resident)
+    function.__name__: function
+    for function in (fast_recipe, keras_default, keras_mnist_mlp, sklearn, torch, torch_resident)
 }
 
 
@@ -285,9 +286,9 @@ def study_growth(seeds: int, workers: int) -> dict[str, float]:
     """Times a study of lesson 2 in its quick profile on the digits; seconds, and memory of the runs at one time."""
     from mnist_course.run import study
 
-    stage = results.STAGES[1]
-    question = study.check_question(
-        seeds=f"1-{seeds}", profile="quick", dataset="digits", params=[], only=[stage], search_from=""
+    lesson = results.LESSONS[1]
+    question = study.check_spec(
+        seeds=f"1-{seeds}", profile="quick", dataset="digits", params=[], only=[lesson], search_from=""
     )
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         started = time.perf_counter()
@@ -295,7 +296,7 @@ def study_growth(seeds: int, workers: int) -> dict[str, float]:
         seconds = time.perf_counter() - started
         if failed:
             raise RuntimeError(failed[0].error)
-        records = [results.load_record(path / run, stage) for run in study.grid(question)]
+        records = [results.load_record(path / run, lesson) for run in study.grid(question)]
     peaks = [record["peak_memory_bytes"] for record in records]
     return {"seconds": seconds, "peak_memory_bytes": min(workers, seeds) * max(peaks)}
 
@@ -317,17 +318,17 @@ def lesson_times(folder: Path) -> dict[str, dict[str, float]]:
         folder: the folder of a run that `mnist-course run` made.
 
     Returns:
-        stage -> kind -> seconds; a cell counts for the first of import, training, data and figures that it does.
+        lesson -> kind -> seconds; a cell counts for the first of import, training, data and figures that it does.
     """
     split = {}
-    for stage, timing in runner.timings(folder).items():
-        notebook = json.loads((folder / f"{stage}.ipynb").read_text(encoding="utf-8"))
+    for lesson, timing in runner.timings(folder).items():
+        notebook = json.loads((folder / f"{lesson}.ipynb").read_text(encoding="utf-8"))
         seconds = dict.fromkeys([*_KINDS, "other"], 0.0)
         for cell in notebook["cells"]:
             source = "".join(cell["source"])
             kind = next((kind for kind, pattern in _KINDS.items() if pattern.search(source)), "other")
             seconds[kind] += cell["metadata"].get("papermill", {}).get("duration") or 0.0
-        split[stage] = {"kernel start": timing["wall_seconds"] - sum(seconds.values())} | seconds
+        split[lesson] = {"kernel start": timing["wall_seconds"] - sum(seconds.values())} | seconds
     return split
 
 
@@ -352,7 +353,7 @@ def plan(repeats: int, quick: bool) -> list[tuple[str, str, int]]:
         if what not in absent
     ]
     if quick:
-        often, slopes = [("target", "ours"), ("throughput", FULL_NETWORK)], slopes[:2]
+        often, slopes = [("target", "fast_recipe"), ("throughput", FULL_NETWORK)], slopes[:2]
     shuffle = random.Random(1)
     found = []
     for seed in range(1, repeats + 1):
@@ -377,7 +378,7 @@ def measure(kind: str, name: str, seed: int, quick: bool) -> Any:
 
 
 def _arrays(quick: bool) -> data.Arrays:
-    arrays, _ = data.find("digits" if quick else "mnist")
+    arrays, _ = data.load_arrays("digits" if quick else "mnist")
     return arrays
 
 
@@ -416,7 +417,7 @@ def run_bench(
             file.write(json.dumps(done[-1]) + "\n")
     content = summary(done) | {"machine": machine(), "repeats": repeats, "quick": quick}
     content["lessons"] = {profile: lesson_times(path) for profile, path in (course_runs or {}).items()}
-    results.write_json(folder / speed_report.BENCH_FILE, content)
+    _files.write_json(folder / speed_report.BENCH_FILE, content)
     return folder / speed_report.BENCH_FILE
 
 

@@ -44,9 +44,9 @@ def tables(content: dict[str, Any]) -> list[dict[str, Any]]:
             ]
         )
     lessons = [
-        [profile, stage, *(f"{seconds:.1f} s" for seconds in split.values())]
-        for profile, stages in content["lessons"].items()
-        for stage, split in stages.items()
+        [profile, lesson, *(f"{seconds:.1f} s" for seconds in split.values())]
+        for profile, lesson_names in content["lessons"].items()
+        for lesson, split in lesson_names.items()
     ]
     found = [
         {
@@ -87,7 +87,7 @@ def _dataset(content: dict[str, Any]) -> str:
 def conclusion(content: dict[str, Any]) -> str:
     """Says how much longer than ours each other recipe takes, from the numbers."""
     times = dict(content["time_to_target"])
-    ours = times.pop("ours")
+    ours = times.pop("fast_recipe")
     others = [
         f"{name} {entry['median_seconds'] / ours['median_seconds']:.1f}"
         + ("" if entry["reached"] else f" (not there after {entry['scored']} epochs)")
@@ -105,9 +105,9 @@ def conclusion(content: dict[str, Any]) -> str:
 def outside_training(content: dict[str, Any]) -> str:
     """Says which share of the lessons' time each profile spends on other things than training."""
     shares = []
-    for profile, stages in content["lessons"].items():
-        total = sum(sum(split.values()) for split in stages.values())
-        training = sum(split["training"] for split in stages.values())
+    for profile, lesson_names in content["lessons"].items():
+        total = sum(sum(split.values()) for split in lesson_names.values())
+        training = sum(split["training"] for split in lesson_names.values())
         shares.append(f"{profile} {1 - training / total:.0%} of {total:.0f} s")
     return f"Outside training: {', '.join(shares)}."
 
@@ -117,6 +117,6 @@ def figures(content: dict[str, Any]) -> dict[str, plots.DescribedFigure]:
     dataset, cores = _dataset(content), content["machine"]["cores"]
     title = f"Seconds to {content['target']:.2%} of the test images, {cores} cores ({dataset})"
     return {
-        "bench": plots.durations(content["time_to_target"], title),
-        "growth": plots.growth(content["growth"], f"Training time against what it grows with ({dataset})"),
+        "bench": plots.bar_times(content["time_to_target"], title),
+        "growth": plots.scaling(content["growth"], f"Training time against what it grows with ({dataset})"),
     }

@@ -1,1 +1,1 @@
-"""What runs the course: `course`, `report`, `doctor` and the command line, `cli`. No lesson imports it."""
+"""The package behind the command `mnist-course`: it runs the lessons, reports, grades and hands the course out."""

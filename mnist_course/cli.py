@@ -15,6 +15,10 @@ from pathlib import Path
 
 import click
 
+from mnist_helpers import _files
+from mnist_helpers._errors import UserError
+from mnist_helpers._files import expand
+
 _GO_ON = "Called again, the same command goes on where it was."
 
 
@@ -30,12 +34,11 @@ def _terminate(*_: object) -> None:
 def _one_message() -> Iterator[None]:
     """Turns the errors that a user can cause, and signals, into one message and an exit status."""
     from mnist_course.run import runner
-    from mnist_helpers import data, results
 
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
-    except (ValueError, data.DatasetNotFoundError, results.MissingLessonError) as error:
+    except UserError as error:
         raise _exit(error, 2) from error
     except runner.LessonFailedError as error:
         raise _exit(error, 1) from error
@@ -69,7 +72,7 @@ _dataset = click.option(
     show_default=True,
 )
 _only = click.option(
-    "--only", multiple=True, metavar="STAGE", help="Run only this lesson, such as 03; can be repeated."
+    "--only", multiple=True, metavar="LESSON", help="Run only this lesson, such as 03; can be repeated."
 )
 
 
@@ -151,24 +154,26 @@ def run(
     """Run the lessons in order into results/RUN/ and report; a run that was stopped goes on."""
     from mnist_course.reports import run_report
     from mnist_course.run import runner
-    from mnist_course.run.settings import Limits, check_search, check_settings, check_stages
+    from mnist_course.run.settings import Limits, check_lessons, check_search, check_settings
     from mnist_helpers import parameters, results
 
     with _one_message():
         parameters.check("run", run)
-        stages = check_stages(only)
+        lesson_names = check_lessons(only)
         settings = check_settings(profile, dataset, parameters.parse("seed", seed), params)
         check_search(settings.params.get("search_from", ""), results_dir)
         limits = Limits(threads or 0, cell_seconds or 0)
-        folder = runner.run_course(run, settings, stages, results_dir=results_dir, fresh=fresh, limits=limits)
-        unfinished = [stage for stage in results.STAGES if not runner.is_finished(folder, stage)]
+        folder = runner.run_lessons(
+            run, settings, lesson_names, results_dir=results_dir, fresh=fresh, limits=limits
+        )
+        unfinished = [lesson for lesson in results.LESSONS if not runner.is_finished(folder, lesson)]
         if unfinished:
             click.echo(f"No report yet: {', '.join(unfinished)} not run.")
             return
         page = run_report.write_report(folder)
         click.echo(f"\n{run_report.text_table(run_report.summary(results.load_records(folder)))}\n")
-        click.echo(results.load_record(folder, results.STAGES[-1])["conclusion"])
-        click.echo(f"\nDataset: {results.load_record(folder, results.STAGES[-1])['dataset']['name']}")
+        click.echo(results.load_record(folder, results.LESSONS[-1])["conclusion"])
+        click.echo(f"\nDataset: {results.load_record(folder, results.LESSONS[-1])['dataset']['name']}")
         click.echo(f"Figures: {', '.join(sorted(path.name for path in folder.glob('*.png')))} in {folder}")
         click.echo(f"Report:  {page}")
 
@@ -223,10 +228,10 @@ def study(
     with _one_message():
         parameters.check("run", study)
         if workers and scheduler:
-            raise ValueError(
+            raise UserError(
                 "--workers is for this machine, and a scheduler has its own. Leave --workers or --scheduler out."
             )
-        question = studies.check_question(
+        question = studies.check_spec(
             seeds=seeds,
             profile=profile,
             dataset=dataset,
@@ -262,7 +267,7 @@ def report(run: str, results_dir: str) -> None:
         parameters.check("run", run)
         folder = results.results_dir(results_dir) / run
         if not folder.is_dir():
-            raise ValueError(
+            raise UserError(
                 f"There is no run {run!r} in {folder.parent}. Run the course first: mnist-course run {run}"
             )
         is_study = (folder / study_report.STUDY_FILE).is_file()
@@ -301,12 +306,12 @@ def bench(name: str, repeats: int, quick: bool, runs: tuple, results_dir: str) -
         for run in runs:
             parameters.check("run", run)
             if not (base / run / "course.json").is_file():
-                raise ValueError(
+                raise UserError(
                     f"--course: there is no run {run!r} in {base}. Run it first: mnist-course run {run}"
                 )
         folders = {run: base / run for run in runs}
         path = speed.run_bench(base / name, repeats=repeats, quick=quick, course_runs=folders)
-        for table in speed_report.tables(results.read_json(path)):
+        for table in speed_report.tables(_files.read_json(path)):
             click.echo(
                 f"\n{table['title']}\n{run_report.aligned([table['columns'], *table['rows']])}\n{table['note']}"
             )
@@ -346,7 +351,7 @@ def data(context: click.Context, data_dir: str) -> None:
     with _one_message():
         for dataset in datasets.NAMES:
             try:
-                arrays, place = datasets.find(dataset, data_dir=data_dir, download=False)
+                arrays, place = datasets.load_arrays(dataset, data_dir=data_dir, download=False)
             except datasets.DatasetNotFoundError as error:
                 click.echo(f"{dataset}: not here")
                 for attempt in error.attempts:
@@ -365,7 +370,7 @@ def fetch(name: str) -> None:
     from mnist_helpers import data as datasets
 
     with _one_message():
-        _, place = datasets.find(name)
+        _, place = datasets.load_arrays(name)
         click.echo(f"{name}: {place}; the cache is {datasets.cache_dir()}")
 
 
@@ -376,8 +381,8 @@ def check(folder: str) -> None:
     from mnist_helpers import data as datasets
 
     with _one_message():
-        name, place = datasets.resolve(str(datasets.absolute(folder)))
-        described = datasets.describe(name, **datasets.find(name, data_dir=place)[0])
+        name, place = datasets.resolve_dataset(str(datasets.expand(folder)))
+        described = datasets.describe(name, **datasets.load_arrays(name, data_dir=place)[0])
         for array, shape in described["shapes"].items():
             click.echo(f"  {array}: {shape}, sha256 {described['sha256'][array]}")
 
@@ -405,7 +410,7 @@ def start(folder: str) -> None:
     from mnist_course.handout import student_copy
 
     with _one_message():
-        for line in student_copy.start(Path(folder)):
+        for line in student_copy.start(expand(folder)):
             click.echo(line)
 
 
@@ -424,7 +429,7 @@ def bundle(folder: str, datasets: tuple) -> None:
     from mnist_course.handout import bundle
 
     with _one_message():
-        bundle.bundle(Path(folder), datasets)
+        bundle.bundle(expand(folder), datasets)
 
 
 @main.group()
@@ -439,7 +444,7 @@ def build_assignments(folder: str) -> None:
     from mnist_course.grading import assignments
 
     with _one_message():
-        click.echo(assignments.build(Path(folder)))
+        click.echo(assignments.build(expand(folder)))
 
 
 @assignments.command("grade")
@@ -473,7 +478,7 @@ def grade_assignments(folder: str, seconds: int, memory: int, workers: int | Non
 
     with _one_message():
         limits = assignments.Limits(seconds=seconds, memory_bytes=memory * 2**30)
-        click.echo(assignments.grade(Path(folder), limits=limits, workers=workers or 0, fresh=fresh))
+        click.echo(assignments.grade(expand(folder), limits=limits, workers=workers or 0, fresh=fresh))
 
 
 @main.command()

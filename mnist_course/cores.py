@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from mnist_helpers._errors import UserError
+
 _LIMITS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
 
@@ -13,14 +15,14 @@ def usable_cores() -> int:
     `LOKY_MAX_CPU_COUNT` in the environment lowers the answer.
 
     Raises:
-        ValueError: that variable is no number.
+        UserError: that variable is no number.
     """
     from joblib import cpu_count
 
     try:
         return cpu_count()
     except ValueError as error:
-        raise ValueError(
+        raise UserError(
             "LOKY_MAX_CPU_COUNT in the environment has a wrong value. Expected: a whole number of cores. "
             f"Received: {os.environ.get('LOKY_MAX_CPU_COUNT')!r}."
         ) from error

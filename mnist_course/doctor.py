@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from mnist_helpers import data, results
+from mnist_helpers import _files, data, results
 
 _FREE_MEMORY_BYTES = 2 * 2**30
 _FREE_DISK_BYTES = 200 * 2**20
@@ -98,9 +98,9 @@ def _kernel() -> str:
 
 def _data() -> str:
     try:
-        _, place = data.find("mnist", seconds=15)
+        _, place = data.load_arrays("mnist", seconds=15)
     except data.DatasetNotFoundError:
-        data.find("digits")
+        data.load_arrays("digits")
         return "digits (embedded); MNIST was not found, `mnist-course data` says why"
     return f"mnist, {place}"
 
@@ -111,7 +111,7 @@ def _write_access() -> str:
     folder = results.results_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        results.write_json(folder / ".doctor.json", {})
+        _files.write_json(folder / ".doctor.json", {})
         (folder / ".doctor.json").unlink()
     except OSError as error:
         raise RuntimeError(f"{error}; set MNIST_COURSE_RESULTS to a folder that you may write to") from error

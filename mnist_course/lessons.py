@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from mnist_helpers import results
+from mnist_helpers import _files
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
@@ -20,30 +20,27 @@ def profiles() -> dict[str, dict[str, Any]]:
     return yaml.safe_load((NOTEBOOKS / "profiles.yaml").read_text(encoding="utf-8"))
 
 
-def declared(stage: str) -> dict[str, Any]:
+def declared(lesson: str) -> dict[str, Any]:
     """Returns the parameters that a lesson declares: name -> default."""
-    lines = ast.parse(tagged_source(stage, "parameters")).body
+    lines = ast.parse(tagged_source(lesson, "parameters")).body
     return {line.target.id: ast.literal_eval(line.value) for line in lines}
 
 
-def tagged_source(stage: str, tag: str) -> str:
+def tagged_source(lesson: str, tag: str) -> str:
     """Returns the source of the one cell of a lesson that carries a tag."""
-    notebook = json.loads((NOTEBOOKS / f"{stage}.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads((NOTEBOOKS / f"{lesson}.ipynb").read_text(encoding="utf-8"))
     (cell,) = [cell for cell in notebook["cells"] if tag in cell["metadata"].get("tags", [])]
     return "".join(cell["source"])
 
 
 def read_notebook(path: Path) -> dict | None:
     """Returns a notebook as plain JSON, `None` if it cannot be read."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+    return _files.read_json_or_none(path)
 
 
 def write_notebook(path: Path, notebook: dict) -> None:
     """Writes a notebook as the course keeps them."""
-    with results.whole_file(path) as beside:
+    with _files.atomic_write(path) as beside:
         beside.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

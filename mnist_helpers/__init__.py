@@ -1,20 +1,13 @@
-"""The helpers of the MNIST course: what the lessons import, and the kit that runs them.
-
-Ground floor, imported by lessons (no module here imports another):
+"""The library that the lessons of the MNIST course import.
 
 - `canvas`: a canvas to draw a digit on
-- `data`: datasets by name, verified, behind two doors (`load_training`, `load_test`)
+- `data`: datasets by name, with checksums; training and test images have separate functions
 - `metrics`: numbers from labels and probabilities
-- `parameters`: what each notebook parameter may be
-- `plots`: arrays in, a described figure out
-- `quiz`: predictions that are compared, questions that are explained
-- `results`: the one place that writes and reads run files
-- `tuning`: guards round Keras Tuner
+- `parameters`: the range of each notebook parameter
+- `plots`: arrays in, a figure with a description out
+- `quiz`: predictions and quizzes
+- `results`: records, models and arrays of a run
+- `tuning`: workarounds for Keras Tuner's pitfalls
 
-Upper floor, `kit/`, never imported by a lesson: `course` runs the lessons, `study` many runs of them, `bench`
-times them; `report`, `study_report` and `bench_report` turn their records into pages; `timings` says how long the
-lessons took; `start` and `bundle` hand the course out, `assignments` builds exercises and grades hand-ins; `quota`
-counts the cores that a container may use, `doctor` examines the machine, `cli` is the command `mnist-course`.
-
-Importing the package does nothing.
+Importing the package imports none of them; the package `mnist_course`, which runs the lessons, is never imported.
 """

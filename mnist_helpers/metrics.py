@@ -30,7 +30,7 @@ class Comparison(NamedTuple):
     p_value: float
 
 
-class Spread(NamedTuple):
+class MeanInterval(NamedTuple):
     """A number that was measured several times, once per seed.
 
     Attributes:
@@ -48,7 +48,7 @@ class Spread(NamedTuple):
     high: float
 
 
-def over_seeds(values: Sequence[float]) -> Spread:
+def mean_interval(values: Sequence[float]) -> MeanInterval:
     """Summarises what several seeds gave (Student 1908, "The probable error of a mean", Biometrika 6, p. 1).
 
     The interval is about the seeds: it says where the mean of many more trainings would lie, on the same images.
@@ -57,7 +57,7 @@ def over_seeds(values: Sequence[float]) -> Spread:
         values: a number per seed.
 
     Returns:
-        A `Spread`.
+        A `MeanInterval`.
 
     Raises:
         ValueError: there are no values, or one is not a finite number.
@@ -68,12 +68,12 @@ def over_seeds(values: Sequence[float]) -> Spread:
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise ValueError(f"Expected: one finite number per seed, at least one. Received: {values.tolist()}.")
     if len(values) == 1:
-        return Spread(float(values[0]), np.nan, 1, np.nan, np.nan)
+        return MeanInterval(float(values[0]), np.nan, 1, np.nan, np.nan)
     low, high = DescrStatsW(values).tconfint_mean()
-    return Spread(float(values.mean()), float(values.std(ddof=1)), len(values), float(low), float(high))
+    return MeanInterval(float(values.mean()), float(values.std(ddof=1)), len(values), float(low), float(high))
 
 
-def paired_difference(first: Sequence[float], second: Sequence[float]) -> Spread:
+def paired_difference(first: Sequence[float], second: Sequence[float]) -> MeanInterval:
     """Summarises `second - first` over the same seeds: what the seeds share cancels out.
 
     Args:
@@ -81,16 +81,16 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Spread
         second: another one for the same seeds, in the same order.
 
     Returns:
-        A `Spread` of the differences.
+        A `MeanInterval` of the differences.
 
     Raises:
-        ValueError: the lengths differ, or as `over_seeds`.
+        ValueError: the lengths differ, or as `mean_interval`.
     """
     if len(first) != len(second):
         raise ValueError(
             f"Expected: two numbers for each seed. Received: {len(first)} and {len(second)} numbers."
         )
-    return over_seeds(np.subtract(second, first))
+    return mean_interval(np.subtract(second, first))
 
 
 def accuracy_interval(num_correct: int, num_images: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -315,7 +315,7 @@ def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray, count
     return wrong[order][:count]
 
 
-def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Makes probabilities softer or sharper (Guo et al. 2017, "On calibration of modern networks", section 4.2).
 
     Args:
@@ -330,7 +330,7 @@ def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarra
     return softmax(np.log(np.clip(np.asarray(probabilities, float), 1e-7, 1)) / temperature, axis=1)
 
 
-def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
+def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Fits the temperature that gives the least loss (Guo et al. 2017, section 4.2).
 
     Args:
@@ -343,7 +343,7 @@ def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
-        return negative_log_likelihood(labels, with_temperature(probabilities, np.exp(log_temperature)))
+        return negative_log_likelihood(labels, apply_temperature(probabilities, np.exp(log_temperature)))
 
     return float(np.exp(minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded").x))
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mnist_helpers._errors import UserError
+
 DATASETS = ("auto", "mnist", "fashion_mnist", "digits")
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NAME_IN_WORDS = "a plain name (letters, digits, '.', '_', '-'; it starts with a letter or digit; at most 64)"
@@ -56,7 +58,7 @@ class Parameter:
         return f"{kind} from {self.low:g} to {self.high:g}"
 
 
-TABLE: dict[str, Parameter] = {
+PARAMETERS: dict[str, Parameter] = {
     # where and on what
     "run": Parameter(
         str, "folder in results_dir that this run writes to", pattern=_NAME, in_words=_NAME_IN_WORDS
@@ -123,14 +125,11 @@ TABLE: dict[str, Parameter] = {
 }
 
 
-class ParameterError(ValueError):
+class ParameterError(UserError):
     """A parameter has a value that it may not have."""
 
-    def _render_traceback_(self) -> list[str]:
-        return [f"{type(self).__name__}: {self}"]  # a student needs the sentence, not the stack
 
-
-def near(name: str, names: Any) -> str:
+def did_you_mean(name: str, names: Any) -> str:
     """Returns `" Did you mean 'epochs'?"` for the nearest of `names`, or an empty string."""
     matches = difflib.get_close_matches(name, list(names), n=1)
     return f" Did you mean {matches[0]!r}?" if matches else ""
@@ -140,13 +139,14 @@ def lookup(name: str) -> Parameter:
     """Returns the table's entry for `name`.
 
     Raises:
-        ValueError: no notebook has a parameter of this name.
+        UserError: no notebook has a parameter of this name.
     """
-    if name not in TABLE:
-        raise ValueError(
-            f"Unknown parameter {name!r}.{near(name, TABLE)} Valid ones: {', '.join(sorted(TABLE))}."
+    if name not in PARAMETERS:
+        raise UserError(
+            f"Unknown parameter {name!r}.{did_you_mean(name, PARAMETERS)} "
+            f"Valid ones: {', '.join(sorted(PARAMETERS))}."
         )
-    return TABLE[name]
+    return PARAMETERS[name]
 
 
 def parse(name: str, text: str) -> Any:
@@ -160,7 +160,7 @@ def parse(name: str, text: str) -> Any:
         The value in the parameter's type, checked.
 
     Raises:
-        ValueError: `name` is unknown, or `text` is no allowed value.
+        UserError: `name` is unknown, or `text` is no allowed value.
     """
     parameter = lookup(name)
     try:
@@ -174,7 +174,7 @@ def check(name: str, value: Any) -> Any:
     """Returns `value` if the parameter `name` may have it (a whole number is taken for a float).
 
     Raises:
-        ValueError: the type or the range is wrong; the message names the parameter, what was expected and
+        UserError: the type or the range is wrong; the message names the parameter, what was expected and
             what was received.
     """
     parameter = lookup(name)
@@ -189,7 +189,7 @@ def check(name: str, value: Any) -> Any:
     elif good:
         good = parameter.low <= value <= parameter.high
     if not good:
-        hint = near(value, parameter.choices) if isinstance(value, str) else ""
+        hint = did_you_mean(value, parameter.choices) if isinstance(value, str) else ""
         raise ParameterError(
             f"Parameter {name!r} has a wrong value. Expected: {parameter.expected}. Received: {value!r}.{hint}"
         )
@@ -212,6 +212,6 @@ def checked(**values: Any) -> dict[str, Any]:
         The same names with their checked values.
 
     Raises:
-        ValueError: as `check`.
+        UserError: as `check`.
     """
     return {name: check(name, value) for name, value in values.items()}

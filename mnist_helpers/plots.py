@@ -272,7 +272,7 @@ def metric_by_model(
     return DescribedFigure(figure, f"{title}; in the last epoch: {'; '.join(words)}.")
 
 
-def trials(tables: Mapping[str, object], default_score: float, title: str) -> DescribedFigure:
+def search_progress(tables: Mapping[str, object], default_score: float, title: str) -> DescribedFigure:
     """Draws a search: every trial's score, and the best so far, for each way of searching.
 
     Args:
@@ -305,7 +305,7 @@ def trials(tables: Mapping[str, object], default_score: float, title: str) -> De
     return DescribedFigure(figure, f"{title}. {'; '.join(words)}.")
 
 
-def searches(
+def compare_searches(
     scores: Mapping[str, Sequence[Sequence[float]]], epochs_per_trial: int, title: str
 ) -> DescribedFigure:
     """Draws the best score so far against the epochs spent, for ways of searching that were repeated.
@@ -333,7 +333,7 @@ def searches(
     return DescribedFigure(figure, f"{title}. {'; '.join(words)}.")
 
 
-def what_mattered(table, names: Sequence[str], title: str) -> DescribedFigure:
+def hyperparameter_effects(table, names: Sequence[str], title: str) -> DescribedFigure:
     """Draws the score against each hyperparameter, one panel each.
 
     Args:
@@ -497,7 +497,7 @@ def robustness(
     return DescribedFigure(figure, f"{title}; at the strongest level: {'; '.join(words)}.")
 
 
-def over_seeds(
+def seed_strip(
     values: Mapping[str, Sequence[float]],
     title: str,
     label: str,
@@ -539,7 +539,7 @@ def over_seeds(
     return DescribedFigure(figure, f"{title}. Mean and range: {'; '.join(words)}.")
 
 
-def durations(times: Mapping[str, Mapping[str, object]], title: str) -> DescribedFigure:
+def bar_times(times: Mapping[str, Mapping[str, object]], title: str) -> DescribedFigure:
     """Draws times as bars with their range, one line each, the shortest first.
 
     Args:
@@ -570,7 +570,7 @@ def durations(times: Mapping[str, Mapping[str, object]], title: str) -> Describe
     return DescribedFigure(figure, f"{title}. Medians: {'; '.join(words)}.")
 
 
-def growth(lines: Mapping[str, Mapping[str, object]], title: str) -> DescribedFigure:
+def scaling(lines: Mapping[str, Mapping[str, object]], title: str) -> DescribedFigure:
     """Draws seconds against what they grow with, a panel each.
 
     Args:

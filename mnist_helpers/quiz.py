@@ -26,6 +26,8 @@ from typing import Any
 
 import yaml
 
+from mnist_helpers._errors import UserError
+
 QUIZZES = Path(__file__).resolve().parent.parent / "notebooks" / "quizzes"
 
 
@@ -115,12 +117,12 @@ def show(lesson: str, answers: Sequence[str | None] = ()) -> Quiz:
             not answered yet. An answer is followed by an explanation of that answer.
 
     Raises:
-        ValueError: there is no quiz of that name.
+        UserError: there is no quiz of that name.
     """
     path = QUIZZES / f"{lesson}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(path.stem for path in QUIZZES.glob("*.yaml")))
-        raise ValueError(f"Unknown lesson. Expected: one of {known}. Received: {lesson!r}.")
+        raise UserError(f"Unknown lesson. Expected: one of {known}. Received: {lesson!r}.")
     questions = yaml.safe_load(path.read_text(encoding="utf-8"))
     given = list(answers) if isinstance(answers, list | tuple | str) else [answers]
     return Quiz(questions, [*given, *[None] * len(questions)][: len(questions)])

@@ -4,7 +4,7 @@ A run is one folder, and everything that a lesson makes in it carries the lesson
 
     results/<run>/02_baseline.ipynb    the executed notebook: the evidence
     results/<run>/02_baseline.json     the record
-    results/<run>/02_baseline.keras    the model (`<stage>.<model>.keras` where a lesson makes several)
+    results/<run>/02_baseline.keras    the model (`<lesson>.<model>.keras` where a lesson makes several)
 
 A file appears whole or not at all. Models and arrays are loaded only if their sha256 is the recorded one, and a
 record only if its own is.
@@ -12,15 +12,12 @@ record only if its own is.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import math
 import os
 import platform
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,10 +27,12 @@ import pandas as pd
 import platformdirs
 import psutil
 
-STAGES = ("01_data_exploration", "02_baseline", "03_batchnorm_dropout", "04_tuning", "05_evaluation")
-PARTIAL = ".partial-"  # how the folders of files begin that are being written
+from mnist_helpers._errors import UserError
+from mnist_helpers._files import atomic_write, read_json, sha256, to_jsonable, write_json
+
+LESSONS = ("01_data_exploration", "02_baseline", "03_batchnorm_dropout", "04_tuning", "05_evaluation")
 ROW_FIELDS = (
-    "stage",
+    "lesson",
     "model",
     "dataset",
     "profile",
@@ -47,16 +46,13 @@ ROW_FIELDS = (
     "test_accuracy_low",
     "test_accuracy_high",
 )
-_RECORD_FIELDS = {"stage", "params", "dataset", "models", "sha256"}
+_RECORD_FIELDS = {"lesson", "params", "dataset", "models", "sha256"}
 _MODEL_FIELDS = ("num_params", "val_accuracy", "val_loss", "train_seconds")
 _PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "scikit-learn", "papermill")
 
 
-class MissingLessonError(RuntimeError):
+class MissingLessonError(UserError):
     """A lesson needs what an earlier lesson of the same run makes, and it is not there or not intact."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"{type(self).__name__}: {self}"]  # a student needs the sentence, not the stack
 
 
 # --- folders and whole files ---
@@ -88,87 +84,40 @@ def run_folder(run: str, folder: str | os.PathLike = "") -> Path:
     return path
 
 
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a path to write to; what was written takes its place at `path` only when it is complete.
-
-    Args:
-        path: where the file is to appear.
-
-    Yields:
-        A path of the same name, in a folder of its own beside `path`: a process that is killed leaves nothing
-        half-written where somebody looks for results.
-    """
-    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as folder:
-        beside = Path(folder) / path.name
-        yield beside
-        os.replace(beside, path)  # noqa: PTH105
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes `content` as JSON; NumPy values become plain ones, NaN and infinity become null."""
-    with whole_file(path) as beside:
-        beside.write_text(json.dumps(plain(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> Any:
-    """Reads what `write_json` wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def plain(value: Any) -> Any:
-    """Returns `value` as JSON can hold it: NumPy values become plain ones, NaN and infinity become `None`."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def sha256(path: Path) -> str:
-    """Returns the sha256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 # --- models and arrays ---
 
 
-def save_model(folder: Path, stage: str, model: Any, name: str = "") -> dict[str, Any]:
+def save_model(folder: Path, lesson: str, model: Any, name: str = "") -> dict[str, Any]:
     """Saves a Keras model into the run folder.
 
     Args:
         folder: the run folder.
-        stage: the lesson, one of `STAGES`.
+        lesson: the lesson, one of `LESSONS`.
         model: the model; its input is raw uint8 images, its `Rescaling` is inside.
         name: the model's name, where the lesson saves several.
 
     Returns:
         What the record says of it: `file`, `sha256`, `num_params`.
     """
-    path = folder / (f"{stage}.{name}.keras" if name else f"{stage}.keras")
-    with whole_file(path) as beside:
+    path = folder / (f"{lesson}.{name}.keras" if name else f"{lesson}.keras")
+    with atomic_write(path) as beside:
         model.save(beside)
     return {"file": path.name, "sha256": sha256(path), "num_params": model.count_params()}
 
 
-def save_arrays(folder: Path, stage: str, **arrays: np.ndarray) -> dict[str, Any]:
-    """Saves arrays into the run folder as `<stage>.npz`.
+def save_arrays(folder: Path, lesson: str, **arrays: np.ndarray) -> dict[str, Any]:
+    """Saves arrays into the run folder as `<lesson>.npz`.
 
     Returns:
         What the record says of them: `file`, `sha256`.
 
     Raises:
-        ValueError: an array holds Python objects, which only pickle could save.
+        UserError: an array holds Python objects, which only pickle could save.
     """
     if objects := [name for name, array in arrays.items() if np.asarray(array).dtype.hasobject]:
-        raise ValueError(f"Expected: arrays of numbers. Received: Python objects, in {', '.join(objects)}.")
-    path = folder / f"{stage}.npz"
-    with whole_file(path) as beside:
+        raise UserError(f"Expected: arrays of numbers. Received: Python objects, in {', '.join(objects)}.")
+    path = folder / f"{lesson}.npz"
+    with atomic_write(path) as beside:
         np.savez(beside, **arrays)
     return {"file": path.name, "sha256": sha256(path)}
 
@@ -183,11 +132,11 @@ def load_arrays(folder: Path, entry: Mapping[str, Any]) -> dict[str, np.ndarray]
     Raises:
         MissingLessonError: the file is missing or was changed.
     """
-    with np.load(intact_file(folder, entry), allow_pickle=False) as archive:
+    with np.load(verified_path(folder, entry), allow_pickle=False) as archive:
         return dict(archive)
 
 
-def intact_file(folder: Path, entry: Mapping[str, Any]) -> Path:
+def verified_path(folder: Path, entry: Mapping[str, Any]) -> Path:
     """Returns the path of a recorded file whose sha256 is still the recorded one.
 
     Args:
@@ -198,25 +147,25 @@ def intact_file(folder: Path, entry: Mapping[str, Any]) -> Path:
         MissingLessonError: the file is missing or was changed; the message names the lesson to run again.
     """
     path = folder / Path(entry["file"]).name
-    stage = path.name.split(".")[0]
+    lesson = path.name.split(".")[0]
     if not path.is_file():
         raise MissingLessonError(
-            f"{path.name} is missing from run {folder.name!r}. {_how_to_run(folder, stage)}"
+            f"{path.name} is missing from run {folder.name!r}. {_how_to_run(folder, lesson)}"
         )
     if sha256(path) != entry["sha256"]:
         raise MissingLessonError(
             f"{path.name} in run {folder.name!r} is not the file that its record describes (sha256 differs), "
-            f"so it is not loaded. {_how_to_run(folder, stage)}"
+            f"so it is not loaded. {_how_to_run(folder, lesson)}"
         )
     return path
 
 
-def _how_to_run(folder: Path, stage: str) -> str:
-    by_hand = f"Run lesson {stage} first, in this run: open {stage}.ipynb and run all its cells"
+def _how_to_run(folder: Path, lesson: str) -> str:
+    by_hand = f"Run lesson {lesson} first, in this run: open {lesson}.ipynb and run all its cells"
     begun_by_hand = folder.is_dir() and any(folder.iterdir()) and not (folder / "course.json").is_file()
     if begun_by_hand:  # which the runner would refuse
         return f"{by_hand}."
-    return f"{by_hand}, or: mnist-course run {folder.name} --only {stage}"
+    return f"{by_hand}, or: mnist-course run {folder.name} --only {lesson}"
 
 
 # --- records ---
@@ -224,7 +173,7 @@ def _how_to_run(folder: Path, stage: str) -> str:
 
 def save_record(
     folder: Path,
-    stage: str,
+    lesson: str,
     *,
     params: Mapping[str, Any],
     dataset: Mapping[str, Any],
@@ -232,11 +181,11 @@ def save_record(
     started: float,
     **more: Any,
 ) -> Path:
-    """Writes the record of a lesson, `<stage>.json`.
+    """Writes the record of a lesson, `<lesson>.json`.
 
     Args:
         folder: the run folder.
-        stage: the lesson, one of `STAGES`.
+        lesson: the lesson, one of `LESSONS`.
         params: every parameter of the lesson, defaults too.
         dataset: what `data.describe` says.
         models: model name -> what is known of it: `num_params`, `file`, `sha256`, `val_accuracy`,
@@ -248,16 +197,14 @@ def save_record(
         The path of the record.
 
     Raises:
-        ValueError: unknown stage, or no parameters.
+        UserError: unknown lesson, or no parameters.
     """
-    if stage not in STAGES:
-        raise ValueError(f"Unknown stage. Expected: one of {', '.join(STAGES)}. Received: {stage!r}.")
+    if lesson not in LESSONS:
+        raise UserError(f"Unknown lesson. Expected: one of {', '.join(LESSONS)}. Received: {lesson!r}.")
     if not params:
-        raise ValueError(
-            "A record without its parameters proves nothing. Expected: a dict of all parameters."
-        )
+        raise UserError("A record without its parameters proves nothing. Expected: a dict of all parameters.")
     record = {
-        "stage": stage,
+        "lesson": lesson,
         "params": params,
         "dataset": dataset,
         "models": models,
@@ -272,13 +219,14 @@ def save_record(
         "seconds": time.perf_counter() - started,
         "peak_memory_bytes": peak_memory(),
     }
-    path = folder / f"{stage}.json"
-    write_json(path, record | {"sha256": _fingerprint(plain(record))})
+    path = folder / f"{lesson}.json"
+    write_json(path, record | {"sha256": fingerprint(to_jsonable(record))})
     print(f"saved: {folder.name}/{path.name}")
     return path
 
 
-def _fingerprint(record: Mapping[str, Any]) -> str:
+def fingerprint(record: Mapping[str, Any]) -> str:
+    """Returns the sha256 of a record's content, its own entry `sha256` left out."""
     content = {key: value for key, value in record.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -298,68 +246,68 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def load_record(folder: Path, stage: str) -> dict[str, Any]:
+def load_record(folder: Path, lesson: str) -> dict[str, Any]:
     """Reads the record of a lesson.
 
     Raises:
         MissingLessonError: there is none, or it cannot be read or was changed; the message names the lesson to run.
     """
-    path = folder / f"{stage}.json"
+    path = folder / f"{lesson}.json"
     if not path.is_file():
         raise MissingLessonError(
-            f"Run {folder.name!r} has no record of lesson {stage}. {_how_to_run(folder, stage)}"
+            f"Run {folder.name!r} has no record of lesson {lesson}. {_how_to_run(folder, lesson)}"
         )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(record, dict) or not record.keys() >= _RECORD_FIELDS:
-            raise ValueError("entries are missing")
-        if record["stage"] != stage or record["sha256"] != _fingerprint(record):
-            raise ValueError("its sha256 is another: it was changed after the lesson wrote it")
+            raise UserError("entries are missing")
+        if record["lesson"] != lesson or record["sha256"] != fingerprint(record):
+            raise UserError("its sha256 is another: it was changed after the lesson wrote it")
     except (OSError, ValueError, RecursionError) as error:
         raise MissingLessonError(
-            f"{path.name} in run {folder.name!r} is damaged ({error}). {_how_to_run(folder, stage)}"
+            f"{path.name} in run {folder.name!r} is damaged ({error}). {_how_to_run(folder, lesson)}"
         ) from error
     return record
 
 
-def load_records(folder: Path, stages: tuple[str, ...] = STAGES) -> dict[str, dict[str, Any]]:
+def load_records(folder: Path, lesson_names: tuple[str, ...] = LESSONS) -> dict[str, dict[str, Any]]:
     """Reads the records of several lessons and holds them to one dataset.
 
     Args:
         folder: the run folder.
-        stages: the lessons.
+        lessons: the lessons.
 
     Returns:
-        stage -> record.
+        lesson -> record.
 
     Raises:
         MissingLessonError: a record is missing, or two lessons of the run used different images.
     """
-    missing = [stage for stage in stages if not (folder / f"{stage}.json").is_file()]
+    missing = [lesson for lesson in lesson_names if not (folder / f"{lesson}.json").is_file()]
     if len(missing) > 1:
         raise MissingLessonError(
             f"Run {folder.name!r} has no records of lessons {', '.join(missing)}. "
             f"{_how_to_run(folder, missing[0])}"
         )
-    records = {stage: load_record(folder, stage) for stage in stages}
+    records = {lesson: load_record(folder, lesson) for lesson in lesson_names}
     first, *others = records.items()
-    for stage, record in others:
+    for lesson, record in others:
         shared = first[1]["dataset"]["sha256"].keys() & record["dataset"]["sha256"].keys()
         same = all(record["dataset"]["sha256"][key] == first[1]["dataset"]["sha256"][key] for key in shared)
         if record["dataset"]["name"] != first[1]["dataset"]["name"] or not same:
             raise MissingLessonError(
-                f"Lessons {first[0]} and {stage} of run {folder.name!r} used different images (another dataset, "
-                f"seed, num_train or num_validation). {_how_to_run(folder, stage)}"
+                f"Lessons {first[0]} and {lesson} of run {folder.name!r} used different images (another dataset, "
+                f"seed, num_train or num_validation). {_how_to_run(folder, lesson)}"
             )
     return records
 
 
-def reference_records(study: str, stage: str) -> list[dict[str, Any]]:
+def reference_records(study: str, lesson: str) -> list[dict[str, Any]]:
     """Reads what a lesson recorded in each run of a reference study, those that come with the course.
 
     Args:
         study: the study's folder in `results/reference/`, such as `"ablation"`.
-        stage: the lesson, one of `STAGES`.
+        lesson: the lesson, one of `LESSONS`.
 
     Returns:
         One record per run, in the order of the runs' names.
@@ -368,10 +316,10 @@ def reference_records(study: str, stage: str) -> list[dict[str, Any]]:
         MissingLessonError: the course was copied without its reference results.
     """
     folder = _reference_folder() / study
-    runs = sorted(path.parent for path in folder.glob(f"*/{stage}.json"))
+    runs = sorted(path.parent for path in folder.glob(f"*/{lesson}.json"))
     if not runs:
-        raise MissingLessonError(_no_reference(f"runs with {stage}.json in {folder}"))
-    return [load_record(run, stage) for run in runs]
+        raise MissingLessonError(_no_reference(f"runs with {lesson}.json in {folder}"))
+    return [load_record(run, lesson) for run in runs]
 
 
 def reference_bench() -> dict[str, Any]:
@@ -400,23 +348,23 @@ def _no_reference(expected: str) -> str:
     )
 
 
-def rows(records: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def model_table(records: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
     """Lists every model of a run, one row each: what 1-4 recorded, beside what 5 measured on the test set.
 
     Args:
-        records: stage -> record, as `load_records` returns them.
+        records: lesson -> record, as `load_records` returns them.
 
     Returns:
         A table with the columns `ROW_FIELDS`; a number that nobody measured is NaN.
     """
-    tested = records.get(STAGES[-1], {}).get("models", {})
+    tested = records.get(LESSONS[-1], {}).get("models", {})
     found = []
-    for stage, record in records.items():
-        if stage == STAGES[-1]:
+    for lesson, record in records.items():
+        if lesson == LESSONS[-1]:
             continue
         for name, model in record["models"].items():
             row = {
-                "stage": stage,
+                "lesson": lesson,
                 "model": name,
                 "dataset": record["dataset"]["name"],
                 "profile": record["params"]["profile"],

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -23,8 +22,11 @@ import keras
 import keras_tuner
 import pandas as pd
 
+from mnist_helpers._errors import UserError
+from mnist_helpers._files import read_json_or_none, write_json
+
 SEARCHES = "04_tuning.search"
-SET_ASIDE = "set_aside"
+QUARANTINE = "set_aside"
 _ORACLE, _ORACLE_COPY, _TUNER = "oracle.json", "oracle.copy.json", "tuner0.json"  # of a search's state
 
 
@@ -55,20 +57,20 @@ def search_folder(run_folder: Path, search_run: Path) -> Path:
         search_run: the folder of the run whose searches are used again; `run_folder` to search anew.
 
     Raises:
-        ValueError: that run has no searches.
+        UserError: that run has no searches.
     """
     folder = run_folder / SEARCHES
     if search_run != run_folder:
         if not (search_run / SEARCHES).is_dir():
-            raise ValueError(
+            raise UserError(
                 f"search_from: run {search_run.name!r} has no searches. Expected: a run whose lesson 4 was run "
                 f"here, with its folder {SEARCHES}. Leave search_from empty to search anew."
             )
         shutil.copytree(search_run / SEARCHES, folder, dirs_exist_ok=True)
     for project in sorted(folder.glob("*-*")):
-        for name in _set_aside_damaged(project, folder / SET_ASIDE):
+        for name in _set_aside_damaged(project, folder / QUARANTINE):
             print(
-                f"{project.name}: {name} was damaged or not complete; it is in {SET_ASIDE}, the search goes on"
+                f"{project.name}: {name} was damaged or not complete; it is in {QUARANTINE}, the search goes on"
             )
     return folder
 
@@ -79,21 +81,21 @@ def _set_aside_damaged(project: Path, place: Path) -> list[str]:
     Returns:
         The names of what was moved.
     """
-    whole = _json(project / _ORACLE)
-    state = whole or _json(project / _ORACLE_COPY)
-    trials = {folder: _json(folder / "trial.json") for folder in sorted(project.glob("trial_*"))}
+    whole = read_json_or_none(project / _ORACLE)
+    state = whole or read_json_or_none(project / _ORACLE_COPY)
+    trials = {folder: read_json_or_none(folder / "trial.json") for folder in sorted(project.glob("trial_*"))}
     good = {folder: trial for folder, trial in trials.items() if state and _is_usable(trial, state)}
     bad = [folder for folder in trials if folder not in good]
     bad += [path for path in [project / _ORACLE] if path.exists() and not whole]
-    if whole and not bad and _json(project / _TUNER) is not None:
+    if whole and not bad and read_json_or_none(project / _TUNER) is not None:
         return []
     for path in bad:
         place.mkdir(parents=True, exist_ok=True)
         shutil.move(path, place / f"{len(list(place.iterdir())) + 1}-{project.name}-{path.name}")
     (project / _TUNER).unlink(missing_ok=True)  # without it, Keras Tuner begins anew
     if state:
-        _write_json(project / _ORACLE, _renumbered(good, state))
-        _write_json(project / _TUNER, {})
+        write_json(project / _ORACLE, _renumbered(good, state))
+        write_json(project / _TUNER, {})
     return [path.name for path in bad]
 
 
@@ -106,7 +108,7 @@ def _renumbered(trials: dict[Path, dict[str, Any]], state: dict[str, Any]) -> di
     for number, (folder, trial) in enumerate(trials.items()):
         new = str(number).zfill(len(trial["trial_id"]))
         ids[trial["trial_id"]] = new
-        _write_json(folder.rename(folder.with_name(f"trial_{new}")) / "trial.json", trial | {"trial_id": new})
+        write_json(folder.rename(folder.with_name(f"trial_{new}")) / "trial.json", trial | {"trial_id": new})
 
     def with_new_ids(entries: dict[str, Any]) -> dict[str, Any]:
         return {ids[old]: entry for old, entry in entries.items() if old in ids}
@@ -132,21 +134,7 @@ def _is_usable(trial: Any, state: dict[str, Any]) -> bool:
     return known and (trial["status"] == "COMPLETED" or at_work)
 
 
-def _json(path: Path) -> Any:
-    """Returns what a JSON file holds, `None` if it cannot be read."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _write_json(path: Path, content: Any) -> None:
-    beside = path.with_suffix(".tmp")
-    beside.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(beside, path)  # noqa: PTH105
-
-
-class TrialLines(keras.callbacks.Callback):
+class TrialLogger(keras.callbacks.Callback):
     """Prints one line per trial, its number, its score, how long it took, and keeps a copy of the search's state.
 
     Args:
@@ -159,13 +147,13 @@ class TrialLines(keras.callbacks.Callback):
         self.metric, self.total, self.done = metric, tuner.oracle.max_trials, len(tuner.oracle.end_order)
         self.project = Path(tuner.project_dir)
 
-    def __deepcopy__(self, memo: dict) -> TrialLines:
+    def __deepcopy__(self, memo: dict) -> TrialLogger:
         return self  # Keras Tuner copies callbacks for each trial; the count must survive that
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Starts the trial's clock."""
-        if state := _json(self.project / _ORACLE):
-            _write_json(self.project / _ORACLE_COPY, state)
+        if state := read_json_or_none(self.project / _ORACLE):
+            write_json(self.project / _ORACLE_COPY, state)
         self.started = time.perf_counter()
 
     def on_train_end(self, logs: dict | None = None) -> None:

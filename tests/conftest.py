@@ -32,7 +32,7 @@ def _mnist() -> data.Arrays | None:
                         patch.setenv(name, USER_ENVIRONMENT[name])
                     else:
                         patch.delenv(name, raising=False)
-                _FOUND["mnist"] = data.find("mnist", download=False)[0]
+                _FOUND["mnist"] = data.load_arrays("mnist", download=False)[0]
         except data.DatasetNotFoundError:
             _FOUND["mnist"] = None
     return _FOUND["mnist"]

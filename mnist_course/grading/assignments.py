@@ -31,7 +31,8 @@ import nbformat
 from mnist_course import cores, lessons
 from mnist_course.grading import class_report, sandbox, submissions
 from mnist_course.grading.sandbox import Limits
-from mnist_helpers import results
+from mnist_helpers import _files
+from mnist_helpers._errors import UserError
 
 __all__ = ["Limits", "build", "grade", "release"]
 
@@ -71,7 +72,7 @@ class _Job(NamedTuple):
         work: the folder it may use.
     """
 
-    hand_in: submissions.HandIn
+    hand_in: submissions.Submission
     key: str
     work: Path
 
@@ -97,7 +98,7 @@ def build(folder: Path) -> str:
         What was made, for the terminal.
 
     Raises:
-        ValueError: the folder holds other things, nbgrader is missing or refuses an exercise, or an exercise has
+        UserError: the folder holds other things, nbgrader is missing or refuses an exercise, or an exercise has
             other cells than when hand-ins to it were graded.
     """
     _check_nbgrader()
@@ -129,7 +130,7 @@ def release(folder: Path) -> list[Path]:
         The files, `<lesson>.ipynb`.
 
     Raises:
-        ValueError: nbgrader is missing or refuses an exercise.
+        UserError: nbgrader is missing or refuses an exercise.
     """
     _check_nbgrader()
     exercises = _exercises()
@@ -148,7 +149,7 @@ def _check_nbgrader() -> None:
     try:
         import nbgrader  # noqa: F401
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             "Exercises need nbgrader, which is not installed. Install the extra `teach`: "
             'pip install "mnist-course[teach]", or in the course\'s folder: pip install -e ".[teach]"'
         ) from error
@@ -157,7 +158,7 @@ def _check_nbgrader() -> None:
 def _exercises() -> list[Path]:
     found = sorted(EXERCISES.glob("*.ipynb"))
     if not found:
-        raise ValueError(
+        raise UserError(
             f"There are no exercises. Expected: notebooks in {EXERCISES}. Get the whole repository."
         )
     return found
@@ -165,15 +166,15 @@ def _exercises() -> list[Path]:
 
 def _check_free(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder. Give a new or an empty one.")
+        raise UserError(f"{folder} is not a folder. Give a new or an empty one.")
     if folder.is_dir() and any(folder.iterdir()) and not _is_ours(folder):
-        raise ValueError(
+        raise UserError(
             f"{folder} holds other things. Expected: a new or an empty folder, or one that "
             "`mnist-course assignments build` has made."
         )
     nearest = next(place for place in (folder, *folder.parents) if place.exists())
     if not nearest.is_dir():
-        raise ValueError(f"{nearest} is not a folder. Give another place.")
+        raise UserError(f"{nearest} is not a folder. Give another place.")
 
 
 def _is_ours(folder: Path) -> bool:
@@ -193,7 +194,7 @@ def _check_same_cells(folder: Path, exercise: Path) -> None:
             return
         names = {cell.name for notebook in before.notebooks for cell in notebook.source_cells}
     if names != now:
-        raise ValueError(
+        raise UserError(
             f"Exercise {lesson} has other cells than when hand-ins to it were graded "
             f"({', '.join(sorted(names ^ now))}), and nbgrader cannot bring their marks over. Build a new folder."
         )
@@ -263,7 +264,7 @@ def _convert(converter: Any, what: str) -> None:
     """Runs a converter.
 
     Raises:
-        ValueError: nbgrader has given up; the message says what it said.
+        UserError: nbgrader has given up; the message says what it said.
     """
     from nbgrader.converters.base import NbGraderException
 
@@ -273,7 +274,7 @@ def _convert(converter: Any, what: str) -> None:
             converter.start()
     except NbGraderException as error:
         said = [line for line in converter.log.handlers[0].lines if _ERROR_LINE.match(line)] or [str(error)]
-        raise ValueError(f"nbgrader refuses {what}: {said[0]}") from error
+        raise UserError(f"nbgrader refuses {what}: {said[0]}") from error
 
 
 @contextlib.contextmanager
@@ -305,14 +306,14 @@ def grade(folder: Path, *, limits: Limits = Limits(), workers: int = 0, fresh: b
         A summary, for the terminal.
 
     Raises:
-        ValueError: the folder is no such course, nothing was handed in, or another process grades in it.
+        UserError: the folder is no such course, nothing was handed in, or another process grades in it.
     """
     _check_nbgrader()
     folder = folder.resolve()
     lessons = _built(folder)
     found, problems = submissions.find(folder / "submitted", _cells(folder, lessons))
     if not any(problems):
-        raise ValueError(
+        raise UserError(
             f"Nothing was handed in. Expected: {folder / 'submitted'}/STUDENT/LESSON.ipynb, a folder per student."
         )
     with _alone(folder):
@@ -334,7 +335,7 @@ def grade(folder: Path, *, limits: Limits = Limits(), workers: int = 0, fresh: b
 def _built(folder: Path) -> list[str]:
     lessons = sorted(path.name for path in folder.glob("release/*") if path.is_dir())
     if not (folder.is_dir() and _is_ours(folder) and lessons and (folder / "submitted").is_dir()):
-        raise ValueError(
+        raise UserError(
             f"{folder} is no course with exercises. Expected: a folder that `mnist-course assignments build` "
             "has made."
         )
@@ -357,14 +358,14 @@ def _alone(folder: Path) -> Iterator[None]:
         with filelock.FileLock(folder / ".grading.lock", timeout=0):
             yield
     except filelock.Timeout as error:
-        raise ValueError(
+        raise UserError(
             f"Another process grades in {folder} at this moment. Wait until it has ended."
         ) from error
 
 
 def _grade_all(
     folder: Path,
-    found: Sequence[submissions.HandIn],
+    found: Sequence[submissions.Submission],
     graded: dict[str, dict[str, Any]],
     limits: Limits,
     workers: int,
@@ -396,7 +397,7 @@ def _grade_all(
             for future in as_completed(jobs):
                 entry = _stored(folder, base, jobs[future], future, limits) | {"isolated": isolated}
                 graded[_label(jobs[future].hand_in)] = entry
-                results.write_json(folder / GRADED_FILE, graded)
+                _files.write_json(folder / GRADED_FILE, graded)
                 bar.update()
                 tqdm.write(_line(jobs[future].hand_in, entry))
         except BaseException:
@@ -409,7 +410,7 @@ def _exercise(folder: Path, lesson: str) -> tuple[nbformat.NotebookNode, nbforma
     return tuple(_read(folder / kind / lesson / f"{lesson}.ipynb") for kind in ("release", "source"))
 
 
-def _key(hand_in: submissions.HandIn, exercise: Sequence[nbformat.NotebookNode]) -> str:
+def _key(hand_in: submissions.Submission, exercise: Sequence[nbformat.NotebookNode]) -> str:
     digest = hashlib.sha256(nbformat.writes(exercise[1]).encode())
     if hand_in.path.is_file():
         with hand_in.path.open("rb") as file:
@@ -485,7 +486,7 @@ def _with_outputs(notebook: nbformat.NotebookNode, outcome: sandbox.Outcome) -> 
 
 
 def _into_gradebook(
-    folder: Path, repaired: Path, hand_in: submissions.HandIn, notebook: nbformat.NotebookNode
+    folder: Path, repaired: Path, hand_in: submissions.Submission, notebook: nbformat.NotebookNode
 ) -> None:
     """nbgrader's own autograde and feedback, on a notebook that has run already."""
     from nbgrader.converters import Autograde
@@ -505,7 +506,7 @@ def _into_gradebook(
     _write_feedback(folder, hand_in)
 
 
-def _write_feedback(folder: Path, hand_in: submissions.HandIn) -> None:
+def _write_feedback(folder: Path, hand_in: submissions.Submission) -> None:
     """nbgrader's feedback page; its index names the tasks, where nbgrader has "Test cell" each time."""
     from nbgrader.converters import GenerateFeedback
 
@@ -560,25 +561,25 @@ def _messages(notebook: nbformat.NotebookNode) -> dict[str, str]:
     return messages
 
 
-def _label(hand_in: submissions.HandIn) -> str:
+def _label(hand_in: submissions.Submission) -> str:
     return f"{hand_in.student}/{hand_in.lesson}"
 
 
-def _line(hand_in: submissions.HandIn, entry: Mapping[str, Any]) -> str:
+def _line(hand_in: submissions.Submission, entry: Mapping[str, Any]) -> str:
     time = "not run" if entry["seconds"] is None else f"{entry['seconds']:.1f} s"
     return "".join([f"{_label(hand_in)}: {time}", *(f"\n  - {problem}" for problem in entry["problems"])])
 
 
 def _graded(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / GRADED_FILE
-    return results.read_json(path) if path.is_file() else {}
+    return _files.read_json(path) if path.is_file() else {}
 
 
 # --- marks given by hand ---
 
 
 def _renew_feedback(
-    folder: Path, found: Sequence[submissions.HandIn], graded: dict[str, dict[str, Any]]
+    folder: Path, found: Sequence[submissions.Submission], graded: dict[str, dict[str, Any]]
 ) -> None:
     """Writes the feedback anew where marks or comments are others than when it was written."""
     given = _given(folder)
@@ -592,7 +593,7 @@ def _renew_feedback(
         if in_feedback != given[label] and kept.is_dir():
             _write_feedback(folder, hand_in)
             graded[label]["in_feedback"] = given[label]
-    results.write_json(folder / GRADED_FILE, graded)
+    _files.write_json(folder / GRADED_FILE, graded)
 
 
 def _given(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
@@ -621,7 +622,7 @@ def _given(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 def _report(
     folder: Path,
-    found: Sequence[submissions.HandIn],
+    found: Sequence[submissions.Submission],
     problems: Mapping[str, list[str]],
     *,
     isolated: bool,
@@ -647,5 +648,5 @@ def _read(path: Path) -> nbformat.NotebookNode:
 
 
 def _write(path: Path, text: str) -> None:
-    with results.whole_file(path) as beside:
+    with _files.atomic_write(path) as beside:
         beside.write_text(text, encoding="utf-8")

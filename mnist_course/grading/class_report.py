@@ -19,7 +19,7 @@ import nbformat
 
 from mnist_course.grading import sandbox, submissions
 from mnist_course.reports import run_report
-from mnist_helpers import results
+from mnist_helpers import _files
 
 _MAX_WRONG_ANSWERS = 5
 _NEXT_SESSION = 3  # tasks
@@ -95,14 +95,14 @@ def write(
         "seconds_limit": limits.seconds,
         "memory_limit_bytes": limits.memory_bytes,
     }
-    results.write_json(folder / "report.json", content)
+    _files.write_json(folder / "report.json", content)
     _write_csv(folder / "report.csv", tasks, hand_ins)
     _write_marks(folder / "marks.csv", content)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
     )
     environment.filters |= {"quote": quote, "points": _points}
-    with results.whole_file(folder / "report.html") as beside:
+    with _files.atomic_write(folder / "report.html") as beside:
         beside.write_text(environment.get_template("class_report.html.j2").render(content), encoding="utf-8")
     return _summary(content, folder)
 
@@ -210,7 +210,7 @@ def _remarks(
 def _write_csv(
     path: Path, tasks: Mapping[str, list[Task]], hand_ins: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> None:
-    with results.whole_file(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
+    with _files.atomic_write(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(["student", "lesson", "task", "test", "points", "max_points"])
         for student, lessons in hand_ins.items():
@@ -226,7 +226,7 @@ def _write_csv(
 def _write_marks(path: Path, content: Mapping[str, Any]) -> None:
     """A row per student, for a school's own list; with a byte order mark, for spreadsheets."""
     handed_in = content["handed_in"]
-    with results.whole_file(path) as beside, beside.open("w", encoding="utf-8-sig", newline="") as file:
+    with _files.atomic_write(path) as beside, beside.open("w", encoding="utf-8-sig", newline="") as file:
         table = csv.writer(file)
         table.writerow(["student", *handed_in, "total", "maximum"])
         for student in content["students"]:

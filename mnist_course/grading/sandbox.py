@@ -27,7 +27,7 @@ import nbformat
 import psutil
 
 from mnist_course import lessons
-from mnist_helpers import results
+from mnist_helpers import _files
 
 NOTEBOOK, OUTPUTS, LOG = "notebook.ipynb", "outputs.json", "log.txt"
 _OUT_OF_TIME = re.compile(r"of the time that was left| s of the notebook were over|it ran longer than")
@@ -241,7 +241,7 @@ def _collect(work: Path) -> tuple[dict[int, dict[str, Any]], list[str]]:
     try:
         if path.is_symlink() or path.stat().st_size > _MAX_OUTPUT_BYTES:
             return {}, ["its outputs are too large"]
-        written = results.read_json(path)
+        written = _files.read_json(path)
         cells = {int(position): _checked(cell) for position, cell in written["cells"].items()}
         return cells, [str(problem)[:500] for problem in written["problems"]]
     except FileNotFoundError:

@@ -22,7 +22,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from traitlets.config import Config
 
 from mnist_course.grading import sandbox
-from mnist_helpers import results
+from mnist_helpers import _files
 
 _MAX_CELL_OUTPUT = 2**20  # characters, about
 _STOP_SECONDS = 5  # for a cell that was interrupted to stop
@@ -52,7 +52,7 @@ class _Run:
         self.save()
 
     def save(self) -> None:
-        results.write_json(Path(sandbox.OUTPUTS), {"cells": self.cells, "problems": self.problems})
+        _files.write_json(Path(sandbox.OUTPUTS), {"cells": self.cells, "problems": self.problems})
 
     def leave_out(self, position: int, name: str, why: str) -> bool:
         """Notes a cell that further attempts do without; False if it is none, or was left out already."""

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import nbformat
 
+from mnist_helpers._errors import UserError
+
 MAX_BYTES = 20 * 2**20
 _NAME = re.compile(
     r"\w(?:[\w.@+ '’-]{0,98}[\w.@+-])?"
@@ -25,7 +27,7 @@ _COPY = re.compile(
 _NOT_WORK = {"timestamp.txt"}  # nbgrader's own
 
 
-class HandIn(NamedTuple):
+class Submission(NamedTuple):
     """One notebook of one student.
 
     Attributes:
@@ -46,7 +48,7 @@ class HandIn(NamedTuple):
 
 def find(
     submitted: Path, lessons: Mapping[str, Collection[str]]
-) -> tuple[list[HandIn], dict[str, list[str]]]:
+) -> tuple[list[Submission], dict[str, list[str]]]:
     """Finds the hand-ins in STUDENT/LESSON/LESSON.ipynb (as nbgrader collects them) and STUDENT/LESSON.ipynb.
 
     A notebook with another name belongs to the lesson whose cells it has.
@@ -79,7 +81,7 @@ def find(
     return found, problems
 
 
-def _of_student(folder: Path, lessons: Mapping[str, Collection[str]], said: list[str]) -> list[HandIn]:
+def _of_student(folder: Path, lessons: Mapping[str, Collection[str]], said: list[str]) -> list[Submission]:
     by_lesson: dict[str, list[Path]] = {}
     for path in _files(folder):
         name = path.relative_to(folder)
@@ -90,7 +92,7 @@ def _of_student(folder: Path, lessons: Mapping[str, Collection[str]], said: list
         elif path.name not in _NOT_WORK:
             said.append(f"{name} belongs to no exercise; not graded")
     return [
-        HandIn(folder.name, lesson, _chosen(by_lesson[lesson], lesson, folder, said))
+        Submission(folder.name, lesson, _chosen(by_lesson[lesson], lesson, folder, said))
         for lesson in sorted(by_lesson)
     ]
 
@@ -155,12 +157,12 @@ def read(path: Path) -> nbformat.NotebookNode:
     """Reads a notebook that anybody may have written.
 
     Raises:
-        ValueError: it is none; the message says so in words for the report.
+        UserError: it is none; the message says so in words for the report.
     """
     if not path.is_file():
-        raise ValueError("is no file; not graded")
+        raise UserError("is no file; not graded")
     if (size := path.stat().st_size) > MAX_BYTES:
-        raise ValueError(
+        raise UserError(
             f"has {size / 2**20:.0f} MiB, and {MAX_BYTES / 2**20:.0f} may be handed in; not graded"
         )
     try:
@@ -168,7 +170,7 @@ def read(path: Path) -> nbformat.NotebookNode:
         _, notebook = nbformat.validator.normalize(notebook)
         nbformat.validate(notebook)
     except Exception as error:  # nbformat stumbles over strange files in many ways
-        raise ValueError(f"is no notebook ({type(error).__name__}: {_short(error)}); not graded") from error
+        raise UserError(f"is no notebook ({type(error).__name__}: {_short(error)}); not graded") from error
     return notebook
 
 

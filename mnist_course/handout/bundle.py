@@ -1,7 +1,7 @@
 """What a machine with Python and without a network needs for the course: a folder for a USB stick or a share.
 
     setup_course.py   the one command; README.txt says how
-    course/           the package, clean lessons, the students' exercises, the reference records that lessons read
+    course/           the package, clea lessons, the students' exercises, the reference records that lessons read
     data/             the chosen datasets, as MNIST_DATA_DIR takes them
     wheelhouse/       every package, for this system and this Python
     bundle.json       for which machine it is; SHA256SUMS comes last, so that half a bundle is seen to be one
@@ -30,7 +30,8 @@ from pathlib import Path
 
 from mnist_course import lessons
 from mnist_course.handout import setup_course, student_copy
-from mnist_helpers import data, parameters, results
+from mnist_helpers import _files, data, parameters, results
+from mnist_helpers._errors import UserError
 
 _ROOT_FILES = ("pyproject.toml", "README.md", "LICENSE", "constraints.txt")
 _NOTEBOOK_FILES = ("matplotlibrc", "profiles.yaml", "quizzes/*.yaml")
@@ -72,7 +73,7 @@ def bundle(folder: Path, datasets: Sequence[str] = ()) -> None:
         datasets: names of datasets to bring along; the digits come with scikit-learn.
 
     Raises:
-        ValueError: a wrong name, a dataset that could not be had, or the folder is no place for this; nothing was
+        UserError: a wrong name, a dataset that could not be had, or the folder is no place for this; nothing was
             written.
         PackagesError: pip could not bring the packages.
     """
@@ -83,16 +84,16 @@ def bundle(folder: Path, datasets: Sequence[str] = ()) -> None:
         try:
             found[name] = _find(name)
         except data.DatasetNotFoundError as error:
-            raise ValueError(
+            raise UserError(
                 f"{error}\nNothing was written. Without --dataset {name}, the bundle is made without it."
             ) from error
     place.mkdir(parents=True, exist_ok=True)
     (place / setup_course.CHECKSUMS).unlink(missing_ok=True)
     made = _description(place)
-    results.write_json(place / setup_course.DESCRIPTION, made)
+    _files.write_json(place / setup_course.DESCRIPTION, made)
     print("1 of 3: the packages, for this system and this Python", flush=True)
     _bring_wheels(place, made)
-    results.write_json(place / setup_course.DESCRIPTION, made)
+    _files.write_json(place / setup_course.DESCRIPTION, made)
     print(f"2 of 3: the course, and the data: {', '.join([*names, 'digits'])}", flush=True)
     _copy_course(place / "course")
     _copy_data(place / "data", found)
@@ -100,7 +101,7 @@ def bundle(folder: Path, datasets: Sequence[str] = ()) -> None:
     made["python_at_least"] = _least_python(place / "wheelhouse", made["python"])
     made["glibc_at_least"] = _least_glibc(made["wheels"])
     made["installed_bytes"] = _installed_bytes(place)
-    results.write_json(place / setup_course.DESCRIPTION, made)
+    _files.write_json(place / setup_course.DESCRIPTION, made)
     _write_words(place, made, [*names, "digits"])
     print("3 of 3: the checksums", flush=True)
     size = _seal(place)
@@ -115,9 +116,9 @@ def bundle(folder: Path, datasets: Sequence[str] = ()) -> None:
 def _check_datasets(datasets: Sequence[str]) -> list[str]:
     for name in datasets:
         if name not in data.NAMES:
-            raise ValueError(
+            raise UserError(
                 f"--dataset: unknown dataset. Expected: one of {', '.join(data.NAMES)}. Received: {name!r}."
-                f"{parameters.near(name, data.NAMES)}"
+                f"{parameters.did_you_mean(name, data.NAMES)}"
             )
     return [name for name in _DATA_NAMES if name in datasets]
 
@@ -125,17 +126,17 @@ def _check_datasets(datasets: Sequence[str]) -> list[str]:
 def _check_place(folder: Path) -> Path:
     place = folder.expanduser().resolve()
     if place.exists() and not place.is_dir():
-        raise ValueError(f"Expected: a folder, new or not. Received: {place}, which is a file.")
+        raise UserError(f"Expected: a folder, new or not. Received: {place}, which is a file.")
     if place.is_dir() and any(place.iterdir()) and not (place / setup_course.DESCRIPTION).is_file():
-        raise ValueError(f"{place} holds other things. Give a new folder.")
+        raise UserError(f"{place} holds other things. Give a new folder.")
     if place.is_relative_to(lessons.NOTEBOOKS):
-        raise ValueError(f"{place} is part of the course itself. Give a folder somewhere else.")
+        raise UserError(f"{place} is part of the course itself. Give a folder somewhere else.")
     nearest = next(path for path in (place, *place.parents) if path.exists())
     if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
-        raise ValueError(f"{nearest} cannot be written. Give another folder.")
+        raise UserError(f"{nearest} cannot be written. Give another folder.")
     free = shutil.disk_usage(nearest).free
     if free < _WHEELHOUSE_BYTES and not (place / "wheelhouse").is_dir():
-        raise ValueError(
+        raise UserError(
             f"The disk of {nearest} has {free / 1e9:.1f} GB free, and {_WHEELHOUSE_BYTES / 1e9:.1f} GB are needed. "
             "Make room, or give another folder."
         )
@@ -145,7 +146,7 @@ def _check_place(folder: Path) -> Path:
 def _description(place: Path) -> dict:
     """Says for which machine the bundle is; keeps what an earlier call says of the wheels."""
     try:
-        before = results.read_json(place / setup_course.DESCRIPTION)
+        before = _files.read_json(place / setup_course.DESCRIPTION)
         wheels = {name: before[name] for name in ("wheels_for", "wheels")}
     except (OSError, ValueError, KeyError, TypeError):
         wheels = {"wheels_for": "", "wheels": {}}
@@ -220,7 +221,7 @@ def _why(lines: list[str]) -> str:
 
 
 def _wheels(folder: Path) -> dict[str, str]:
-    return {path.name: results.sha256(path) for path in sorted(folder.glob("*.whl"))}
+    return {path.name: _files.sha256(path) for path in sorted(folder.glob("*.whl"))}
 
 
 def _least_python(folder: Path, python: str) -> str:
@@ -247,7 +248,7 @@ def _installed_bytes(place: Path) -> int:
         for path in (place / "wheelhouse").glob("*.whl")
         for info in zipfile.ZipFile(path).infolist()
     )
-    copied = sum(path.stat().st_size for name in ("course", "data") for path in _files(place / name))
+    copied = sum(path.stat().st_size for name in ("course", "data") for path in _all_files(place / name))
     return int(_BYTECODE * unpacked) + copied
 
 
@@ -268,8 +269,8 @@ def _copy_course(to: Path) -> None:
         shutil.copyfile(root / name, to / name)
     for package in ("mnist_helpers", "mnist_course"):
         shutil.copytree(root / package, to / package, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    for stage in results.STAGES:
-        (to / "notebooks" / f"{stage}.ipynb").write_text(student_copy.lesson(stage), encoding="utf-8")
+    for lesson in results.LESSONS:
+        (to / "notebooks" / f"{lesson}.ipynb").write_text(student_copy.clean_lesson(lesson), encoding="utf-8")
     student_copy.exercises(to / "notebooks" / student_copy.EXERCISES)
     notebook_files = [path for pattern in _NOTEBOOK_FILES for path in lessons.NOTEBOOKS.glob(pattern)]
     for path in (*notebook_files, *(root / "results" / "reference").rglob("*.json")):
@@ -281,10 +282,10 @@ def _find(name: str) -> list[Path]:
     """Returns the verified files of a dataset: its npz, or its four idx files.
 
     Raises:
-        ValueError: it was downloaded and could not be kept.
+        UserError: it was downloaded and could not be kept.
         data.DatasetNotFoundError: it could not be had.
     """
-    _, place = data.find(name)
+    _, place = data.load_arrays(name)
     for _, folder in data._places(name, None):
         for inside in (folder, folder / name, folder / name.replace("_", "-")) if folder else ():
             archive = inside / f"{name}.npz"
@@ -292,9 +293,9 @@ def _find(name: str) -> list[Path]:
             files = [archive] if archive.is_file() else list(idx.values())
             if files == [archive] or not missing:
                 with contextlib.suppress(data.DatasetNotFoundError):
-                    if data.find(name, data_dir=inside, download=False)[1] == "found in data_dir":
+                    if data.load_arrays(name, data_dir=inside, download=False)[1] == "found in data_dir":
                         return files
-    raise ValueError(
+    raise UserError(
         f"{name} was {place}, so it cannot be copied. Put its files into a folder and set MNIST_DATA_DIR."
     )
 
@@ -302,7 +303,7 @@ def _find(name: str) -> list[Path]:
 def _copy_data(to: Path, found: dict[str, list[Path]]) -> None:
     """Copies the files of each dataset, and reads them again from there."""
     copied = to.with_name(
-        f"{results.PARTIAL}data"
+        f"{_files.PARTIAL}data"
     )  # they may lie in `to` itself, the only copy on this machine
     shutil.rmtree(copied, ignore_errors=True)
     for name, files in found.items():
@@ -310,7 +311,7 @@ def _copy_data(to: Path, found: dict[str, list[Path]]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for path in files:
             shutil.copyfile(path, folder / path.name)
-        if data.find(name, data_dir=copied, download=False)[1] != "found in data_dir":
+        if data.load_arrays(name, data_dir=copied, download=False)[1] != "found in data_dir":
             raise OSError(f"The copy of {name} in {copied} is damaged")
     shutil.rmtree(to, ignore_errors=True)
     if found:
@@ -346,14 +347,14 @@ def _seal(place: Path) -> int:
     """Writes the checksums of all files of the bundle; returns its size in bytes."""
     ours = ("setup_course.py", "README.txt", setup_course.DESCRIPTION)
     paths = [place / name for name in ours]
-    paths += [path for name in ("course", "data", "wheelhouse") for path in _files(place / name)]
-    lines = [f"{results.sha256(path)}  {path.relative_to(place).as_posix()}\n" for path in paths]
-    with results.whole_file(place / setup_course.CHECKSUMS) as beside:
+    paths += [path for name in ("course", "data", "wheelhouse") for path in _all_files(place / name)]
+    lines = [f"{_files.sha256(path)}  {path.relative_to(place).as_posix()}\n" for path in paths]
+    with _files.atomic_write(place / setup_course.CHECKSUMS) as beside:
         beside.write_text("".join(lines), encoding="utf-8")
     return sum(path.stat().st_size for path in paths)
 
 
-def _files(folder: Path) -> list[Path]:
+def _all_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 

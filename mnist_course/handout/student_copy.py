@@ -18,7 +18,8 @@ import tempfile
 from pathlib import Path
 
 from mnist_course import lessons
-from mnist_helpers import results
+from mnist_helpers import _files, results
+from mnist_helpers._errors import UserError
 
 MANIFEST = ".mnist-course.json"
 EXERCISES = "exercises"
@@ -39,7 +40,7 @@ def start(folder: Path) -> list[str]:
         Lines to print: what became of each file, and what to do next.
 
     Raises:
-        ValueError: the folder is no place for this, or another process is at it; nothing was written.
+        UserError: the folder is no place for this, or another process is at it; nothing was written.
     """
     import filelock
 
@@ -50,16 +51,16 @@ def start(folder: Path) -> list[str]:
         with filelock.FileLock(place / _LOCK, timeout=0):
             lines = _give_all(place, files)
     except filelock.Timeout as error:
-        raise ValueError(f"Another process fills {place} at this moment. Wait until it has ended.") from error
+        raise UserError(f"Another process fills {place} at this moment. Wait until it has ended.") from error
     return [*lines, *_about_results()]
 
 
-def lesson(stage: str) -> str:
+def clean_lesson(lesson: str) -> str:
     """Returns a lesson as JSON, as a student gets it: without outputs."""
     import nbformat
     from nbconvert.preprocessors import ClearOutputPreprocessor
 
-    notebook = nbformat.read(lessons.NOTEBOOKS / f"{stage}.ipynb", as_version=4)
+    notebook = nbformat.read(lessons.NOTEBOOKS / f"{lesson}.ipynb", as_version=4)
     clean, _ = ClearOutputPreprocessor().preprocess(notebook, {})
     nbformat.validate(clean)
     return nbformat.writes(clean) + "\n"
@@ -75,7 +76,7 @@ def exercises(folder: Path) -> list[Path]:
         The files, `<lesson>.ipynb`, in order.
 
     Raises:
-        ValueError: they hold solutions, and nbgrader, which takes these out, is missing or refuses one.
+        UserError: they hold solutions, and nbgrader, which takes these out, is missing or refuses one.
     """
     sources = sorted((lessons.NOTEBOOKS / EXERCISES).glob("*.ipynb"))
     if any(_SOLUTION in path.read_text(encoding="utf-8") for path in sources):
@@ -91,21 +92,21 @@ def _checked(folder: Path) -> Path:
     """Returns the place that is meant, without links, or refuses it."""
     place = folder.expanduser().resolve()
     if place.exists() and not place.is_dir():
-        raise ValueError(f"Expected: a folder of your own, new or not. Received: {place}, which is a file.")
+        raise UserError(f"Expected: a folder of your own, new or not. Received: {place}, which is a file.")
     if _is_part_of_course(place):
-        raise ValueError(
+        raise UserError(
             f"{place} is part of the course itself. Expected: a folder of your own, such as "
             f"{lessons.NOTEBOOKS.parent / 'my-course'}."
         )
     inner = place / EXERCISES
     if os.path.lexists(inner) and (inner.is_symlink() or not inner.is_dir()):
-        raise ValueError(
+        raise UserError(
             f"{inner} is a link or a file, and the exercises go into a folder of that name. Move it."
         )
     for needed in (place, inner):
         nearest = next(path for path in (needed, *needed.parents) if path.exists())
         if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
-            raise ValueError(f"{nearest} cannot be written. Give a folder that you may write to.")
+            raise UserError(f"{nearest} cannot be written. Give a folder that you may write to.")
     return place
 
 
@@ -123,13 +124,13 @@ def _is_part_of_course(place: Path) -> bool:
 
 def _course_files() -> dict[str, bytes]:
     """Returns what a student gets: path in the student's folder -> content."""
-    if not (lessons.NOTEBOOKS / f"{results.STAGES[0]}.ipynb").is_file():
-        raise ValueError(
+    if not (lessons.NOTEBOOKS / f"{results.LESSONS[0]}.ipynb").is_file():
+        raise UserError(
             f"The lessons are not here. Expected: {lessons.NOTEBOOKS}. Get the course's whole folder, and install "
             "it from there with: pip install --editable ."
         )
     look = (lessons.NOTEBOOKS / _LOOK).read_bytes()
-    files = {f"{stage}.ipynb": lesson(stage).encode() for stage in results.STAGES} | {_LOOK: look}
+    files = {f"{lesson}.ipynb": clean_lesson(lesson).encode() for lesson in results.LESSONS} | {_LOOK: look}
     with tempfile.TemporaryDirectory() as released:
         for path in exercises(Path(released)):
             files[f"{EXERCISES}/{path.name}"] = path.read_bytes()
@@ -141,13 +142,13 @@ def _course_files() -> dict[str, bytes]:
 
 def _give_all(place: Path, files: dict[str, bytes]) -> list[str]:
     (place / EXERCISES).mkdir(exist_ok=True)
-    for left in (*place.glob(f"{results.PARTIAL}*"), *place.glob(f"{EXERCISES}/{results.PARTIAL}*")):
+    for left in (*place.glob(f"{_files.PARTIAL}*"), *place.glob(f"{EXERCISES}/{_files.PARTIAL}*")):
         shutil.rmtree(left)  # by a process that was killed
     manifest = _read_manifest(place)
     lines = []
     for name, content in files.items():
         outcome = _give(place, name, content, manifest)
-        results.write_json(place / MANIFEST, manifest)
+        _files.write_json(place / MANIFEST, manifest)
         lines.append(f"{outcome:<11} {name}" if outcome in _SHORT else f"{'kept':<11} {name}: {outcome}")
     return lines
 
@@ -191,7 +192,7 @@ def _beside(place: Path, name: str, version: str, given: dict[str, str]) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with results.whole_file(path) as partial:
+    with _files.atomic_write(path) as partial:
         partial.write_bytes(content)
 
 
@@ -199,7 +200,7 @@ def _sha256(path: Path) -> str:
     """Returns the sha256 of a plain file, and an empty string for a link, a folder and whatever else."""
     if path.is_symlink() or not path.is_file():
         return ""
-    return results.sha256(path)
+    return _files.sha256(path)
 
 
 def _read_manifest(place: Path) -> Manifest:

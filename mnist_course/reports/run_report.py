@@ -17,7 +17,7 @@ import numpy as np
 
 from mnist_course import lessons
 from mnist_course.run import runner
-from mnist_helpers import plots, results
+from mnist_helpers import _files, plots, results
 
 _COLUMNS = {
     "model": "model",
@@ -52,7 +52,7 @@ def write_report(folder: Path) -> Path:
     """
     records = results.load_records(folder)
     rows = summary(records)
-    results.write_json(folder / "summary.json", rows)
+    _files.write_json(folder / "summary.json", rows)
     tables = [
         {
             "title": "Results",
@@ -95,7 +95,7 @@ def write_page(folder: Path, *, draw: Callable[[], dict[str, plots.DescribedFigu
         figures = draw()
         images = {name: figure.png() for name, figure in figures.items()}
     for name, image in images.items():
-        with results.whole_file(folder / f"{name}.png") as beside:
+        with _files.atomic_write(folder / f"{name}.png") as beside:
             beside.write_bytes(image)
     content["figures"] = [
         {"name": name, "description": figure.description, "base64": base64.b64encode(images[name]).decode()}
@@ -106,14 +106,14 @@ def write_page(folder: Path, *, draw: Callable[[], dict[str, plots.DescribedFigu
         autoescape=lambda name: name.endswith(".html.j2"),
     )
     for name in ("report.md", "report.html"):
-        with results.whole_file(folder / name) as beside:
+        with _files.atomic_write(folder / name) as beside:
             beside.write_text(environment.get_template(f"{name}.j2").render(content), encoding="utf-8")
     return folder / "report.html"
 
 
 def summary(records: dict[str, dict]) -> list[dict[str, Any]]:
     """Returns the results table as rows of raw numbers, fields as in `results.ROW_FIELDS`; unknown is `None`."""
-    table = results.rows(records)
+    table = results.model_table(records)
     return json.loads(table.to_json(orient="records", double_precision=15))
 
 
@@ -156,8 +156,8 @@ def _figures(records: dict[str, dict]) -> dict[str, plots.DescribedFigure]:
     models = {model: entry for record in records.values() for model, entry in record["models"].items()}
     histories = {
         model: entry["history"]
-        for stage in results.STAGES[:-1]
-        for model, entry in records[stage]["models"].items()
+        for lesson in results.LESSONS[:-1]
+        for model, entry in records[lesson]["models"].items()
         if "history" in entry
     }
     tested = {model: entry for model, entry in models.items() if model in histories}
@@ -188,11 +188,11 @@ def _lessons(folder: Path, records: dict[str, dict]) -> list[list[str]]:
     """Time and memory of each lesson; the whole wall time is known only of lessons that the runner started."""
     timings = runner.timings(folder)
     lessons = []
-    for stage, record in records.items():
-        timing = timings.get(stage, {})
+    for lesson, record in records.items():
+        timing = timings.get(lesson, {})
         lessons.append(
             [
-                stage,
+                lesson,
                 f"{timing['wall_seconds']:.1f} s" if timing else "–",
                 f"{record['seconds']:.1f} s",
                 f"{timing['longest_cell_seconds']:.1f} s" if timing else "–",

@@ -17,7 +17,7 @@ import pandas as pd
 from benchmarks import speed_report
 from mnist_course.reports import faults_report, run_report
 from mnist_course.run import runner
-from mnist_helpers import metrics, plots, results
+from mnist_helpers import _files, metrics, plots, results
 
 STUDY_FILE = "study.json"
 _STUDY_METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss")
@@ -53,14 +53,14 @@ def write_study_report(folder: Path) -> Path:
     """
     runs = study_runs(folder)
     content = study_summary(folder)
-    results.write_json(folder / "summary.json", content)
+    _files.write_json(folder / "summary.json", content)
     speed = folder / speed_report.BENCH_FILE
-    measured = results.read_json(speed) if speed.is_file() else None
+    measured = _files.read_json(speed) if speed.is_file() else None
     faults = folder / faults_report.FAULTS_FILE
     last = list(runs.values())[-1]
     record = last[max(last)]
-    question = results.read_json(folder / STUDY_FILE)
-    asked = [[name, ", ".join(map(str, question[name]))] for name in ("seeds", "stages")]
+    question = _files.read_json(folder / STUDY_FILE)
+    asked = [[name, ", ".join(map(str, question[name]))] for name in ("seeds", "lessons")]
     asked += [[f"swept: {name}", ", ".join(map(str, values))] for name, values in question["swept"].items()]
     settings = [
         [name, value]
@@ -74,7 +74,7 @@ def write_study_report(folder: Path) -> Path:
         tables=_study_tables(content) + (speed_report.tables(measured) if measured else []),
         details=[
             {"title": "Settings", "columns": ["asked, or parameter", "value"], "rows": asked + settings},
-            *(faults_report.tables(results.read_json(faults)) if faults.is_file() else []),
+            *(faults_report.tables(_files.read_json(faults)) if faults.is_file() else []),
         ],
         draw=lambda: _study_figures(runs, content) | (speed_report.figures(measured) if measured else {}),
         versions=record["versions"],
@@ -106,7 +106,7 @@ def study_summary(folder: Path) -> dict[str, Any]:
     Raises:
         results.MissingLessonError: no run of the study has a record yet.
     """
-    asked = results.read_json(folder / STUDY_FILE)
+    asked = _files.read_json(folder / STUDY_FILE)
     runs = study_runs(folder)
     table = pd.concat([_study_rows(records, asked["swept"]) for records in runs.values()], ignore_index=True)
     models, differences = [], []
@@ -122,7 +122,7 @@ def study_summary(folder: Path) -> dict[str, Any]:
     content = {key: asked[key] for key in ("swept", "search_from")}
     content |= {"dataset": table["dataset"].iloc[0], "models": models, "differences": differences}
     content |= {"effects": _effects(by_setting), "unfinished": _unfinished(asked, runs)}
-    return json.loads(json.dumps(results.plain(content | {"conclusion": _study_conclusion(content)})))
+    return json.loads(json.dumps(_files.to_jsonable(content | {"conclusion": _study_conclusion(content)})))
 
 
 def study_runs(folder: Path) -> dict[str, dict[str, dict]]:
@@ -132,16 +132,18 @@ def study_runs(folder: Path) -> dict[str, dict[str, dict]]:
         folder: the study's folder.
 
     Returns:
-        run name -> stage -> record; `seed-2` comes before `seed-10`.
+        run name -> lesson -> record; `seed-2` comes before `seed-10`.
 
     Raises:
         results.MissingLessonError: no run has a record yet.
     """
     runs = {}
     for path in sorted(folder.glob(f"*/{runner.COURSE_FILE}"), key=lambda path: _natural(path.parent.name)):
-        stages = tuple(stage for stage in results.STAGES if (path.parent / f"{stage}.json").is_file())
-        if stages:
-            runs[path.parent.name] = results.load_records(path.parent, stages)
+        lesson_names = tuple(
+            lesson for lesson in results.LESSONS if (path.parent / f"{lesson}.json").is_file()
+        )
+        if lesson_names:
+            runs[path.parent.name] = results.load_records(path.parent, lesson_names)
     if not runs:
         raise results.MissingLessonError(
             f"No run of study {folder.name!r} has a record yet: run the study first."
@@ -156,7 +158,7 @@ def _natural(name: str) -> list[Any]:
 
 def _study_rows(records: dict[str, dict], swept: Iterable[str]) -> pd.DataFrame:
     params = {name: value for record in records.values() for name, value in record["params"].items()}
-    return results.rows(records).assign(**{name: params.get(name) for name in swept})
+    return results.model_table(records).assign(**{name: params.get(name) for name in swept})
 
 
 def _by_setting(table: pd.DataFrame, swept: list[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
@@ -169,7 +171,7 @@ def _by_setting(table: pd.DataFrame, swept: list[str]) -> Iterator[tuple[dict[st
 
 def _spread(values: pd.Series) -> dict[str, Any] | None:
     values = values.dropna()
-    return metrics.over_seeds(values)._asdict() if len(values) else None
+    return metrics.mean_interval(values)._asdict() if len(values) else None
 
 
 def _differences(
@@ -215,7 +217,7 @@ def _effects(by_setting: list[tuple[dict[str, Any], pd.DataFrame]]) -> list[dict
 def _unfinished(asked: dict[str, Any], runs: dict[str, dict]) -> int:
     """How many of the runs that were asked for lack a lesson."""
     wanted = len(asked["seeds"]) * math.prod(len(values) for values in asked["swept"].values())
-    return wanted - sum(set(asked["stages"]) <= set(records) for records in runs.values())
+    return wanted - sum(set(asked["lessons"]) <= set(records) for records in runs.values())
 
 
 def _significant(first: str, second: str, runs: dict[str, dict], setting: dict[str, Any]) -> int | None:
@@ -442,9 +444,9 @@ def _study_figures(runs: dict[str, dict], content: dict[str, Any]) -> dict[str, 
 def _every_seed(
     values: dict[str, pd.Series], title: str, label: str, decimals: int = 2
 ) -> plots.DescribedFigure:
-    spreads = {name: metrics.over_seeds(numbers) for name, numbers in values.items()}
+    spreads = {name: metrics.mean_interval(numbers) for name, numbers in values.items()}
     intervals = {name: (spread.low, spread.high) for name, spread in spreads.items() if spread.n > 1}
-    return plots.over_seeds(values, title, label, decimals, intervals)
+    return plots.seed_strip(values, title, label, decimals, intervals)
 
 
 def _mean_histories(runs: dict[str, dict]) -> tuple[dict[str, dict], dict[str, dict]]:

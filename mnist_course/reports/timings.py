@@ -17,7 +17,8 @@ from benchmarks import speed
 from mnist_course import lessons
 from mnist_course.reports import study_report
 from mnist_course.run import runner
-from mnist_helpers import parameters, results
+from mnist_helpers import _files, parameters, results
+from mnist_helpers._errors import UserError
 
 TIMINGS_FILE = "timings.json"
 _TIME = re.compile(r"\*\*Time:\*\* ([^\n]+)")
@@ -26,7 +27,7 @@ _PART = re.compile(r"(reading|doing|machine) (\d+) min")
 
 def announced(notebook: Path) -> dict[str, int]:
     """Returns the minutes in a notebook's header: `reading` (lessons only), `doing`, `machine`."""
-    source = "".join(results.read_json(notebook)["cells"][0]["source"])
+    source = "".join(_files.read_json(notebook)["cells"][0]["source"])
     return {part: int(minutes) for part, minutes in _PART.findall(_TIME.search(source)[1])}
 
 
@@ -40,12 +41,12 @@ def measured(folders: Sequence[Path]) -> dict[str, Any]:
         folders: runs that `mnist-course run` made, and studies.
 
     Returns:
-        profile -> `dataset`, `cores`, and `lessons`: stage -> `n` (runs), `median_seconds`, `low`, `high` (wall
+        profile -> `dataset`, `cores`, and `lessons`: lesson -> `n` (runs), `median_seconds`, `low`, `high` (wall
         time, from the start of the lesson's process to its end), `longest_cell_seconds` and `peak_memory_bytes`
         (the largest of all runs).
 
     Raises:
-        ValueError: a run has no measured lesson, another parameter than its profile, or another dataset or
+        UserError: a run has no measured lesson, another parameter than its profile, or another dataset or
             machine than the other runs of its profile.
     """
     found: dict[str, Any] = {}
@@ -55,7 +56,9 @@ def measured(folders: Sequence[Path]) -> dict[str, Any]:
             _add(found, run)
     for entry in found.values():
         entry["lessons"] = {
-            stage: _summary(entry["lessons"][stage]) for stage in results.STAGES if stage in entry["lessons"]
+            lesson: _summary(entry["lessons"][lesson])
+            for lesson in results.LESSONS
+            if lesson in entry["lessons"]
         }
     return {profile: found[profile] for profile in lessons.profiles() if profile in found}
 
@@ -63,11 +66,11 @@ def measured(folders: Sequence[Path]) -> dict[str, Any]:
 def _add(found: dict[str, Any], run: Path) -> None:
     measured_lessons = runner.timings(run)
     if not measured_lessons:
-        raise ValueError(
+        raise UserError(
             f"Nothing was measured in {run}. Expected: a run of `mnist-course run`, or a study. "
             "What is run by hand, in JupyterLab, is not measured."
         )
-    settings = results.read_json(run / runner.COURSE_FILE)["settings"]
+    settings = _files.read_json(run / runner.COURSE_FILE)["settings"]
     profile = settings["profile"]
     given = {name: parameters.check(name, value) for name, value in lessons.profiles()[profile].items()}
     changed = sorted(
@@ -76,17 +79,17 @@ def _add(found: dict[str, Any], run: Path) -> None:
         if name != "search_from" and given.get(name) != value
     )
     if changed:
-        raise ValueError(f"Run {run.name!r} is no plain {profile} run: {', '.join(changed)} was given.")
-    for stage, timing in measured_lessons.items():
-        record = results.load_record(run, stage)
+        raise UserError(f"Run {run.name!r} is no plain {profile} run: {', '.join(changed)} was given.")
+    for lesson, timing in measured_lessons.items():
+        record = results.load_record(run, lesson)
         where = {"dataset": record["dataset"]["name"], "cores": record["machine"]["cores"]}
         entry = found.setdefault(profile, where | {"lessons": {}})
         if where != {name: entry[name] for name in where}:
-            raise ValueError(
+            raise UserError(
                 f"Run {run.name!r} cannot be put together with the other {profile} runs: it was made on "
                 f"{where['dataset']} with {where['cores']} cores, they on {entry['dataset']} with {entry['cores']}."
             )
-        entry["lessons"].setdefault(stage, []).append(
+        entry["lessons"].setdefault(lesson, []).append(
             timing | {"peak_memory_bytes": record["peak_memory_bytes"]}
         )
 
@@ -107,7 +110,7 @@ def write(folder: Path, profiles: dict[str, Any]) -> Path:
     """Writes `timings.json` into a folder: what `measured` has returned, and this machine."""
     path = folder / TIMINGS_FILE
     folder.mkdir(parents=True, exist_ok=True)
-    results.write_json(path, {"machine": speed.machine(), "profiles": profiles})
+    _files.write_json(path, {"machine": speed.machine(), "profiles": profiles})
     return path
 
 
@@ -119,13 +122,13 @@ def times_table(profiles: dict[str, Any]) -> list[list[str]]:
     parts = ("reading", "doing", "machine")
     rows = [["lesson", "reading", "doing", "machine, announced", *(f"{name}, measured" for name in profiles)]]
     total = dict.fromkeys(parts, 0)
-    for stage in results.STAGES:
-        minutes = announced(lessons.NOTEBOOKS / f"{stage}.ipynb")
+    for lesson in results.LESSONS:
+        minutes = announced(lessons.NOTEBOOKS / f"{lesson}.ipynb")
         total = {part: total[part] + minutes[part] for part in parts}
-        times = [_time(entry["lessons"].get(stage)) for entry in profiles.values()]
-        rows.append([stage, *(f"{minutes[part]} min" for part in parts), *times])
+        times = [_time(entry["lessons"].get(lesson)) for entry in profiles.values()]
+        rows.append([lesson, *(f"{minutes[part]} min" for part in parts), *times])
     sums = [
-        sum(lesson["median_seconds"] for lesson in entry["lessons"].values()) for entry in profiles.values()
+        sum(timing["median_seconds"] for timing in entry["lessons"].values()) for entry in profiles.values()
     ]
     rows.append(["all", *(f"{total[part]} min" for part in parts), *map(_spoken, sums)])
     return rows
@@ -134,8 +137,8 @@ def times_table(profiles: dict[str, Any]) -> list[list[str]]:
 def memory_table(profiles: dict[str, Any]) -> list[list[str]]:
     """Returns rows of cells, the heading first: the largest memory of each lesson's kernel, in MB."""
     rows = [["lesson", *(f"{name} (n)" for name in profiles)]]
-    for stage in results.STAGES:
-        rows.append([stage, *(_memory(entry["lessons"].get(stage)) for entry in profiles.values())])
+    for lesson in results.LESSONS:
+        rows.append([lesson, *(_memory(entry["lessons"].get(lesson)) for entry in profiles.values())])
     return rows
 
 
@@ -171,15 +174,15 @@ def memory_conclusion(content: dict[str, Any], students: int = 30, cores: int = 
         students: how many run the longest lesson at the same moment.
         cores: of the hub, each as fast as those measured.
     """
-    entries = [lesson for entry in content["profiles"].values() for lesson in entry["lessons"].values()]
-    largest = max(lesson["peak_memory_bytes"] for lesson in entries)
+    entries = [timing for entry in content["profiles"].values() for timing in entry["lessons"].values()]
+    largest = max(timing["peak_memory_bytes"] for timing in entries)
     taught = content["profiles"]["class"]
-    stage, slowest = max(taught["lessons"].items(), key=lambda item: item[1]["median_seconds"])
+    lesson, slowest = max(taught["lessons"].items(), key=lambda item: item[1]["median_seconds"])
     alone = slowest["median_seconds"]
     together = alone * max(1.0, students * taught["cores"] / cores)
     return (
         f"The largest memory of each lesson's kernel in n runs; {_where(content)}. The largest: "
-        f"{largest / 1e6:,.0f} MB. The longest lesson of the class profile, {stage}, takes {_spoken(alone)} alone "
+        f"{largest / 1e6:,.0f} MB. The longest lesson of the class profile, {lesson}, takes {_spoken(alone)} alone "
         f"on {taught['cores']} cores. If it kept them busy all the time, {students} students who run it at the "
         f"same moment on a hub of {cores} such cores would wait {_spoken(together)}."
     )

@@ -31,7 +31,8 @@ from typing import Any
 
 from mnist_course import cores, lessons
 from mnist_course.run.settings import Limits, Settings, check_settings
-from mnist_helpers import parameters, results
+from mnist_helpers import _files, parameters, results
+from mnist_helpers._errors import UserError
 
 COURSE_FILE = "course.json"
 _END_SECONDS = 10.0  # for a lesson's process to end its kernel when it is asked to
@@ -47,10 +48,10 @@ class LessonFailedError(RuntimeError):
 # --- running ---
 
 
-def run_course(
+def run_lessons(
     run: str,
     settings: Settings,
-    stages: Sequence[str],
+    lesson_names: Sequence[str],
     *,
     results_dir: str = "",
     fresh: bool = False,
@@ -62,7 +63,7 @@ def run_course(
     Args:
         run: the run's name.
         settings: from `check_settings`.
-        stages: from `check_stages`.
+        lessons: from `check_lessons`.
         results_dir: the folder that holds the runs; empty for the course's own.
         fresh: True to delete what an earlier run of this name left.
         limits: threads and time that the lessons may use.
@@ -72,36 +73,36 @@ def run_course(
         The run folder.
 
     Raises:
-        ValueError: the run exists with other settings, or another process works in its folder.
+        UserError: the run exists with other settings, or another process works in its folder.
         LessonFailedError: a lesson did not run to its end.
     """
     parameters.check("run", run)
     folder = results.results_dir(results_dir) / run
     with _alone(folder, wait_seconds):
         _claim(folder, settings, fresh)
-        for left in folder.glob(f"{results.PARTIAL}*"):  # by a process that was killed
+        for left in folder.glob(f"{_files.PARTIAL}*"):  # by a process that was killed
             shutil.rmtree(left)
-        _run_lessons(folder, settings, stages, results_dir, limits)
+        _run_each(folder, settings, lesson_names, results_dir, limits)
     return folder
 
 
-def _run_lessons(
-    folder: Path, settings: Settings, stages: Sequence[str], results_dir: str, limits: Limits
+def _run_each(
+    folder: Path, settings: Settings, lesson_names: Sequence[str], results_dir: str, limits: Limits
 ) -> None:
     from tqdm import tqdm
 
     started_any = False
-    bar = tqdm(stages, unit="lesson", disable=None, leave=False)
-    for stage in bar:
-        bar.set_description(stage)
-        again = started_any and stage == results.STAGES[-1]  # it evaluates what the others have made anew
-        if is_finished(folder, stage) and not again:
-            tqdm.write(f"{stage}: finished before")
+    bar = tqdm(lesson_names, unit="lesson", disable=None, leave=False)
+    for lesson in bar:
+        bar.set_description(lesson)
+        again = started_any and lesson == results.LESSONS[-1]  # it evaluates what the others have made anew
+        if is_finished(folder, lesson) and not again:
+            tqdm.write(f"{lesson}: finished before")
             continue
-        params = _lesson_parameters(stage, folder.name, settings, results_dir)
-        seconds = _run_lesson(folder, stage, params, limits)
+        params = _lesson_parameters(lesson, folder.name, settings, results_dir)
+        seconds = _run_lesson(folder, lesson, params, limits)
         started_any = True
-        tqdm.write(f"{stage}: {seconds:.1f} s")
+        tqdm.write(f"{lesson}: {seconds:.1f} s")
 
 
 @contextlib.contextmanager
@@ -111,50 +112,50 @@ def _alone(folder: Path, wait_seconds: float) -> Iterator[None]:
 
     holder = folder.with_name(f".{folder.name}.holder.json")
     if folder.parent.exists() and not folder.parent.is_dir():
-        raise ValueError(f"{folder.parent} is not a folder. Give another --results-dir.")
+        raise UserError(f"{folder.parent} is not a folder. Give another --results-dir.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(folder.with_name(f".{folder.name}.lock"), timeout=wait_seconds):
             since = datetime.now(UTC).astimezone().isoformat(" ", "seconds")
-            results.write_json(holder, {"pid": os.getpid(), "host": platform.node(), "since": since})
+            _files.write_json(holder, {"pid": os.getpid(), "host": platform.node(), "since": since})
             try:
                 yield
             finally:
                 holder.unlink(missing_ok=True)
     except filelock.Timeout as error:
         who = ", ".join(f"{key} {value}" for key, value in (lessons.read_notebook(holder) or {}).items())
-        raise ValueError(
+        raise UserError(
             f"Another process works in {folder} at this moment ({who or 'it has just begun'}). Wait until it has "
             "ended, or give another name for this run."
         ) from error
 
 
-def is_finished(folder: Path, stage: str, *, models: bool = True) -> bool:
+def is_finished(folder: Path, lesson: str, *, models: bool = True) -> bool:
     """Says whether a lesson's evidence in the run folder is whole and of this lesson.
 
     Args:
         folder: the run folder.
-        stage: the lesson.
+        lesson: the lesson.
         models: False if models and arrays may be missing, as in a run that came back from a cluster.
     """
-    notebook = lessons.read_notebook(folder / f"{stage}.ipynb")
+    notebook = lessons.read_notebook(folder / f"{lesson}.ipynb")
     if notebook is None or not lessons.is_executed(notebook):
         return False
     if lessons.sources(notebook) != lessons.sources(
-        lessons.read_notebook(lessons.NOTEBOOKS / f"{stage}.ipynb")
+        lessons.read_notebook(lessons.NOTEBOOKS / f"{lesson}.ipynb")
     ):
         return False
     try:
-        for entry in results.load_record(folder, stage)["models"].values():
+        for entry in results.load_record(folder, lesson)["models"].values():
             if "file" in entry and (models or (folder / entry["file"]).exists()):
-                results.intact_file(folder, entry)
+                results.verified_path(folder, entry)
     except results.MissingLessonError:
         return False
     return True
 
 
 def timings(folder: Path) -> dict[str, dict[str, float]]:
-    """Returns what the runner measured: stage -> `wall_seconds` (process start to end), `longest_cell_seconds`.
+    """Returns what the runner measured: lesson -> `wall_seconds` (process start to end), `longest_cell_seconds`.
 
     A lesson that was run by hand, in JupyterLab, is not in it.
     """
@@ -166,28 +167,28 @@ def _claim(folder: Path, settings: Settings, fresh: bool) -> None:
     course_file = folder / COURSE_FILE
     asked = json.loads(json.dumps(settings._asdict()))
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder. Give another name for the run.")
+        raise UserError(f"{folder} is not a folder. Give another name for the run.")
     if folder.is_dir() and fresh and any(folder.iterdir()):
         if not course_file.is_file():
-            raise ValueError(
+            raise UserError(
                 f"{folder} was not made by a course run, so --fresh does not delete it. Give another name."
             )
         shutil.rmtree(folder)
     if course_file.is_file():
         before = json.loads(course_file.read_text(encoding="utf-8"))["settings"]
         if before != asked:
-            raise ValueError(
+            raise UserError(
                 f"Run {folder.name!r} exists with other settings: {_differences(before, asked)}. "
                 "To keep it, give another name for this run; to replace it, add --fresh (make: FRESH=1)."
             )
         return
     if folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(
+        raise UserError(
             f"{folder} already holds files that no course run made (lessons opened in JupyterLab write to "
             "'lab'). Give another name for the run."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    results.write_json(course_file, {"settings": asked, "lessons": {}})
+    _files.write_json(course_file, {"settings": asked, "lessons": {}})
 
 
 def _differences(before: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
@@ -201,25 +202,25 @@ def _differences(before: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     )
 
 
-def _lesson_parameters(stage: str, run: str, settings: Settings, results_dir: str) -> dict[str, Any]:
+def _lesson_parameters(lesson: str, run: str, settings: Settings, results_dir: str) -> dict[str, Any]:
     everything = {**settings.params, **settings._asdict(), "run": run}
     if results_dir:
         place = results.results_dir(results_dir)
         inside = place.is_relative_to(lessons.NOTEBOOKS.parent)  # a record need not name this machine
         everything["results_dir"] = os.path.relpath(place, lessons.NOTEBOOKS) if inside else str(place)
-    return {name: everything[name] for name in lessons.declared(stage) if name in everything}
+    return {name: everything[name] for name in lessons.declared(lesson) if name in everything}
 
 
-def _run_lesson(folder: Path, stage: str, params: dict[str, Any], limits: Limits) -> float:
+def _run_lesson(folder: Path, lesson: str, params: dict[str, Any], limits: Limits) -> float:
     """Runs one lesson in a process of its own; its executed notebook appears only if it ran to its end."""
-    finished, failed = folder / f"{stage}.ipynb", folder / f"{stage}.failed.ipynb"
-    partial, log = folder / f".{stage}.running.ipynb", folder / f"{stage}.log"
-    for old in (finished, failed, folder / f"{stage}.json"):
+    finished, failed = folder / f"{lesson}.ipynb", folder / f"{lesson}.failed.ipynb"
+    partial, log = folder / f".{lesson}.running.ipynb", folder / f"{lesson}.log"
+    for old in (finished, failed, folder / f"{lesson}.json"):
         old.unlink(missing_ok=True)
     started = time.perf_counter()
     told, tell = multiprocessing.Pipe(duplex=False)
     with told, tell:
-        process = _processes().Process(target=_execute, args=(stage, partial, log, params, limits, tell))
+        process = _processes().Process(target=_execute, args=(lesson, partial, log, params, limits, tell))
         process.start()
         try:
             process.join()
@@ -234,21 +235,21 @@ def _run_lesson(folder: Path, stage: str, params: dict[str, Any], limits: Limits
         process.exitcode == 0
         and notebook
         and lessons.is_executed(notebook)
-        and (folder / f"{stage}.json").is_file()
+        and (folder / f"{lesson}.json").is_file()
     ):
-        course = results.read_json(folder / COURSE_FILE)
+        course = _files.read_json(folder / COURSE_FILE)
         longest = max(
             cell["metadata"].get("papermill", {}).get("duration") or 0.0 for cell in notebook["cells"]
         )
-        course["lessons"][stage] = {"wall_seconds": seconds, "longest_cell_seconds": longest}
-        results.write_json(folder / COURSE_FILE, course)
+        course["lessons"][lesson] = {"wall_seconds": seconds, "longest_cell_seconds": longest}
+        _files.write_json(folder / COURSE_FILE, course)
         lessons.write_notebook(partial, lessons.without_widgets(notebook))
         os.replace(partial, finished)  # noqa: PTH105
         log.unlink(missing_ok=True)
         return seconds
     if notebook:
         os.replace(partial, failed)  # noqa: PTH105
-    raise LessonFailedError(_failure(stage, notebook, failed if notebook else log, reason))
+    raise LessonFailedError(_failure(lesson, notebook, failed if notebook else log, reason))
 
 
 def _end(process: multiprocessing.process.BaseProcess) -> None:
@@ -270,14 +271,14 @@ def _processes() -> multiprocessing.context.BaseContext:
 
 
 def _execute(
-    stage: str, output: Path, log: Path, params: dict[str, Any], limits: Limits, tell: Connection
+    lesson: str, output: Path, log: Path, params: dict[str, Any], limits: Limits, tell: Connection
 ) -> None:
     """The subprocess: one lesson through papermill. Its standard error, and the kernel's, go to `log`."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         with _alone_in_lesson(output):
-            _through_papermill(stage, output, params, limits)
+            _through_papermill(lesson, output, params, limits)
     except Exception as error:
         tell.send(_why(error, limits))
         raise
@@ -293,7 +294,7 @@ def _alone_in_lesson(output: Path) -> Iterator[None]:
         output.with_suffix(".lock").unlink()
 
 
-def _through_papermill(stage: str, output: Path, params: dict[str, Any], limits: Limits) -> None:
+def _through_papermill(lesson: str, output: Path, params: dict[str, Any], limits: Limits) -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     if limits.threads:
         cores.limit_threads(limits.threads)
@@ -302,14 +303,16 @@ def _through_papermill(stage: str, output: Path, params: dict[str, Any], limits:
     import papermill
     from traitlets.config import Config
 
-    bar = {"desc": stage, "position": 1, "leave": False, "file": sys.stdout} if sys.stdout.isatty() else False
+    bar = (
+        {"desc": lesson, "position": 1, "leave": False, "file": sys.stdout} if sys.stdout.isatty() else False
+    )
     _write_whole_notebooks(output.anchor)
     with tempfile.TemporaryDirectory(prefix="kernel-", ignore_cleanup_errors=True) as sockets:
         # Kernels that start side by side can race for TCP ports; Windows has no IPC transport. Without an
         # address of its own, each kernel of a folder would use the same socket in that folder.
         ipc = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
         papermill.execute_notebook(
-            str(lessons.NOTEBOOKS / f"{stage}.ipynb"),
+            str(lessons.NOTEBOOKS / f"{lesson}.ipynb"),
             str(output).replace("{", "{{").replace("}", "}}"),  # papermill formats its paths
             params,
             kernel_name="python3",
@@ -326,7 +329,7 @@ def _write_whole_notebooks(anchor: str) -> None:
 
     class WholeFiles(iorw.LocalHandler):
         def write(self, buf: str, path: str) -> None:
-            with results.whole_file(Path(path)) as beside:
+            with _files.atomic_write(Path(path)) as beside:
                 beside.write_text(buf, encoding="utf-8")
 
     iorw.papermill_io.register(anchor, WholeFiles())
@@ -352,8 +355,8 @@ def _why(error: Exception, limits: Limits) -> str:
     return str(error)
 
 
-def _failure(stage: str, notebook: dict | None, evidence: Path, reason: str) -> str:
-    message = f"Lesson {stage} did not run to its end"
+def _failure(lesson: str, notebook: dict | None, evidence: Path, reason: str) -> str:
+    message = f"Lesson {lesson} did not run to its end"
     code_cells = [cell for cell in (notebook or {}).get("cells", []) if cell["cell_type"] == "code"]
     for number, cell in enumerate(code_cells, 1):
         where = f"code cell {number} (id {cell.get('id')!r})"
@@ -379,14 +382,14 @@ def refresh_lessons() -> None:
         data.DatasetNotFoundError: MNIST cannot be had.
         LessonFailedError: a lesson did not run to its end; no lesson was changed.
     """
-    settings = check_settings("class", "mnist", lessons.declared(results.STAGES[0])["seed"], [])
+    settings = check_settings("class", "mnist", lessons.declared(results.LESSONS[0])["seed"], [])
     with tempfile.TemporaryDirectory() as results_dir:
-        folder = run_course("lab", settings, results.STAGES, results_dir=results_dir)
-        for stage in results.STAGES:
-            path = lessons.NOTEBOOKS / f"{stage}.ipynb"
+        folder = run_lessons("lab", settings, results.LESSONS, results_dir=results_dir)
+        for lesson in results.LESSONS:
+            path = lessons.NOTEBOOKS / f"{lesson}.ipynb"
             lessons.write_notebook(
                 path,
                 lessons.with_outputs(
-                    lessons.read_notebook(path), lessons.read_notebook(folder / f"{stage}.ipynb")
+                    lessons.read_notebook(path), lessons.read_notebook(folder / f"{lesson}.ipynb")
                 ),
             )

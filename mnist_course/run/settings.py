@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from mnist_course import lessons
 from mnist_helpers import data, parameters, results
+from mnist_helpers._errors import UserError
 
 _OWN_OPTIONS = {
     "run": "RUN",
@@ -55,14 +56,14 @@ def check_settings(profile: str, dataset: str, seed: int, given: Sequence[tuple[
         given: `-p` options: names and values as typed.
 
     Raises:
-        ValueError: an unknown name, a wrong value, or a contradiction.
+        UserError: an unknown name, a wrong value, or a contradiction.
         data.DatasetNotFoundError: the dataset was named and cannot be had.
     """
     known = lessons.profiles()
     if profile not in known:
-        raise ValueError(
+        raise UserError(
             f"Unknown profile. Expected: one of {', '.join(known)}. Received: {profile!r}."
-            f"{parameters.near(profile, known)}"
+            f"{parameters.did_you_mean(profile, known)}"
         )
     params = {name: parameters.check(name, value) for name, value in known[profile].items()}
     parameters.check("dataset", dataset)
@@ -72,11 +73,11 @@ def check_settings(profile: str, dataset: str, seed: int, given: Sequence[tuple[
         check_free(name)
         value = parameters.parse(name, text)
         if typed.setdefault(name, value) != value:
-            raise ValueError(f"Parameter {name!r} is given twice, as {typed[name]!r} and {value!r}.")
+            raise UserError(f"Parameter {name!r} is given twice, as {typed[name]!r} and {value!r}.")
     params |= typed
     if params.get("data_dir"):  # lessons run in another folder, notebooks/
-        params["data_dir"] = str(data.absolute(params["data_dir"]))
-    used, folder = data.resolve(dataset, data_dir=params.get("data_dir"))
+        params["data_dir"] = str(data.expand(params["data_dir"]))
+    used, folder = data.resolve_dataset(dataset, data_dir=params.get("data_dir"))
     sizes = {name: params[name] for name in ("num_train", "num_validation") if name in params}
     data.load_training(used, seed=seed, data_dir=folder, **sizes)  # refuses sizes that do not fit
     return Settings(profile, folder if data.is_folder(dataset) else used, seed, params)
@@ -86,10 +87,10 @@ def check_free(name: str) -> None:
     """Refuses a parameter that has an option of its own.
 
     Raises:
-        ValueError: it has.
+        UserError: it has.
     """
     if name in _OWN_OPTIONS:
-        raise ValueError(f"Parameter {name!r} is given as {_OWN_OPTIONS[name]}, not with -p.")
+        raise UserError(f"Parameter {name!r} is given as {_OWN_OPTIONS[name]}, not with -p.")
 
 
 def check_search(search_from: str, results_dir: str = "", *, asked_as: str = "search_from") -> None:
@@ -101,31 +102,31 @@ def check_search(search_from: str, results_dir: str = "", *, asked_as: str = "se
         asked_as: what the message calls it: as the user has written it.
 
     Raises:
-        ValueError: it is no such name, or there is no search.
+        UserError: it is no such name, or there is no search.
     """
     parameters.check("search_from", search_from)
     base = results.results_dir(results_dir)
-    if search_from and not (base / search_from / f"{results.STAGES[3]}.json").is_file():
-        raise ValueError(
-            f"{asked_as}: run {search_from!r} has no record of lesson {results.STAGES[3]}. Expected: a run in "
+    if search_from and not (base / search_from / f"{results.LESSONS[3]}.json").is_file():
+        raise UserError(
+            f"{asked_as}: run {search_from!r} has no record of lesson {results.LESSONS[3]}. Expected: a run in "
             f"{base} whose lesson 4 was run, as RUN or STUDY/RUN."
         )
 
 
-def check_stages(only: Sequence[str]) -> list[str]:
+def check_lessons(only: Sequence[str]) -> list[str]:
     """Returns the lessons to run, in order.
 
     Args:
-        only: stages, or beginnings of their names such as `"03"`, or several with commas; empty for all.
+        only: lessons, or beginnings of their names such as `"03"`, or several with commas; empty for all.
 
     Raises:
-        ValueError: a name fits no stage.
+        UserError: a name fits no lesson.
     """
     only = [name for names in only for name in names.split(",")]
     for name in only:
-        if not name or not any(stage.startswith(name) for stage in results.STAGES):
-            raise ValueError(
-                f"Unknown stage. Expected: one of {', '.join(results.STAGES)}. Received: {name!r}."
-                f"{parameters.near(name, results.STAGES)}"
+        if not name or not any(lesson.startswith(name) for lesson in results.LESSONS):
+            raise UserError(
+                f"Unknown lesson. Expected: one of {', '.join(results.LESSONS)}. Received: {name!r}."
+                f"{parameters.did_you_mean(name, results.LESSONS)}"
             )
-    return [stage for stage in results.STAGES if not only or any(stage.startswith(name) for name in only)]
+    return [lesson for lesson in results.LESSONS if not only or any(lesson.startswith(name) for name in only)]

@@ -31,8 +31,16 @@ from typing import Any, NamedTuple
 from mnist_course import cores, lessons
 from mnist_course.reports import run_report, study_report
 from mnist_course.run import runner
-from mnist_course.run.settings import Limits, Settings, check_free, check_search, check_settings, check_stages
-from mnist_helpers import parameters, results
+from mnist_course.run.settings import (
+    Limits,
+    Settings,
+    check_free,
+    check_lessons,
+    check_search,
+    check_settings,
+)
+from mnist_helpers import _files, parameters, results
+from mnist_helpers._errors import UserError
 
 _INTERRUPTED = 130
 _POLL_SECONDS = 0.5
@@ -43,13 +51,13 @@ _OPTIONS = {  # how the parts of a question are asked for
     "dataset": "--dataset",
     "fixed": "-p with one value",
     "swept": "-p with several values",
-    "stages": "--only",
+    "lessons": "--only",
     "search_from": "--search-from",
 }
 _EVIDENCE = ("*.json", "*.ipynb", "*.png", "report.*")
 
 
-class Question(NamedTuple):
+class StudySpec(NamedTuple):
     """What was asked of a study, checked.
 
     Attributes:
@@ -58,7 +66,7 @@ class Question(NamedTuple):
         seeds: the seeds, in the order given.
         fixed: parameter -> value, the same in all runs.
         swept: parameter -> values; the grid is their product with the seeds.
-        stages: the lessons to run.
+        lessons: the lessons to run.
         search_from: the run whose search all runs use again; empty if each searches.
     """
 
@@ -67,11 +75,11 @@ class Question(NamedTuple):
     seeds: list[int]
     fixed: dict[str, Any]
     swept: dict[str, list[Any]]
-    stages: list[str]
+    lessons: list[str]
     search_from: str
 
 
-class Outcome(NamedTuple):
+class RunResult(NamedTuple):
     """How one run of a study ended.
 
     Attributes:
@@ -94,20 +102,20 @@ def parse_seeds(text: str) -> list[int]:
     """Reads seeds as typed: `"1-10"`, `"1,2,5"`, `"1-3,7"`.
 
     Raises:
-        ValueError: it is no such list, or a seed stands in it twice.
+        UserError: it is no such list, or a seed stands in it twice.
     """
     seeds: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if not 0 <= last - first < _MOST_RUNS - len(seeds):
-            raise ValueError(
+            raise UserError(
                 "--seeds has a wrong value. Expected: seeds and ranges, such as 1-10 or 1,2,5, at most "
                 f"{_MOST_RUNS}. Received: {text!r}."
             )
         seeds += [parameters.check("seed", seed) for seed in range(first, last + 1)]
     if len(set(seeds)) < len(seeds):
-        raise ValueError(f"--seeds names a seed twice. Expected: different seeds. Received: {text!r}.")
+        raise UserError(f"--seeds names a seed twice. Expected: different seeds. Received: {text!r}.")
     return seeds
 
 
@@ -118,17 +126,17 @@ def parse_params(given: Iterable[tuple[str, str]]) -> tuple[dict[str, Any], dict
         The fixed parameters and the swept ones.
 
     Raises:
-        ValueError: an unknown name, a wrong value, a name or a value given twice.
+        UserError: an unknown name, a wrong value, a name or a value given twice.
     """
     fixed: dict[str, Any] = {}
     swept: dict[str, list[Any]] = {}
     for name, text in given:
         check_free(name)
         if name in fixed or name in swept:
-            raise ValueError(f"Parameter {name!r} is given twice. Expected: -p {name} V1,V2,... once.")
+            raise UserError(f"Parameter {name!r} is given twice. Expected: -p {name} V1,V2,... once.")
         values = [parameters.parse(name, value) for value in text.split(",")]
         if len(set(values)) < len(values):
-            raise ValueError(f"-p {name} names a value twice. Received: {text!r}.")
+            raise UserError(f"-p {name} names a value twice. Received: {text!r}.")
         if len(values) == 1:
             fixed[name] = values[0]
         else:
@@ -136,7 +144,7 @@ def parse_params(given: Iterable[tuple[str, str]]) -> tuple[dict[str, Any], dict
     return fixed, swept
 
 
-def check_question(
+def check_spec(
     *,
     seeds: str,
     profile: str,
@@ -145,42 +153,40 @@ def check_question(
     only: Sequence[str],
     search_from: str,
     results_dir: str = "",
-) -> Question:
+) -> StudySpec:
     """Checks what was asked before anything runs, and settles the dataset.
 
     Raises:
-        ValueError: an unknown name, a wrong value, or a contradiction.
+        UserError: an unknown name, a wrong value, or a contradiction.
         data.DatasetNotFoundError: the dataset was named and cannot be had.
     """
-    stages = check_stages(only)
-    if results.STAGES[-1] in stages and stages != list(results.STAGES):
-        raise ValueError(
-            f"--only: lesson {results.STAGES[-1]} measures what the other lessons of the same run have saved. "
-            f"Expected: all lessons, or some without it. Received: {', '.join(stages)}."
+    lesson_names = check_lessons(only)
+    if results.LESSONS[-1] in lesson_names and lesson_names != list(results.LESSONS):
+        raise UserError(
+            f"--only: lesson {results.LESSONS[-1]} measures what the other lessons of the same run have saved. "
+            f"Expected: all lessons, or some without it. Received: {', '.join(lesson_names)}."
         )
     fixed, swept = parse_params(params)
-    taken = {name for stage in stages for name in lessons.declared(stage)}
+    taken = {name for lesson in lesson_names for name in lessons.declared(lesson)}
     for name in (*fixed, *swept):
         if name not in taken:
-            raise ValueError(
+            raise UserError(
                 f"-p {name}: none of the lessons of this study has this parameter. Received --only "
-                f"{', '.join(stages)}. Expected one of: {', '.join(sorted(taken))}."
+                f"{', '.join(lesson_names)}. Expected one of: {', '.join(sorted(taken))}."
             )
     wanted = parse_seeds(seeds)
     runs = len(wanted) * math.prod(len(values) for values in swept.values())
     if runs > _MOST_RUNS:
-        raise ValueError(f"The study is too large. Expected: at most {_MOST_RUNS} runs. Received: {runs}.")
+        raise UserError(f"The study is too large. Expected: at most {_MOST_RUNS} runs. Received: {runs}.")
     if search_from and "search_from" in fixed | swept:
-        raise ValueError(
-            "The search is given twice, as --search-from and with -p search_from. Leave one out."
-        )
+        raise UserError("The search is given twice, as --search-from and with -p search_from. Leave one out.")
     check_search(search_from, results_dir, asked_as=_OPTIONS["search_from"])
     texts = [(name, str(value)) for name, value in fixed.items()]
     settings = check_settings(profile, dataset, wanted[0], texts)
-    return Question(profile, settings.dataset, wanted, fixed, swept, stages, search_from)
+    return StudySpec(profile, settings.dataset, wanted, fixed, swept, lesson_names, search_from)
 
 
-def grid(question: Question) -> dict[str, tuple[int, dict[str, Any]]]:
+def grid(question: StudySpec) -> dict[str, tuple[int, dict[str, Any]]]:
     """Returns the runs of a study: run name -> its seed and its swept parameters."""
     runs = {}
     for values in itertools.product(*question.swept.values()):
@@ -197,19 +203,19 @@ def grid(question: Question) -> dict[str, tuple[int, dict[str, Any]]]:
 
 def run_study(
     study: str,
-    question: Question,
+    question: StudySpec,
     *,
     results_dir: str = "",
     workers: int = 0,
     threads: int = 0,
     cell_seconds: int = 0,
     scheduler: str = "",
-) -> tuple[Path, list[Outcome]]:
+) -> tuple[Path, list[RunResult]]:
     """Runs what is not finished of a study.
 
     Args:
         study: the study's name.
-        question: from `check_question`.
+        question: from `check_spec`.
         results_dir: the folder that holds the runs; empty for the course's own.
         workers: processes on this machine; 0 for one per core.
         threads: threads of each run's TensorFlow; 0 for the cores divided by `workers`, or 1 on a cluster.
@@ -220,7 +226,7 @@ def run_study(
         The study's folder, and the outcomes of the runs that failed.
 
     Raises:
-        ValueError: the study exists with another question, or the scheduler's address is none.
+        UserError: the study exists with another question, or the scheduler's address is none.
         OSError: the scheduler cannot be reached.
     """
     from tqdm import tqdm
@@ -232,8 +238,8 @@ def run_study(
     workers = min(workers or num_cores, len(runs))
     limits = Limits(threads or (1 if scheduler else max(1, num_cores // workers)), cell_seconds)
     failed = []
-    _merged(folder, question)  # refuses before any worker starts
-    with _client(scheduler, workers) as client, _claimed(folder, question) as token:
+    _with_earlier_seeds(folder, question)  # refuses before any worker starts
+    with _client(scheduler, workers) as client, _locked_study(folder, question) as token:
         jobs = [_job(folder, question, token, limits, name, *point) for name, point in runs.items()]
         with tqdm(total=len(jobs), unit="run", desc=study, disable=None, smoothing=0) as bar:
             for outcome in _outcomes(client, folder, jobs):
@@ -245,16 +251,16 @@ def run_study(
     return folder, failed
 
 
-def _outcomes(client: Any, folder: Path, jobs: list[dict[str, Any]]) -> Iterator[Outcome]:
+def _outcomes(client: Any, folder: Path, jobs: list[dict[str, Any]]) -> Iterator[RunResult]:
     """Yields how each job ended: first the jobs that were done before, then the others as they end."""
     from distributed import as_completed
 
     waiting = {}
     for job in jobs:
         if _is_done(folder / job["run"], job):
-            yield Outcome(job["run"], 0.0, "", {})
+            yield RunResult(job["run"], 0.0, "", {})
         else:
-            waiting[client.submit(one_run, job, pure=False)] = job["run"]
+            waiting[client.submit(run_job, job, pure=False)] = job["run"]
     for future in as_completed(waiting):
         yield _outcome(future, waiting[future])
 
@@ -262,13 +268,13 @@ def _outcomes(client: Any, folder: Path, jobs: list[dict[str, Any]]) -> Iterator
 def _is_done(folder: Path, job: dict[str, Any]) -> bool:
     """Says whether a run is here with all its lessons and its report; a worker elsewhere could not know."""
     path = folder / runner.COURSE_FILE
-    needed = [path, *([folder / "report.html"] if job["stages"] == list(results.STAGES) else [])]
+    needed = [path, *([folder / "report.html"] if job["lessons"] == list(results.LESSONS) else [])]
     if not all(file.is_file() for file in needed):
         return False
-    if not all(runner.is_finished(folder, stage, models=False) for stage in job["stages"]):
+    if not all(runner.is_finished(folder, lesson, models=False) for lesson in job["lessons"]):
         return False
     asked = _settings(job)._asdict()
-    return results.read_json(path)["settings"] == json.loads(json.dumps(asked))
+    return _files.read_json(path)["settings"] == json.loads(json.dumps(asked))
 
 
 def _settings(job: dict[str, Any]) -> Settings:
@@ -278,7 +284,7 @@ def _settings(job: dict[str, Any]) -> Settings:
     )
 
 
-def _merged(folder: Path, question: Question) -> dict[str, Any]:
+def _with_earlier_seeds(folder: Path, question: StudySpec) -> dict[str, Any]:
     """Returns the question with the seeds that were asked before; refuses a folder with another question."""
     path = folder / study_report.STUDY_FILE
     asked = json.loads(json.dumps(question._asdict()))
@@ -290,12 +296,12 @@ def _merged(folder: Path, question: Question) -> dict[str, Any]:
                 f"{_OPTIONS[key]} was {_in_words(value)} and is now {_in_words(asked[key])}"
                 for key, value in others.items()
             )
-            raise ValueError(
+            raise UserError(
                 f"Study {folder.name!r} exists with another question: {was}. Give another name for this study."
             )
         asked["seeds"] = sorted({*before["seeds"], *question.seeds})
     elif folder.exists() and (not folder.is_dir() or (folder / runner.COURSE_FILE).is_file()):
-        raise ValueError(f"{folder} is not a study. Give another name for this study.")
+        raise UserError(f"{folder} is not a study. Give another name for this study.")
     return asked
 
 
@@ -310,7 +316,7 @@ def _in_words(value: Any) -> str:
 
 def _job(
     folder: Path,
-    question: Question,
+    question: StudySpec,
     token: str,
     limits: Limits,
     run: str,
@@ -328,13 +334,13 @@ def _job(
         "dataset": question.dataset,
         "seed": seed,
         "params": [[name, str(value)] for name, value in params.items()],
-        "stages": question.stages,
+        "lessons": question.lessons,
         "limits": limits._asdict(),
         "token": token,
     }
 
 
-def one_run(job: dict[str, Any]) -> Outcome:
+def run_job(job: dict[str, Any]) -> RunResult:
     """What a worker does: one run, in a child process."""
     with contextlib.ExitStack() as stack:
         folder = Path(job["results_dir"])
@@ -343,7 +349,7 @@ def one_run(job: dict[str, Any]) -> Outcome:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="study-")))
         log = folder / f"{job['run']}.log"
         started = time.perf_counter()
-        status = _in_child(job | {"results_dir": str(folder)}, log)
+        status = _run_in_subprocess(job | {"results_dir": str(folder)}, log)
         seconds = time.perf_counter() - started
         error = ""
         if status == 0:
@@ -351,13 +357,13 @@ def one_run(job: dict[str, Any]) -> Outcome:
         else:  # a process that was killed has said nothing
             said = log.read_text(encoding="utf-8", errors="replace").strip()
             error = f"{said}\nIts process ended with status {status}." if said else _killed(status)
-        return Outcome(job["run"], seconds, error, {} if shared else _evidence(folder / job["run"]))
+        return RunResult(job["run"], seconds, error, {} if shared else _evidence(folder / job["run"]))
 
 
-def _in_child(job: dict[str, Any], log: Path) -> int:
+def _run_in_subprocess(job: dict[str, Any], log: Path) -> int:
     """Runs a job in a process of its own, for as long as somebody waits for it; returns its exit status."""
     command = [sys.executable, "-m", "mnist_course.run.study"]
-    is_wanted = _wanted()
+    is_wanted = _is_still_wanted()
     with (
         log.open("wb") as output,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output) as child,
@@ -371,7 +377,7 @@ def _in_child(job: dict[str, Any], log: Path) -> int:
         return child.wait()
 
 
-def _wanted() -> Callable[[], bool]:
+def _is_still_wanted() -> Callable[[], bool]:
     """Returns a function that says whether a client still waits for the Dask task that calls this."""
     from distributed import get_worker
 
@@ -404,15 +410,15 @@ def _keep(folder: Path, files: dict[str, bytes]) -> None:
     if files:
         folder.mkdir(exist_ok=True)
     for name, content in files.items():
-        with results.whole_file(folder / Path(name).name) as beside:
+        with _files.atomic_write(folder / Path(name).name) as beside:
             beside.write_bytes(content)
 
 
-def _outcome(future: Any, run: str) -> Outcome:
+def _outcome(future: Any, run: str) -> RunResult:
     if future.cancelled():
-        return Outcome(run, 0.0, "The connection to the scheduler was lost before this run ended.", {})
+        return RunResult(run, 0.0, "The connection to the scheduler was lost before this run ended.", {})
     error = future.exception()
-    return Outcome(run, 0.0, f"The worker was lost: {error}", {}) if error else future.result()
+    return RunResult(run, 0.0, f"The worker was lost: {error}", {}) if error else future.result()
 
 
 @contextlib.contextmanager
@@ -421,12 +427,12 @@ def _client(scheduler: str, workers: int) -> Iterator[Any]:
     try:
         from distributed import Client, LocalCluster
     except ImportError as error:
-        raise ValueError(
+        raise UserError(
             "A study needs Dask, which is not installed. Expected: the extra 'cluster'. "
             "Install it with: pip install 'mnist-course[cluster]'"
         ) from error
     if scheduler and not re.fullmatch(r"[a-z]+://.+:\d+", scheduler):
-        raise ValueError(
+        raise UserError(
             "--scheduler has a wrong value. Expected: an address such as tcp://HOST:8786, as `dask scheduler` "
             f"prints it. Received: {scheduler!r}."
         )
@@ -447,11 +453,11 @@ def _client(scheduler: str, workers: int) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _claimed(folder: Path, question: Question) -> Iterator[str]:
+def _locked_study(folder: Path, question: StudySpec) -> Iterator[str]:
     """Claims the study's folder, and puts a file there by which a worker finds out whether it sees the folder."""
-    asked = _merged(folder, question)
+    asked = _with_earlier_seeds(folder, question)
     folder.mkdir(parents=True, exist_ok=True)
-    results.write_json(folder / study_report.STUDY_FILE, asked)
+    _files.write_json(folder / study_report.STUDY_FILE, asked)
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".shared-") as file:
         yield Path(file.name).name
 
@@ -465,15 +471,15 @@ def main() -> None:
     job = json.loads(sys.stdin.readline())
     threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
     try:
-        folder = runner.run_course(
+        folder = runner.run_lessons(
             job["run"],
             _settings(job),
-            job["stages"],
+            job["lessons"],
             results_dir=job["results_dir"],
             limits=Limits(**job["limits"]),
             wait_seconds=_WAIT_SECONDS,
         )
-        if all(runner.is_finished(folder, stage) for stage in results.STAGES):
+        if all(runner.is_finished(folder, lesson) for lesson in results.LESSONS):
             run_report.write_report(folder)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)

@@ -45,6 +45,8 @@ import numpy as np
 import pandas as pd
 import platformdirs
 
+from mnist_helpers._errors import UserError
+
 NUM_CLASSES = 10
 IDX_FILES = {
     "x_train": "train-images-idx3-ubyte.gz",
@@ -104,7 +106,7 @@ class Attempt(NamedTuple):
     outcome: str
 
 
-class DatasetNotFoundError(OSError):
+class DatasetNotFoundError(UserError):
     """A dataset could not be had from any place.
 
     Attributes:
@@ -120,9 +122,6 @@ class DatasetNotFoundError(OSError):
             f"to it; or, with a network, run `mnist-course data fetch {dataset}`; "
             "or use the embedded digits (--dataset digits)."
         )
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"{type(self).__name__}: {self}"]  # a student needs the message, not the stack
 
 
 # --- the two doors ---
@@ -142,7 +141,7 @@ def load_training(
 
     Args:
         dataset: `"auto"`, `"mnist"`, `"fashion_mnist"`, `"digits"`, a folder with four idx files, or the name
-            that `resolve` gave such a folder, with the folder as `data_dir`.
+            that `resolve_dataset` gave such a folder, with the folder as `data_dir`.
         num_train: images to train on; 0 for all that validation leaves.
         num_validation: images to validate on; 0 for one in six.
         seed: fixes the split.
@@ -152,7 +151,7 @@ def load_training(
         `(x_train, y_train), (x_val, y_val)`: images uint8 `(n, 28, 28)`, 0-255; labels uint8 `(n,)`, 0-9.
 
     Raises:
-        ValueError: unknown dataset, a folder that holds none, or sizes that do not fit.
+        UserError: unknown dataset, a folder that holds none, or sizes that do not fit.
         DatasetNotFoundError: the dataset could not be had.
 
     Example:
@@ -167,7 +166,7 @@ def load_training(
     num_validation = num_validation or len(x) // 6
     num_train = num_train or len(x) - num_validation
     if min(num_train, num_validation) < NUM_CLASSES or num_train + num_validation > len(x):
-        raise ValueError(
+        raise UserError(
             f"num_train and num_validation do not fit dataset {dataset!r}. Expected: at least {NUM_CLASSES} "
             f"each and at most {len(x)} together. Received: num_train={num_train}, "
             f"num_validation={num_validation}. Use 0 for the default."
@@ -177,7 +176,7 @@ def load_training(
     )
     for name, part in (("num_train", train), ("num_validation", validation)):
         if rare := _rare_classes(y[part]):
-            raise ValueError(
+            raise UserError(
                 f"{name}={len(part)} is too small for dataset {dataset!r}. Expected: an image of each class. "
                 f"Received: {rare}. Set {name} higher."
             )
@@ -195,14 +194,14 @@ def load_test(dataset: str = "auto", *, data_dir: str | os.PathLike | None = Non
         `x_test, y_test`: uint8 `(n, 28, 28)`, 0-255, and uint8 `(n,)`, 0-9.
 
     Raises:
-        ValueError: unknown dataset, or a folder that holds none.
+        UserError: unknown dataset, or a folder that holds none.
         DatasetNotFoundError: the dataset could not be had.
     """
     arrays = _load(dataset, data_dir)
     return arrays["x_test"], arrays["y_test"]
 
 
-def resolve(dataset: str, *, data_dir: str | os.PathLike | None = None) -> tuple[str, str]:
+def resolve_dataset(dataset: str, *, data_dir: str | os.PathLike | None = None) -> tuple[str, str]:
     """Settles which dataset is used, and says so.
 
     A folder's name is what its arrays are known by (`"mnist"` for MNIST's own), else the folder's own.
@@ -216,33 +215,35 @@ def resolve(dataset: str, *, data_dir: str | os.PathLike | None = None) -> tuple
         name: the one given, or the folder as an absolute path.
 
     Raises:
-        ValueError: unknown dataset, a folder that holds none, a `data_dir` that is no folder, or both a folder
+        UserError: unknown dataset, a folder that holds none, a `data_dir` that is no folder, or both a folder
             and another `data_dir`.
         DatasetNotFoundError: the dataset was named and could not be had.
     """
     name = dataset
     if is_folder(dataset):
-        folder = absolute(dataset)
-        if data_dir and absolute(data_dir) != folder:
-            raise ValueError(
+        folder = expand(dataset)
+        if data_dir and expand(data_dir) != folder:
+            raise UserError(
                 f"Two folders for one dataset. Expected: a folder as dataset, or a name as dataset and its folder "
                 f"as data_dir. Received: dataset={str(dataset)!r} and data_dir={str(data_dir)!r}. Leave one out."
             )
         name, data_dir = _known_as(_read_own(folder), folder), folder
-    elif data_dir and not absolute(data_dir).is_dir():
-        raise ValueError(
+    elif data_dir and not expand(data_dir).is_dir():
+        raise UserError(
             f"data_dir has a wrong value. Expected: a folder with the data files, or nothing. Received: "
             f"{str(data_dir)!r}; there is no such folder."
         )
     elif dataset == "auto":
         name = _mnist_or_digits(data_dir)
     else:
-        find(dataset, data_dir=data_dir)
+        load_arrays(dataset, data_dir=data_dir)
     print(f"dataset: {name}")
     return name, str(data_dir or "")
 
 
-def used_in(record: Mapping[str, Any], *, data_dir: str | os.PathLike | None = None) -> tuple[str, str]:
+def dataset_of_record(
+    record: Mapping[str, Any], *, data_dir: str | os.PathLike | None = None
+) -> tuple[str, str]:
     """Says which dataset an earlier lesson used, without asking for it again.
 
     Args:
@@ -250,11 +251,11 @@ def used_in(record: Mapping[str, Any], *, data_dir: str | os.PathLike | None = N
         data_dir: the folder to look in first; empty or `None` for the one that the lesson was given.
 
     Returns:
-        The name that the lesson showed and the `data_dir`, as `resolve` returns them.
+        The name that the lesson showed and the `data_dir`, as `resolve_dataset` returns them.
     """
     given = record["params"]["dataset"]
     named = given in (*NAMES, "auto")
-    folder = record["params"].get("data_dir") if named else absolute(given)
+    folder = record["params"].get("data_dir") if named else expand(given)
     return record["dataset"]["name"], str(data_dir or folder or "")
 
 
@@ -268,7 +269,7 @@ def is_folder(dataset: str) -> bool:
     return "/" in dataset or os.sep in dataset or dataset.startswith("~") or Path(dataset).is_dir()
 
 
-def absolute(folder: str | os.PathLike) -> Path:
+def expand(folder: str | os.PathLike) -> Path:
     """Returns the absolute path of a folder; `~` is the user's home, a link keeps its own name."""
     return Path(os.path.abspath(Path(folder).expanduser()))  # noqa: PTH100 (resolve() would follow links)
 
@@ -297,7 +298,7 @@ def label_errors(dataset: str) -> pd.DataFrame:
     learning benchmarks", arXiv:2103.14749: five people judged each label that a model doubted.
 
     Args:
-        dataset: a dataset's name, as `resolve` returns it.
+        dataset: a dataset's name, as `resolve_dataset` returns it.
 
     Returns:
         One row per digit, none for another dataset than `"mnist"`. All columns are whole numbers: `index` (row
@@ -314,7 +315,7 @@ def label_errors(dataset: str) -> pd.DataFrame:
 # --- where a dataset is ---
 
 
-def find(
+def load_arrays(
     dataset: str,
     *,
     data_dir: str | os.PathLike | None = None,
@@ -333,13 +334,13 @@ def find(
         The arrays `x_train`, `y_train`, `x_test`, `y_test` by name, and the place in words.
 
     Raises:
-        ValueError: unknown dataset, or a folder that holds none.
+        UserError: unknown dataset, or a folder that holds none.
         DatasetNotFoundError: no place had it; its `attempts` say why.
     """
-    if dataset not in NAMES and data_dir and dataset == _own_name(absolute(data_dir)):
-        return _read_own(absolute(data_dir)), "found in data_dir"
+    if dataset not in NAMES and data_dir and dataset == _own_name(expand(data_dir)):
+        return _read_own(expand(data_dir)), "found in data_dir"
     if is_folder(dataset):
-        return _read_own(absolute(dataset)), "found in the folder given"
+        return _read_own(expand(dataset)), "found in the folder given"
     _check_name(dataset)
     if dataset == "digits":
         return _digits(), "bundled with scikit-learn"
@@ -361,7 +362,7 @@ def find(
     deadline = time.monotonic() + seconds
     with contextlib.ExitStack() as held:
         try:
-            cache = held.enter_context(_turn_to_download(seconds))
+            cache = held.enter_context(_download_lock(seconds))
             place = "downloaded"
         except filelock.Timeout as error:
             attempts.append(
@@ -401,7 +402,7 @@ def _offline() -> bool:
 def _check_name(dataset: str) -> None:
     if dataset not in NAMES:
         near = get_close_matches(str(dataset), NAMES, n=1)
-        raise ValueError(
+        raise UserError(
             f"Unknown dataset. Expected: one of {', '.join(NAMES)}, or a folder with the four idx files of "
             f"another one. Received: {dataset!r}.{f' Did you mean {near[0]!r}?' if near else ''}"
         )
@@ -409,13 +410,13 @@ def _check_name(dataset: str) -> None:
 
 def _load(dataset: str, data_dir: str | os.PathLike | None) -> Arrays:
     if dataset == "auto":
-        dataset, data_dir = resolve(dataset, data_dir=data_dir)
-    return find(dataset, data_dir=data_dir)[0]
+        dataset, data_dir = resolve_dataset(dataset, data_dir=data_dir)
+    return load_arrays(dataset, data_dir=data_dir)[0]
 
 
 def _mnist_or_digits(data_dir: str | os.PathLike | None) -> str:
     try:
-        find("mnist", data_dir=data_dir, seconds=_AUTO_SECONDS)
+        load_arrays("mnist", data_dir=data_dir, seconds=_AUTO_SECONDS)
     except DatasetNotFoundError as error:
         print("MNIST was not found, so the embedded digits stand in. Tried:")
         for attempt in error.attempts:
@@ -480,24 +481,22 @@ def _read_idx(path: Path, dimensions: int, most_bytes: int) -> np.ndarray:
             shape = _idx_shape(path, header, dimensions)
             size = math.prod(shape)
             if size > most_bytes:
-                raise ValueError(
-                    f"{path.name} promises an array of shape {shape}: at most {most_bytes} bytes"
-                )
+                raise UserError(f"{path.name} promises an array of shape {shape}: at most {most_bytes} bytes")
             content = bytearray()  # read(size) would make room for all that is promised
             while len(content) <= size and (chunk := file.read(min(2**20, size + 1 - len(content)))):
                 content += chunk
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path.name} is damaged or cannot be read ({error})") from error
+        raise UserError(f"{path.name} is damaged or cannot be read ({error})") from error
     if len(content) != size:
         received = f"only {len(content)}" if len(content) < size else "more"
-        raise ValueError(f"{path.name} is damaged: its header promises {size} bytes, it holds {received}")
+        raise UserError(f"{path.name} is damaged: its header promises {size} bytes, it holds {received}")
     return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _idx_shape(path: Path, header: bytes, dimensions: int) -> tuple[int, ...]:
     magic = bytes([0, 0, 8, dimensions])  # 8: unsigned bytes
     if len(header) != 4 + 4 * dimensions or header[:4] != magic:
-        raise ValueError(
+        raise UserError(
             f"{path.name} is no idx file of uint8 with {dimensions} dimensions: it begins with {header[:4]!r}, "
             f"expected {magic!r}"
         )
@@ -509,7 +508,7 @@ def _read_npz(dataset: str, path: Path) -> Arrays:
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(info.file_size for info in archive.infolist()) > 2 * _MAX_DOWNLOAD_BYTES:
-                raise ValueError(f"{path.name} unpacks to far more than a dataset")
+                raise UserError(f"{path.name} unpacks to far more than a dataset")
             for name in IDX_FILES:
                 with archive.open(f"{name}.npy") as file:
                     np.lib.format.read_magic(file)
@@ -518,12 +517,12 @@ def _read_npz(dataset: str, path: Path) -> Arrays:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in IDX_FILES}
     except (zipfile.BadZipFile, KeyError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path.name} is damaged or no archive of the four arrays ({error})") from error
+        raise UserError(f"{path.name} is damaged or no archive of the four arrays ({error})") from error
 
 
 def _check_form(dataset: str, name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
     if dtype != np.uint8 or shape != _SHAPES[name]:
-        raise ValueError(f"{name}: expected uint8 {_SHAPES[name]}, received {dtype} {shape}: not {dataset}")
+        raise UserError(f"{name}: expected uint8 {_SHAPES[name]}, received {dtype} {shape}: not {dataset}")
 
 
 def _verify(dataset: str, arrays: Arrays, archives: dict[str, Path]) -> None:
@@ -535,7 +534,7 @@ def _verify(dataset: str, arrays: Arrays, archives: dict[str, Path]) -> None:
             good = name in archives and _md5(archives[name]) == _ARCHIVE_MD5[dataset][name]
         if not good:
             only = "" if dataset in _ARRAY_SHA256 else "; only its original *.gz files can be verified"
-            raise ValueError(
+            raise UserError(
                 f"{name} is not {dataset}'s (checksum differs): damaged, or another dataset{only}"
             )
 
@@ -547,17 +546,17 @@ def _read_own(folder: Path) -> Arrays:
     """Reads any dataset of MNIST's format from the four idx files in `folder`, and checks what lessons need.
 
     Raises:
-        ValueError: the folder holds no such dataset; the message says why.
+        UserError: the folder holds no such dataset; the message says why.
     """
     try:
         files, missing = _idx_files(folder)
         if missing:
-            raise ValueError(f"{', '.join(missing)} missing" if folder.is_dir() else "no such folder")
+            raise UserError(f"{', '.join(missing)} missing" if folder.is_dir() else "no such folder")
         arrays = {name: _read_idx(path, len(_SHAPES[name]), _MAX_ARRAY_BYTES) for name, path in files.items()}
         for part in ("train", "test"):
             _check_part(part, arrays[f"x_{part}"], arrays[f"y_{part}"])
     except (OSError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"The folder {str(folder)!r} cannot be used as dataset. Expected: {', '.join(_IDX)} (gzipped or not; "
             f"images 28x28, labels 0 to 9, each class in both parts). Received: {error}. "
             "Mend the files, or give another folder or name as dataset."
@@ -568,14 +567,14 @@ def _read_own(folder: Path) -> Arrays:
 def _check_part(part: str, x: np.ndarray, y: np.ndarray) -> None:
     """Checks the images and labels of `"train"` or `"test"` against each other."""
     if x.shape[1:] != (28, 28):
-        raise ValueError(f"{part} images of {'x'.join(map(str, x.shape[1:]))} pixels")
+        raise UserError(f"{part} images of {'x'.join(map(str, x.shape[1:]))} pixels")
     if len(x) != len(y):
-        raise ValueError(f"{len(x)} {part} images and {len(y)} {part} labels")
+        raise UserError(f"{len(x)} {part} images and {len(y)} {part} labels")
     if len(y) and y.max() >= NUM_CLASSES:
-        raise ValueError(f"the {part} label {y.max()}")
+        raise UserError(f"the {part} label {y.max()}")
     least = 2 if part == "train" else 1  # of each class; a stratified split needs two
     if rare := _rare_classes(y, least):
-        raise ValueError(f"{rare} among the {part} labels, at least {least} needed")
+        raise UserError(f"{rare} among the {part} labels, at least {least} needed")
 
 
 def _rare_classes(y: np.ndarray, least: int = 1) -> str:
@@ -643,18 +642,18 @@ def to_mnist_format(drawing: np.ndarray) -> np.ndarray:
         An image of shape `(28, 28)`, uint8, 255 for full ink.
 
     Raises:
-        ValueError: it is no such array, or there is nothing on it.
+        UserError: it is no such array, or there is nothing on it.
     """
     from PIL import Image
 
     if not isinstance(drawing, np.ndarray) or drawing.dtype != np.uint8 or drawing.ndim != 2:
         form = f"{getattr(drawing, 'dtype', type(drawing).__name__)}, shape {getattr(drawing, 'shape', '-')}"
-        raise ValueError(f"Expected: a drawing of shape (height, width), uint8. Received: {form}.")
+        raise UserError(f"Expected: a drawing of shape (height, width), uint8. Received: {form}.")
     ink = 255 - drawing
     ink -= ink.min()  # grey paper, too, is paper
     strong = ink > ink.max() / 4
     if not strong.any():
-        raise ValueError("There is no ink in this drawing: all its pixels are equal. Draw a digit first.")
+        raise UserError("There is no ink in this drawing: all its pixels are equal. Draw a digit first.")
     (top, bottom), (left, right) = (np.flatnonzero(strong.any(axis=axis))[[0, -1]] for axis in (1, 0))
     digit = Image.fromarray(ink[top : bottom + 1, left : right + 1])
     scale = 20 / max(digit.size)
@@ -678,7 +677,7 @@ def _centred(box: np.ndarray, full_ink: float) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _turn_to_download(seconds: float) -> Iterator[Path]:
+def _download_lock(seconds: float) -> Iterator[Path]:
     """Holds the cache, which it yields, against other processes; clears what one left that was killed.
 
     Raises:
@@ -721,7 +720,7 @@ def _download(dataset: str, attempts: list[Attempt], deadline: float, cache: Pat
                     os.replace(Path(folder) / file, target / file)  # noqa: PTH105
                 return arrays
         except (OSError, ValueError) as error:
-            attempts.append(Attempt(place, _short(error)))
+            attempts.append(Attempt(place, _one_line(error)))
     raise DatasetNotFoundError(dataset, attempts)
 
 
@@ -744,7 +743,7 @@ def _fetch_files(base: str, files: tuple[str, ...], folder: Path, deadline: floa
     def work() -> None:
         try:
             for file in files:
-                mirror.fetch(file, downloader=lambda url, path, _: _save(url, path, deadline))
+                mirror.fetch(file, downloader=lambda url, path, _: _download_file(url, path, deadline))
         except Exception as error:
             failures.append(error)
 
@@ -754,10 +753,10 @@ def _fetch_files(base: str, files: tuple[str, ...], folder: Path, deadline: floa
     if thread.is_alive():
         raise TimeoutError("no complete answer in the time allowed")
     if failures:
-        raise OSError(_short(failures[0]))
+        raise OSError(_one_line(failures[0]))
 
 
-def _save(url: str, path: str, deadline: float) -> None:
+def _download_file(url: str, path: str, deadline: float) -> None:
     """Downloads one file with a progress bar; gives up where it outgrows the size limit or the deadline.
 
     pooch asks again after the errors of `requests`; what asking again cannot change is raised as another `OSError`.
@@ -800,7 +799,7 @@ def _save(url: str, path: str, deadline: float) -> None:
                     raise TimeoutError(f"{url} is too slow: {bar.n} bytes in {seconds:.0f} s")
 
 
-def _short(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     text = text.partition("(Caused by ")[2].rstrip(")") or text  # requests says last what matters
     return text if len(text) <= 200 else text[:197] + "..."

@@ -47,18 +47,18 @@ class Course:
     def __init__(self, open_lesson):
         self._open, self._ran = open_lesson, {}
 
-    def __getitem__(self, stage: str) -> Ran:
-        for earlier in results.STAGES[: results.STAGES.index(stage) + 1]:
+    def __getitem__(self, lesson: str) -> Ran:
+        for earlier in results.LESSONS[: results.LESSONS.index(lesson) + 1]:
             if earlier not in self._ran:
                 self._ran[earlier] = self._run(earlier)
-        if isinstance(self._ran[stage], Exception):
-            raise self._ran[stage]
-        self._ran[stage].lesson.page.bring_to_front()  # behind others, a page is slow
-        return self._ran[stage]
+        if isinstance(self._ran[lesson], Exception):
+            raise self._ran[lesson]
+        self._ran[lesson].lesson.page.bring_to_front()  # behind others, a page is slow
+        return self._ran[lesson]
 
-    def _run(self, stage: str) -> Ran | Exception:
+    def _run(self, lesson: str) -> Ran | Exception:
         try:
-            lesson = self._open(f"course/{stage}.ipynb")
+            lesson = self._open(f"course/{lesson}.ipynb")
             lesson.run_all()
             return Ran(lesson, lesson.save_and_shut_down(), lesson.shown_while_running())
         except Exception as error:  # told by each test that asks for this lesson
@@ -68,8 +68,8 @@ class Course:
 def set_parameters(folder: Path, **given: Any) -> None:
     """Writes quick parameters, on the digits, into the lessons of a student's folder."""
     wanted = lessons.profiles()["quick"] | {"profile": "quick", "dataset": "digits", "seed": SEED} | given
-    for stage in results.STAGES:
-        path = folder / f"{stage}.ipynb"
+    for lesson in results.LESSONS:
+        path = folder / f"{lesson}.ipynb"
         notebook = json.loads(path.read_text(encoding="utf-8"))
         (cell,) = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])]
         cell["source"] = _with_values("".join(cell["source"]), wanted)
@@ -149,5 +149,5 @@ def open_lesson(window, server, root):
 
 @pytest.fixture(scope="package")
 def lessons(open_lesson):
-    """`lessons[stage]`: the lesson after it was run, a `Ran`."""
+    """`lessons[lesson]`: the lesson after it was run, a `Ran`."""
     return Course(open_lesson)

@@ -16,15 +16,15 @@ axe = pytest.importorskip(
 )
 
 pytestmark = pytest.mark.browser
-every_lesson = pytest.mark.parametrize("stage", results.STAGES)
+every_lesson = pytest.mark.parametrize("lesson", results.LESSONS)
 # This template takes over the figures' descriptions, which nbconvert's default one drops; prompts and code are too
 # pale in nbconvert's own colours (4.4 and 4.47 to 1, where 4.5 is asked for).
 ACCESSIBLE = ("--to=html", "--template=classic", "--no-prompt", "--CSSHTMLHeaderPreprocessor.style=xcode")
 
 
-def converted(stage, root, folder, *options):
+def converted(lesson, root, folder, *options):
     """A lesson as it was saved in JupyterLab, through nbconvert."""
-    source = root / "course" / f"{stage}.ipynb"
+    source = root / "course" / f"{lesson}.ipynb"
     command = [sys.executable, "-m", "nbconvert", *options, f"--output-dir={folder}", str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -63,21 +63,21 @@ def test_the_report_has_no_serious_violation(lessons, results_dir, violations):
 
 
 @every_lesson
-def test_an_exported_lesson_has_no_serious_violation(lessons, root, violations, tmp_path, stage):
-    assert lessons[stage]
-    page = converted(stage, root, tmp_path, *ACCESSIBLE)
+def test_an_exported_lesson_has_no_serious_violation(lessons, root, violations, tmp_path, lesson):
+    assert lessons[lesson]
+    page = converted(lesson, root, tmp_path, *ACCESSIBLE)
     assert violations(page) == []
     assert "No description has been provided" not in page.read_text(encoding="utf-8")
 
 
 @every_lesson
-def test_a_lesson_becomes_slides(lessons, root, browser, tmp_path, stage):
+def test_a_lesson_becomes_slides(lessons, root, browser, tmp_path, lesson):
     """As many slides as the lesson has cells that begin one."""
-    cells = lessons[stage].saved["cells"]
+    cells = lessons[lesson].saved["cells"]
     kinds = [cell["metadata"].get("slideshow", {}).get("slide_type") for cell in cells]
     page = browser.new_page()
     page.route("**/*", lambda route: route.continue_() if _is_local(route) else route.abort())
-    page.goto(converted(stage, root, tmp_path, "--to=slides").as_uri())
+    page.goto(converted(lesson, root, tmp_path, "--to=slides").as_uri())
     assert page.locator(".slides > section").count() == kinds.count("slide") > 5
     page.close()
 

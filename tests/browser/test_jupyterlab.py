@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import PICTURES
 
 pytestmark = pytest.mark.browser
-every_lesson = pytest.mark.parametrize("stage", results.STAGES)
+every_lesson = pytest.mark.parametrize("lesson", results.LESSONS)
 ERRORS = ("application/vnd.jupyter.stderr", "application/vnd.jupyter.error")
 
 
@@ -28,8 +28,8 @@ def plain(text):
 
 
 @every_lesson
-def test_a_lesson_runs_to_its_end_without_error_and_without_stderr(lessons, stage):
-    lesson, saved, _ = lessons[stage]
+def test_a_lesson_runs_to_its_end_without_error_and_without_stderr(lessons, lesson):
+    lesson, saved, _ = lessons[lesson]
     assert not [o for o in lesson.outputs() if o["kind"] in ERRORS or "WARNING" in o["text"]]
     code_cells = [cell for cell in saved["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code_cells] == list(range(1, len(code_cells) + 1))
@@ -38,9 +38,9 @@ def test_a_lesson_runs_to_its_end_without_error_and_without_stderr(lessons, stag
 
 
 @every_lesson
-def test_every_figure_is_visible_and_described(lessons, stage):
+def test_every_figure_is_visible_and_described(lessons, lesson):
     """What a screen reader says of a figure is what the figure says of itself."""
-    lesson, saved, _ = lessons[stage]
+    lesson, saved, _ = lessons[lesson]
     outputs = [output for cell in saved["cells"] for output in cell.get("outputs", [])]
     said = ["".join(o["data"]["text/plain"]) for o in outputs if "image/png" in o.get("data", {})]
     images = lesson.panel.locator(".jp-OutputArea-output img")
@@ -54,9 +54,9 @@ def test_every_figure_is_visible_and_described(lessons, stage):
 
 
 @every_lesson
-def test_the_quiz_is_readable_and_its_explanations_unfold(lessons, stage):
-    lesson = lessons[stage].lesson
-    questions = yaml.safe_load((quiz.QUIZZES / f"{stage}.yaml").read_text(encoding="utf-8"))
+def test_the_quiz_is_readable_and_its_explanations_unfold(lessons, lesson):
+    lesson = lessons[lesson].lesson
+    questions = yaml.safe_load((quiz.QUIZZES / f"{lesson}.yaml").read_text(encoding="utf-8"))
     shown = lesson.output(lesson.number_of("quiz.show("))
     shown.scroll_into_view_if_needed()
     text = plain(shown.text_content())
@@ -73,7 +73,7 @@ def test_the_quiz_is_readable_and_its_explanations_unfold(lessons, stage):
 
 
 @pytest.mark.parametrize(
-    "stage, cell, first, last",
+    "lesson, cell, first, last",
     [
         ("02_baseline", "model.fit(", "Epoch 1/3", "Epoch 3/3"),
         ("03_batchnorm_dropout", "model = deep_network(normalised=True)", "Epoch 1/3", "Epoch 3/3"),
@@ -82,8 +82,8 @@ def test_the_quiz_is_readable_and_its_explanations_unfold(lessons, stage):
         ("04_tuning", "noisy = build_model(", "Epoch 1/3", "Epoch 3/3"),
     ],
 )
-def test_progress_is_shown_while_a_cell_trains(lessons, stage, cell, first, last):
-    early = [text for source, text in lessons[stage].early.items() if cell in source]
+def test_progress_is_shown_while_a_cell_trains(lessons, lesson, cell, first, last):
+    early = [text for source, text in lessons[lesson].early.items() if cell in source]
     assert len(early) == 1
     assert first in early[0]
     assert last not in early[0]
@@ -209,15 +209,15 @@ def test_drawing_with_the_keyboard_gives_a_prediction(drawn):
 
 
 @every_lesson
-def test_pictures_in_light_dark_and_narrow(lessons, stage):
+def test_pictures_in_light_dark_and_narrow(lessons, lesson):
     """For people to look at; a narrow window cuts nothing off."""
-    lesson = lessons[stage].lesson
-    lesson.picture(PICTURES / f"{stage}-light.png")
+    lesson = lessons[lesson].lesson
+    lesson.picture(PICTURES / f"{lesson}-light.png")
     lesson.theme("Dark")
-    lesson.picture(PICTURES / f"{stage}-dark.png")
+    lesson.picture(PICTURES / f"{lesson}-dark.png")
     lesson.theme("Light")
     lesson.narrow()
-    lesson.picture(PICTURES / f"{stage}-narrow.png")
+    lesson.picture(PICTURES / f"{lesson}-narrow.png")
     for image in lesson.images():
         assert min(image["shown"]) > 40
         assert image["right"] <= image["edge"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mnist_course.reports import faults_report
-from mnist_helpers import results
+from mnist_helpers import _files
 
 ROWS = pytest.StashKey[list]()
 
@@ -141,5 +141,5 @@ def pytest_sessionfinish(session):
     path = session.config.getoption("--faults")
     if path and (rows := session.config.stash.get(ROWS, [])):
         content = faults_report.content([asdict(row) for row in rows], NOT_TRIED)
-        results.write_json(Path(path), content)
+        _files.write_json(Path(path), content)
         print(f"\nfaults: {content['summary']}")

@@ -125,14 +125,14 @@ def test_a_bad_mirror(fault, monkeypatch, made_up, served, form, what, answer, w
     ):
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", bad.url)
         with pytest.raises(data.DatasetNotFoundError, match=words) as caught:
-            data.find("mnist", seconds=60)
+            data.load_arrays("mnist", seconds=60)
         assert bad.requests
         message = str(caught.value)
         for advice in (bad.url, "--dataset digits", "MNIST_DATA_DIR", "mnist-course data fetch mnist"):
             assert advice in message
         assert_nothing_left()
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", f"{bad.url},{good.url}")
-        arrays, place = data.find("mnist", seconds=60)
+        arrays, place = data.load_arrays("mnist", seconds=60)
         assert place == "downloaded"
         assert_right(arrays, made_up)
         assert cached() == ["mnist.npz"]
@@ -143,7 +143,7 @@ def test_a_mirror_that_is_busy_once(fault, monkeypatch, made_up, served):
     answers = {"mnist.npz": [mirrors.status(503), mirrors.as_it_is]}
     with fault("mirror", "503, then success", "arrays") as row, Mirror(served["npz"], answers) as busy:
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", busy.url)
-        assert_right(data.find("mnist")[0], made_up)
+        assert_right(data.load_arrays("mnist")[0], made_up)
         row.seen = f"arrays after {len(busy.requests)} requests"
 
 
@@ -156,11 +156,11 @@ def test_a_mirror_that_never_answers(fault, monkeypatch, made_up, served):
         bad = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", bad)
         with pytest.raises(data.DatasetNotFoundError, match="in the time allowed"):
-            data.find("mnist", seconds=1)
+            data.load_arrays("mnist", seconds=1)
         monkeypatch.setattr(data, "_READ_SECONDS", 0.5)
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", f"{bad},{good.url}")
         started = time.monotonic()
-        assert_right(data.find("mnist")[0], made_up)
+        assert_right(data.load_arrays("mnist")[0], made_up)
         row.seen = f"the second mirror's arrays after {time.monotonic() - started:.0f} s"
 
 
@@ -180,9 +180,9 @@ def test_a_mirror_that_cannot_be_reached(fault, monkeypatch, made_up, served, wh
         bad = good.url.replace("http://", "https://") if url == "https://" else url
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", bad)
         with pytest.raises(data.DatasetNotFoundError, match=words) as caught:
-            data.find("mnist", seconds=20)
+            data.load_arrays("mnist", seconds=20)
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", f"{bad},{good.url}")
-        assert_right(data.find("mnist", seconds=60)[0], made_up)
+        assert_right(data.load_arrays("mnist", seconds=60)[0], made_up)
         row.seen = re.search(words, str(caught.value))[0] + "; then the second mirror's arrays"
 
 
@@ -227,10 +227,10 @@ def test_a_truncated_file_in_the_cache(fault, monkeypatch, made_up, served, shar
         body = made_up.npz.read_bytes()
         (data.cache_dir() / "mnist.npz").write_bytes(body[: int(share * len(body))])
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", good.url)
-        arrays, place = data.find("mnist")
+        arrays, place = data.load_arrays("mnist")
         assert_right(arrays, made_up)
         assert place == "downloaded"
-        assert data.find("mnist")[1] == "found in the course's cache"
+        assert data.load_arrays("mnist")[1] == "found in the course's cache"
         row.seen = "downloaded again, kept"
 
 
@@ -240,7 +240,7 @@ def test_what_a_killed_download_left_is_cleared(fault, monkeypatch, made_up, ser
         left.mkdir(parents=True)
         (left / "mnist.npz").write_bytes(b"half")
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", good.url)
-        data.find("mnist")
+        data.load_arrays("mnist")
         assert cached() == ["mnist.npz"]
         row.seen = "cleared by the next download"
 
@@ -263,7 +263,7 @@ def test_a_cache_that_is_a_file(fault, monkeypatch, made_up, served):
         data.cache_dir().parent.mkdir(parents=True)
         data.cache_dir().write_text("somebody's notes")
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", good.url)
-        arrays, place = data.find("mnist")
+        arrays, place = data.load_arrays("mnist")
         assert_right(arrays, made_up)
         assert data.cache_dir().read_text() == "somebody's notes"
         row.seen = place
@@ -294,8 +294,8 @@ def test_a_cache_on_a_path_with_blanks_and_other_letters(fault, monkeypatch, mad
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "Übung 数 mit Leerzeichen"))
         with Mirror(served["npz"]) as good:
             monkeypatch.setenv("MNIST_COURSE_MIRRORS", good.url)
-            assert_right(data.find("mnist")[0], made_up)
-        assert data.find("mnist")[1] == "found in the course's cache"
+            assert_right(data.load_arrays("mnist")[0], made_up)
+        assert data.load_arrays("mnist")[1] == "found in the course's cache"
         row.seen = "downloaded and found again"
 
 
@@ -340,10 +340,10 @@ def test_a_bad_data_dir(fault, monkeypatch, made_up, served, tmp_path, what, mak
     with fault("MNIST_DATA_DIR", what, "a message; else the arrays of a mirror") as row:
         monkeypatch.setenv("MNIST_DATA_DIR", str(folder))
         with pytest.raises(data.DatasetNotFoundError, match=words):
-            data.find("mnist", download=False)
+            data.load_arrays("mnist", download=False)
         with Mirror(served["npz"]) as good:
             monkeypatch.setenv("MNIST_COURSE_MIRRORS", good.url)
-            assert_right(data.find("mnist")[0], made_up)
+            assert_right(data.load_arrays("mnist")[0], made_up)
         assert not (folder / "unpickled").exists()
         row.seen = f"{words}; then the mirror's arrays"
 

@@ -21,7 +21,7 @@ import pytest
 
 from mnist_course import lessons
 from mnist_course.run import runner
-from mnist_helpers import results, tuning
+from mnist_helpers import _files, results, tuning
 from tests.processes import alive, family, kernels, kill_all, until, until_gone
 
 ENDLESS = ["--only", "02", "-p", "epochs", "10000"]
@@ -92,31 +92,31 @@ def undisturbed(tmp_path_factory) -> tuple[Path, float]:
 
 
 def summary(folder: Path) -> str:
-    table = results.rows(results.load_records(folder)).drop(columns="train_seconds")
-    return table.to_csv() + results.load_record(folder, results.STAGES[-1])["conclusion"]
+    table = results.model_table(results.load_records(folder)).drop(columns="train_seconds")
+    return table.to_csv() + results.load_record(folder, results.LESSONS[-1])["conclusion"]
 
 
-def scores(folder: Path, stage: str) -> dict[str, list]:
-    models = results.load_record(folder, stage)["models"]
+def scores(folder: Path, lesson: str) -> dict[str, list]:
+    models = results.load_record(folder, lesson)["models"]
     return {name: [model.get("val_accuracy"), model.get("val_loss")] for name, model in models.items()}
 
 
-def part_of(whole: Path, target: Path, stages: list[str]) -> None:
+def part_of(whole: Path, target: Path, lesson_names: list[str]) -> None:
     """Copies a finished run, as it was when it had only these lessons."""
-    left_out = [f"{stage}.*" for stage in results.STAGES if stage not in stages]
+    left_out = [f"{lesson}.*" for lesson in results.LESSONS if lesson not in lesson_names]
     shutil.copytree(whole, target, ignore=shutil.ignore_patterns(*left_out, "report.*", "summary.json"))
 
 
 def finished(folder: Path) -> dict[str, int]:
     """The finished lessons, and when each was run."""
-    notebooks = {stage: folder / f"{stage}.ipynb" for stage in results.STAGES}
-    return {stage: path.stat().st_mtime_ns for stage, path in notebooks.items() if path.is_file()}
+    notebooks = {lesson: folder / f"{lesson}.ipynb" for lesson in results.LESSONS}
+    return {lesson: path.stat().st_mtime_ns for lesson, path in notebooks.items() if path.is_file()}
 
 
 def assert_whole(folder: Path) -> None:
     """No file that somebody looks for is half-written (Keras Tuner writes its own; those are set aside)."""
     for path in folder.rglob("*"):
-        if any(part.startswith(results.PARTIAL) or part == tuning.SEARCHES for part in path.parts):
+        if any(part.startswith(_files.PARTIAL) or part == tuning.SEARCHES for part in path.parts):
             continue
         with contextlib.suppress(FileNotFoundError):  # an orphan is still clearing up
             if path.suffix in (".json", ".ipynb"):
@@ -146,10 +146,10 @@ def _chain(fault, base: Path, undisturbed: tuple[Path, float], num_done: int, ki
         for victim in random.permutation(VICTIMS * (kills // len(VICTIMS))):
             while True:
                 moment = random.uniform(0, seconds / 5)
-                if run is None or runner.is_finished(run, results.STAGES[-1]):
+                if run is None or runner.is_finished(run, results.LESSONS[-1]):
                     number_of_runs += 1
                     run = base / f"{num_done}-{number_of_runs}"
-                    part_of(reference, run, results.STAGES[:num_done])
+                    part_of(reference, run, results.LESSONS[:num_done])
                 process = start(base, run.name)
                 stack.callback(kill_all, process)
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -313,23 +313,23 @@ LEFT_KIB = {  # what is left on the disk when a lesson begins, and what then doe
 @pytest.mark.long
 @pytest.mark.parametrize("what", LEFT_KIB)
 def test_a_disk_that_is_full(fault, small_disk, undisturbed, what):
-    stage, left = LEFT_KIB[what]
+    lesson, left = LEFT_KIB[what]
     with fault(
         "disk", f"full: no room for {what}", "a message, nothing lost; then the lesson's scores"
     ) as row:
         disk = small_disk()
-        part_of(undisturbed[0], disk.seen / "r", results.STAGES[: results.STAGES.index(stage)])
+        part_of(undisturbed[0], disk.seen / "r", results.LESSONS[: results.LESSONS.index(lesson)])
         lessons = finished(disk.seen / "r")
         disk.fill(left)
-        text = said(start(disk.folder, "r", "--only", stage, before=disk.inside), 1)
+        text = said(start(disk.folder, "r", "--only", lesson, before=disk.inside), 1)
         assert "the same command goes on" in text
         row.seen = re.search("No space left on device|Can't write data", text)[0]
         assert finished(disk.seen / "r") == lessons
         assert_whole(disk.seen / "r")
         disk.make_space()
-        said(start(disk.folder, "r", "--only", stage, before=disk.inside))
+        said(start(disk.folder, "r", "--only", lesson, before=disk.inside))
         assert finished(disk.seen / "r").items() >= lessons.items()
-        assert scores(disk.seen / "r", stage) == scores(undisturbed[0], stage)
+        assert scores(disk.seen / "r", lesson) == scores(undisturbed[0], lesson)
         row.seen += "; with space, the scores of an undisturbed run"
 
 
@@ -338,7 +338,7 @@ def test_a_disk_that_is_full_when_a_record_is_written(fault, small_disk):
         disk = small_disk(1)
         path = str(disk.folder / "r.json")
         write = (
-            "import sys; from mnist_helpers import results; results.write_json(results.Path(sys.argv[1]), {})"
+            "import sys; from mnist_helpers import results; _files.write_json(results.Path(sys.argv[1]), {})"
         )
         command = [*disk.inside, sys.executable, "-c", write, path]
         environment = os.environ | {"PYTHONPATH": str(lessons.NOTEBOOKS.parent)}
@@ -386,8 +386,10 @@ def test_a_damaged_model_or_record(fault, tmp_path, undisturbed, file, damage):
         shutil.copytree(undisturbed[0], folder)
         DAMAGES[damage](folder / file)
         with pytest.raises(results.MissingLessonError, match="Run lesson 02_baseline first") as caught:
-            results.intact_file(folder, results.load_record(folder, "02_baseline")["models"]["baseline"])
-        assert [stage for stage in results.STAGES if not runner.is_finished(folder, stage)] == ["02_baseline"]
+            results.verified_path(folder, results.load_record(folder, "02_baseline")["models"]["baseline"])
+        assert [lesson for lesson in results.LESSONS if not runner.is_finished(folder, lesson)] == [
+            "02_baseline"
+        ]
         row.seen = str(caught.value).split(". ")[0]
         if (file, damage) == ("02_baseline.keras", "swapped"):
             (folder / "05_evaluation.ipynb").unlink()
@@ -395,7 +397,7 @@ def test_a_damaged_model_or_record(fault, tmp_path, undisturbed, file, damage):
             text = said(start(tmp_path))
             assert text.count("finished before") == 3
             assert summary(folder) == summary(undisturbed[0])
-            row.seen += "; lesson 5 refuses it; the same command ran lessons 2 and 5 again: the same summary"
+            row.seen += "; lesson 5 refuses it; the same command ra lessons 2 and 5 again: the same summary"
 
 
 @pytest.mark.long
@@ -403,7 +405,7 @@ def test_a_damaged_search_in_a_run(fault, tmp_path, undisturbed):
     what = "two trials and the state of the searches of lesson 4, cut"
     with fault("search", what, "set aside, said in the lesson, the same command mends it") as row:
         folder = tmp_path / "r"
-        part_of(undisturbed[0], folder, results.STAGES[:3])
+        part_of(undisturbed[0], folder, results.LESSONS[:3])
         shutil.copytree(undisturbed[0] / tuning.SEARCHES, folder / tuning.SEARCHES)
         for file in ("bayesian-*/trial_1/trial.json", "random-*/trial_0/trial.json", "random-*/oracle.json"):
             _cut(next((folder / tuning.SEARCHES).glob(file)))

@@ -70,7 +70,7 @@ def test_a_damaged_file(fault, tmp_path, capsys, scores, file, share, trained_ag
         row.seen = f"{kept} of 4 trials kept, {trained_again} tried anew or again"
         if file != "tuner0.json":  # it holds nothing
             assert "the search goes on" in printed
-            assert list((tmp_path / tuning.SEARCHES / tuning.SET_ASIDE).glob(f"*{path.parent.name}*"))
+            assert list((tmp_path / tuning.SEARCHES / tuning.QUARANTINE).glob(f"*{path.parent.name}*"))
 
 
 def test_a_lost_state(fault, tmp_path, capsys, scores):

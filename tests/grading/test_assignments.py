@@ -24,7 +24,7 @@ from click.testing import CliRunner
 
 from mnist_course import cli
 from mnist_course.grading import assignments, class_report, sandbox, submissions
-from mnist_helpers import results
+from mnist_helpers import _files
 from tests.processes import alive, family, kill_all, until, until_gone
 
 pytestmark = [
@@ -160,7 +160,7 @@ def printed(folder: Path, student: str) -> str:
 
 
 def remarks(folder: Path, student: str) -> str:
-    found = results.read_json(folder / "report.json")["remarks"]
+    found = _files.read_json(folder / "report.json")["remarks"]
     return "\n".join(entry["remark"] for entry in found if entry["student"] == student)
 
 
@@ -254,10 +254,10 @@ def _stray_file(place: Path) -> None:
         (_no_exercises, ["build", "c"], "There are no exercises"),
         (_nothing, ["build", ""], "holds other things"),
         (_nothing, ["build", "."], "holds other things"),
-        (_nothing, ["build", "\0"], "null"),
+        (_nothing, ["build", "\0"], "zero byte"),
         (_nothing, ["build"], "Missing argument"),
         (_nothing, ["grade", "c"], "is no course with exercises"),
-        (_nothing, ["grade", "\0"], "null"),
+        (_nothing, ["grade", "\0"], "zero byte"),
         (_empty, ["grade", "c"], "is no course with exercises"),
         (_other_things, ["grade", "c"], "is no course with exercises"),
         (_foreign_course, ["grade", "c"], "is no course with exercises"),
@@ -474,7 +474,7 @@ def reported(folder: Path, hand_ins: dict[str, dict], **problems: list[str]) -> 
         problems={student: [] for student in hand_ins} | problems,
         limits=sandbox.Limits(),
     )
-    return results.read_json(folder / "report.json"), said
+    return _files.read_json(folder / "report.json"), said
 
 
 def entry(*marks: float, problems: tuple[str, ...] = (), **said: str) -> dict:
@@ -565,7 +565,7 @@ def test_what_met_the_time_limit_is_tried_again_with_larger_limits_only(tmp_path
     outcome = sandbox.Outcome({}, [problem], 30.0, True)
     too_small = [30, 2**30] if outcome.out_of_time else None
     before = {"anna/tiny": {"key": "k", "try_again": True, "too_small": too_small}}
-    job = assignments._Job(submissions.HandIn("anna", "tiny", tmp_path), "k", tmp_path)
+    job = assignments._Job(submissions.Submission("anna", "tiny", tmp_path), "k", tmp_path)
     assert assignments._is_graded(before, job, sandbox.Limits(*limits)) != again
     assert not assignments._is_graded(before, job._replace(key="new"), sandbox.Limits(*limits))
 
@@ -760,7 +760,7 @@ def test_a_file_that_is_no_hand_in_is_reported(class_of_damaged, student, words,
     assert words in remarks(class_of_damaged, student)
     (entry,) = [
         entry
-        for entry in results.read_json(class_of_damaged / "report.json")["students"]
+        for entry in _files.read_json(class_of_damaged / "report.json")["students"]
         if entry["student"] == student
     ]
     assert entry["points"] == (total or 0)
@@ -792,7 +792,7 @@ def test_when_it_was_handed_in_is_kept(class_of_damaged):
 @isolating
 @pytest.mark.course
 def test_a_hand_in_sees_neither_the_others_nor_the_marks_nor_the_network(class_of_damaged):
-    assert results.read_json(class_of_damaged / "report.json")["isolated"]
+    assert _files.read_json(class_of_damaged / "report.json")["isolated"]
     seen = printed(class_of_damaged, "spy")
     assert "DID" not in seen
     assert "SECRET_TOKEN" not in seen
@@ -840,7 +840,7 @@ def test_nbgrader_itself_goes_on_from_there(class_of_damaged, tmp_path):
 
 @pytest.mark.course
 def test_the_report_counts_wrong_answers(class_of_damaged):
-    report = results.read_json(class_of_damaged / "report.json")
+    report = _files.read_json(class_of_damaged / "report.json")
     first, second = report["lessons"][0]["tasks"]
     assert (first["title"], first["max_points"]) == ("Task 1: double", 2)
     assert {"count": 2, "message": "This is the square: 9."} in first["wrong_answers"]
@@ -946,7 +946,7 @@ def test_interrupted_it_leaves_nothing_running_and_keeps_the_marks(folder, how, 
         until_gone(members)
     finally:
         kill_all(process)
-    assert list(results.read_json(folder / "graded.json")) == ["anna/tiny"]
+    assert list(_files.read_json(folder / "graded.json")) == ["anna/tiny"]
     assert sum(points(folder, "anna").values()) == 3
     if how != signal.SIGKILL:
         assert remarks(folder, "ben") == "not graded yet"
@@ -1102,7 +1102,7 @@ def test_a_wrong_answer_gets_its_points_and_its_hint(whole_class, lesson, k, ans
 @pytest.mark.long
 def test_a_class_of_thirty_is_graded_in_one_command_in_time(whole_class):
     folder, said, seconds = whole_class
-    report = results.read_json(folder / "report.json")
+    report = _files.read_json(folder / "report.json")
     assert len(report["students"]) >= 30
     found = sum(len(student["lessons"]) for student in report["students"])
     assert len(re.findall(r"^[\w.-]+/0\d_\w+: ", said, re.MULTILINE)) == found

@@ -87,7 +87,7 @@ def records(quick):
 def validated(quick, tmp_path_factory):
     """nbval's second run of what papermill wrote, in another results folder."""
     again = tmp_path_factory.mktemp("again")
-    done = nbval([quick / f"{stage}.ipynb" for stage in results.STAGES], again)
+    done = nbval([quick / f"{lesson}.ipynb" for lesson in results.LESSONS], again)
     return done, again / "quick"
 
 
@@ -118,28 +118,28 @@ def test_the_run_ends_with_table_dataset_figures_and_report(quick):
     assert not list(lessons.NOTEBOOKS.glob("kernel-*"))  # the kernels' sockets are elsewhere
 
 
-@pytest.mark.parametrize("stage", results.STAGES)
-def test_every_code_cell_was_executed_and_shows_no_stderr(quick, stage):
-    notebook = json.loads((quick / f"{stage}.ipynb").read_text())
+@pytest.mark.parametrize("lesson", results.LESSONS)
+def test_every_code_cell_was_executed_and_shows_no_stderr(quick, lesson):
+    notebook = json.loads((quick / f"{lesson}.ipynb").read_text())
     code_cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert all(cell["execution_count"] for cell in code_cells)
     outputs = [output for cell in code_cells for output in cell["outputs"]]
     assert not [output for output in outputs if output.get("name") == "stderr"]
 
 
-@pytest.mark.parametrize("stage", results.STAGES)
-def test_checked_outputs_are_those_expected_on_every_machine(quick, stage):
+@pytest.mark.parametrize("lesson", results.LESSONS)
+def test_checked_outputs_are_those_expected_on_every_machine(quick, lesson):
     """After an intended change: python tests/test_lessons.py RUN_FOLDER writes the expected outputs anew."""
-    notebook = json.loads((quick / f"{stage}.ipynb").read_text())
-    assert outputs_of(notebook) == json.loads(EXPECTED.read_text())[stage]
+    notebook = json.loads((quick / f"{lesson}.ipynb").read_text())
+    assert outputs_of(notebook) == json.loads(EXPECTED.read_text())[lesson]
 
 
-@pytest.mark.parametrize("stage", results.STAGES)
-def test_records_hold_every_parameter_as_it_was(records, stage):
+@pytest.mark.parametrize("lesson", results.LESSONS)
+def test_records_hold_every_parameter_as_it_was(records, lesson):
     quick_profile = lessons.profiles()["quick"]
     given = quick_profile | {"seed": SEED, "profile": "quick", "dataset": "digits", "run": "quick"}
-    expected = {name: given.get(name, default) for name, default in lessons.declared(stage).items()}
-    assert records[stage]["params"] == expected
+    expected = {name: given.get(name, default) for name, default in lessons.declared(lesson).items()}
+    assert records[lesson]["params"] == expected
 
 
 def test_training_and_test_images_are_what_the_doors_give(records):
@@ -148,8 +148,8 @@ def test_training_and_test_images_are_what_the_doors_give(records):
     )
     x_test, y_test = data.load_test("digits")
     arrays = {"x_train": x_train, "y_train": y_train, "x_val": x_val, "y_val": y_val}
-    for stage in results.STAGES[:4]:
-        assert records[stage]["dataset"] == json.loads(json.dumps(data.describe("digits", **arrays)))
+    for lesson in results.LESSONS[:4]:
+        assert records[lesson]["dataset"] == json.loads(json.dumps(data.describe("digits", **arrays)))
     opened = data.describe("digits", x_test=x_test, y_test=y_test)
     assert records["05_evaluation"]["dataset"] == json.loads(json.dumps(opened))
 
@@ -163,7 +163,7 @@ def test_recorded_scores_are_those_of_the_saved_models(quick, records):
         for name, entry in record["models"].items():
             if not entry.get("file", "").endswith(".keras"):
                 continue
-            model = keras.models.load_model(results.intact_file(quick, entry), compile=False)
+            model = keras.models.load_model(results.verified_path(quick, entry), compile=False)
             tested = records["05_evaluation"]["models"][name]
             for x, y, scores, part in ((x_val, y_val, entry, "val"), (x_test, y_test, tested, "test")):
                 answer = model.predict(x, verbose=0).astype(float)
@@ -185,7 +185,7 @@ def test_the_tuned_networks_averages_are_those_of_images_without_noise(quick, re
     (x_train, _), _ = data.load_training("digits", num_train=1000, num_validation=200, seed=SEED)
     for name in ("tuned", "tuned_vat"):
         model = keras.models.load_model(
-            results.intact_file(quick, records["04_tuning"]["models"][name]), compile=False
+            results.verified_path(quick, records["04_tuning"]["models"][name]), compile=False
         )
         dense, normalisation = model.layers[3:5]
         inputs = x_train.reshape(len(x_train), -1) / 255 @ dense.get_weights()[0]
@@ -216,9 +216,9 @@ def test_intervals_and_comparison_are_about_the_test_images(quick, records):
     for entry in evaluation["models"].values():
         low, high = proportion_confint(round(entry["test_accuracy"] * 360), 360, method="wilson")
         assert (entry["test_accuracy_low"], entry["test_accuracy_high"]) == pytest.approx((low, high))
-    for stage, name in (("02_baseline", "baseline"), ("04_tuning", "tuned")):
+    for lesson, name in (("02_baseline", "baseline"), ("04_tuning", "tuned")):
         model = keras.models.load_model(
-            results.intact_file(quick, records[stage]["models"][name]), compile=False
+            results.verified_path(quick, records[lesson]["models"][name]), compile=False
         )
         right[name] = model.predict(x_test, verbose=0).argmax(axis=1)
     comparison = evaluation["baseline_against_tuned"]
@@ -239,9 +239,9 @@ def test_calibration_is_that_of_the_saved_models(quick, records):
     assert set(evaluation["calibration"]) == {name for name in entries if "test_ece" in entries[name]} - {
         "majority"
     }
-    for stage, name in (("02_baseline", "baseline"), ("04_tuning", "tuned_vat")):
+    for lesson, name in (("02_baseline", "baseline"), ("04_tuning", "tuned_vat")):
         model = keras.models.load_model(
-            results.intact_file(quick, records[stage]["models"][name]), compile=False
+            results.verified_path(quick, records[lesson]["models"][name]), compile=False
         )
         answer = model.predict(x_test, verbose=0).astype(float)
         answer /= answer.sum(axis=1, keepdims=True)
@@ -272,7 +272,7 @@ def test_distortions_of_strength_zero_change_nothing(quick, records):
     x_test, y_test = data.load_test("digits")
     count = records["05_evaluation"]["params"]["num_distorted"]
     model = keras.models.load_model(
-        results.intact_file(quick, records["02_baseline"]["models"]["baseline"]), compile=False
+        results.verified_path(quick, records["02_baseline"]["models"]["baseline"]), compile=False
     )
     plain = np.mean(model.predict(x_test[:count], verbose=0).argmax(axis=1) == y_test[:count])
     robustness = records["05_evaluation"]["robustness"]
@@ -288,8 +288,8 @@ def test_distortions_of_strength_zero_change_nothing(quick, records):
     )
 
 
-def described(quick, stage):
-    notebook = json.loads((quick / f"{stage}.ipynb").read_text())
+def described(quick, lesson):
+    notebook = json.loads((quick / f"{lesson}.ipynb").read_text())
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
     return {
         "".join(output["data"]["text/plain"]) for output in outputs if "image/png" in output.get("data", {})
@@ -326,12 +326,12 @@ def test_figures_of_training_show_what_the_records_hold(quick, records):
             curves(four, "None, batch normalisation, dropout, both (digits)"),
         ],
         "04_tuning": [
-            plots.trials(
+            plots.search_progress(
                 tables,
                 tuning["default_score"],
                 "Bayesian search against random search with twice the trials (digits)",
             ),
-            plots.what_mattered(both, choices, "All trials against each choice (digits)"),
+            plots.hyperparameter_effects(both, choices, "All trials against each choice (digits)"),
             curves(
                 {name: histories[name] for name in ("tuned", "tuned_vat")},
                 "The tuned network, with noise and with adversarial training (digits)",
@@ -351,9 +351,9 @@ def test_figures_of_training_show_what_the_records_hold(quick, records):
             ),
         ],
     }
-    for stage, figures in expected.items():
+    for lesson, figures in expected.items():
         for figure in figures:
-            assert figure.description in described(quick, stage)
+            assert figure.description in described(quick, lesson)
 
 
 def test_the_deep_network_does_not_start_without_batch_normalisation(records):
@@ -377,8 +377,8 @@ def test_the_same_seed_gives_the_same_numbers_on_this_machine(records, validated
         return record
 
     _, folder = validated
-    for stage, record in results.load_records(folder).items():
-        assert numbers(record) == numbers(records[stage]), stage
+    for lesson, record in results.load_records(folder).items():
+        assert numbers(record) == numbers(records[lesson]), lesson
 
 
 def test_another_seed_gives_other_numbers(records, results_dir):
@@ -432,7 +432,7 @@ def test_papermill_alone_runs_a_lesson_from_any_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("stage", "options", "words"),
+    ("lesson", "options", "words"),
     [
         ("01_data_exploration", ["-p", "seed", "-3"], ["Parameter 'seed' has a wrong value", "Received: -3"]),
         (
@@ -442,12 +442,12 @@ def test_papermill_alone_runs_a_lesson_from_any_folder(tmp_path):
         ),
     ],
 )
-def test_a_lesson_says_in_a_sentence_what_is_wrong(tmp_path, stage, options, words):
+def test_a_lesson_says_in_a_sentence_what_is_wrong(tmp_path, lesson, options, words):
     command = [
         sys.executable,
         "-m",
         "papermill",
-        str(lessons.NOTEBOOKS / f"{stage}.ipynb"),
+        str(lessons.NOTEBOOKS / f"{lesson}.ipynb"),
         str(tmp_path / "out.ipynb"),
     ]
     done = subprocess.run(
@@ -484,12 +484,14 @@ def test_the_committed_lessons_say_the_same_again_on_mnist(mnist, tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     np.savez(folder / "mnist.npz", **mnist)
-    notebooks = [lessons.NOTEBOOKS / f"{stage}.ipynb" for stage in results.STAGES]
+    notebooks = [lessons.NOTEBOOKS / f"{lesson}.ipynb" for lesson in results.LESSONS]
     done = nbval(notebooks, tmp_path, MNIST_DATA_DIR=str(folder))
     assert done.returncode == 0, done.stdout[-6000:]
 
 
 if __name__ == "__main__":
     run = Path(sys.argv[1])
-    texts = {stage: outputs_of(json.loads((run / f"{stage}.ipynb").read_text())) for stage in results.STAGES}
+    texts = {
+        lesson: outputs_of(json.loads((run / f"{lesson}.ipynb").read_text())) for lesson in results.LESSONS
+    }
     EXPECTED.write_text(json.dumps(texts, indent=1, ensure_ascii=False) + "\n")

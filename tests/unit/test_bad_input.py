@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from mnist_course import cli, lessons
 from mnist_course.run import runner, study
 from mnist_helpers import data, parameters, results
+from mnist_helpers._errors import UserError
 
 QUICK = ["--profile", "quick", "--dataset", "digits"]
 OWN_OPTIONS = {"run", "results_dir", "profile", "dataset", "seed"}  # not given with -p
@@ -42,11 +43,11 @@ def mistyped(name: str) -> list[str]:
 BY_PARAMETER = [
     *(
         (name, value, name)
-        for name, parameter in parameters.TABLE.items()
+        for name, parameter in parameters.PARAMETERS.items()
         if parameter.type is not str
         for value in numbers_that_are_none(parameter)
     ),
-    *((wrong, "1", wrong) for name in parameters.TABLE for wrong in mistyped(name)),
+    *((wrong, "1", wrong) for name in parameters.PARAMETERS for wrong in mistyped(name)),
     *((name, "1", "not with -p") for name in sorted(OWN_OPTIONS)),
     *(
         ("search_from", value, "search_from")
@@ -96,8 +97,8 @@ BY_OPTION = [
         for seed in ("", "one", "0", "-1", "1.5", "nan", "2147483648", "1,2")
     ),
     *(
-        (["run", "--only", stage], "Unknown stage")
-        for stage in ("", "6", "06", "2", "baseline", "02,", "02_basline")
+        (["run", "--only", lesson], "Unknown lesson")
+        for lesson in ("", "6", "06", "2", "baseline", "02,", "02_basline")
     ),
     *(
         (["run", option, value], option)
@@ -191,10 +192,10 @@ def test_there_are_many_cases_and_none_twice():
     cases = [json.dumps(case) for case in (*BY_PARAMETER, *BY_OPTION)]
     assert len(set(cases)) == len(cases) >= 100
     typed = {case[0] for case in BY_PARAMETER}
-    assert set(parameters.TABLE) <= typed
+    assert set(parameters.PARAMETERS) <= typed
 
 
-@pytest.mark.parametrize("name", sorted(set(parameters.TABLE) - OWN_OPTIONS))
+@pytest.mark.parametrize("name", sorted(set(parameters.PARAMETERS) - OWN_OPTIONS))
 def test_a_near_name_is_offered(name):
     with pytest.raises(ValueError, match=f"Did you mean '{name}'"):
         parameters.parse(name[:-1] + "_", "1")
@@ -212,11 +213,11 @@ PAST_THE_RUNNER = [
 
 
 @pytest.mark.course
-@pytest.mark.parametrize(("stage", "name", "value"), PAST_THE_RUNNER)
-def test_papermill_alone_says_the_same_in_the_first_cells(stage, name, value, tmp_path):
+@pytest.mark.parametrize(("lesson", "name", "value"), PAST_THE_RUNNER)
+def test_papermill_alone_says_the_same_in_the_first_cells(lesson, name, value, tmp_path):
     with pytest.raises(ValueError, match="wrong value") as caught:
         parameters.parse(name, value)
-    notebook, output = lessons.NOTEBOOKS / f"{stage}.ipynb", tmp_path / "out.ipynb"
+    notebook, output = lessons.NOTEBOOKS / f"{lesson}.ipynb", tmp_path / "out.ipynb"
     done = subprocess.run(
         [sys.executable, "-m", "papermill", notebook, output, "-k", "python3", "-p", name, value],
         capture_output=True,
@@ -240,7 +241,9 @@ def test_papermill_alone_says_the_same_in_the_first_cells(stage, name, value, tm
 anything = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-words = st.text(max_size=20) | st.sampled_from([*parameters.TABLE, *data.NAMES, "1", "1e400", "-1", "../x"])
+words = st.text(max_size=20) | st.sampled_from(
+    [*parameters.PARAMETERS, *data.NAMES, "1", "1e400", "-1", "../x"]
+)
 options = st.sampled_from(
     [
         "-p",
@@ -260,10 +263,10 @@ options = st.sampled_from(
 @given(st.lists(options | words, max_size=8))
 def test_any_command_line_is_refused_in_words_or_right(arguments):
     def stop(*_, **__):
-        raise ValueError("everything was right")
+        raise UserError("everything was right")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "run_course", stop)
+        patch.setattr(runner, "run_lessons", stop)
         result = CliRunner().invoke(cli.main, ["run", *arguments])
     if "--help" in arguments or "-h" in arguments:
         return
@@ -312,8 +315,8 @@ json_values = st.recursive(
     max_leaves=8,
 )
 almost_records = st.fixed_dictionaries(
-    {}, optional=dict.fromkeys(("stage", "params", "models", "dataset", "sha256"), json_values)
-).map(lambda content: json.dumps({"stage": "02_baseline"} | content).encode())
+    {}, optional=dict.fromkeys(("lesson", "params", "models", "dataset", "sha256"), json_values)
+).map(lambda content: json.dumps({"lesson": "02_baseline"} | content).encode())
 
 
 @anything
@@ -340,7 +343,7 @@ def test_any_bytes_as_an_idx_file(tmp_path, content, packed, name):
     for file in data.IDX_FILES.values():
         (folder / file).write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\x01\x05"))
     (folder / data.IDX_FILES[name]).write_bytes(gzip.compress(content) if packed else content)
-    refused_in_little_memory(lambda: data.find(str(folder)))
+    refused_in_little_memory(lambda: data.load_arrays(str(folder)))
     refused_in_little_memory(lambda: data._read_folder("mnist", folder))
 
 

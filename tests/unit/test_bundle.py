@@ -176,7 +176,7 @@ def test_the_course_comes_along_and_nothing_else(made):
         "pyproject.toml", "results",
     }  # fmt: skip
     assert {path.name for path in (inside / "notebooks").iterdir()} == {
-        *(f"{stage}.ipynb" for stage in results.STAGES), "exercises", "matplotlibrc", "profiles.yaml", "quizzes"
+        *(f"{lesson}.ipynb" for lesson in results.LESSONS), "exercises", "matplotlibrc", "profiles.yaml", "quizzes"
     }  # fmt: skip
     assert [path.name for path in (inside / "results").iterdir()] == ["reference"]
     assert not [path for path in inside.rglob("*") if path.name.startswith((".", "__pycache__"))]
@@ -187,7 +187,7 @@ def test_the_course_comes_along_and_nothing_else(made):
 
 def test_no_solution_and_no_hidden_test_comes_along(made):
     notebooks = list(made.rglob("*.ipynb"))
-    assert len(notebooks) == 2 * len(results.STAGES)
+    assert len(notebooks) == 2 * len(results.LESSONS)
     for path in notebooks:
         text = path.read_text(encoding="utf-8")
         nbformat.validate(nbformat.reads(text, as_version=nbformat.NO_CONVERT))
@@ -256,13 +256,13 @@ def test_again_it_keeps_the_packages_while_they_are_whole(copy, toy_index, capsy
 def test_a_dataset_can_be_added_and_left_out_again(copy, toy_index, made_up, monkeypatch, capsys):
     monkeypatch.setenv("MNIST_DATA_DIR", str(made_up.folder))
     bundle.bundle(copy, ["mnist", "digits"])
-    assert data.find("mnist", data_dir=copy / "data", download=False)[1] == "found in data_dir"
+    assert data.load_arrays("mnist", data_dir=copy / "data", download=False)[1] == "found in data_dir"
     assert "CC BY-SA 3.0" in (copy / "data" / "LICENCES.txt").read_text()
     assert "LICENCES.txt" in (copy / "README.txt").read_text()
     assert "data/mnist/train-images-idx3-ubyte.gz" in (copy / "SHA256SUMS").read_text()
     monkeypatch.setenv("MNIST_DATA_DIR", str(copy / "data"))
     bundle.bundle(copy, ["mnist"])  # from its own copy
-    assert data.find("mnist", download=False)[1] == "found in MNIST_DATA_DIR"
+    assert data.load_arrays("mnist", download=False)[1] == "found in MNIST_DATA_DIR"
     bundle.bundle(copy)
     assert not (copy / "data").exists()
     assert "LICENCES.txt" not in (copy / "README.txt").read_text()
@@ -280,7 +280,7 @@ def test_mnist_comes_along_in_whatever_form_it_is_here(form, made_up, tmp_path, 
         monkeypatch.setenv("MNIST_DATA_DIR", str(place))
     bundle._copy_data(tmp_path / "to", {"mnist": bundle._find("mnist")})
     monkeypatch.setenv("MNIST_DATA_DIR", str(tmp_path / "to"))
-    arrays, where = data.find("mnist", download=False)
+    arrays, where = data.load_arrays("mnist", download=False)
     assert where == "found in MNIST_DATA_DIR"
     assert (arrays["y_test"] == made_up.arrays["y_test"]).all()
 
@@ -294,7 +294,7 @@ def test_fashion_mnist_comes_along_beside_mnist(made_up, tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_DATA_DIR", str(made_up.folder))
     bundle._copy_data(tmp_path / "to", {name: bundle._find(name) for name in ("mnist", "fashion_mnist")})
     for name in ("mnist", "fashion_mnist"):
-        assert data.find(name, data_dir=tmp_path / "to", download=False)[1] == "found in data_dir"
+        assert data.load_arrays(name, data_dir=tmp_path / "to", download=False)[1] == "found in data_dir"
         assert len(list((tmp_path / "to" / name).iterdir())) == len(data.IDX_FILES)
     notice = (tmp_path / "to" / "LICENCES.txt").read_text()
     assert "Zalando" in notice
@@ -482,7 +482,7 @@ def test_set_up_says_so_to_an_old_python():
 def assert_ready(place: Path, bundle: Path, home: Path) -> None:
     """A student's place after the set-up: lessons, a command to open them, and a course that runs."""
     lessons = {path.name for path in (place / "my-course").glob("*.ipynb")}
-    assert lessons == {f"{stage}.ipynb" for stage in results.STAGES}
+    assert lessons == {f"{lesson}.ipynb" for lesson in results.LESSONS}
     assert os.access(place / "course-lab", os.X_OK)
     pipes = {"env": student(home), "cwd": home, "capture_output": True, "text": True, "check": False}
     opened = subprocess.run([str(place / "course-lab"), "--version"], **pipes)

@@ -30,7 +30,7 @@ def invoke(*arguments):
         (["run", "-p", "epochs", "0"], ["'epochs'", "Received: 0"]),
         (["run", "-p", "epochs"], ["-p", "2 arguments"]),
         (["run", "-p", "dataset", "digits"], ["--dataset"]),
-        (["run", "--only", "06"], ["Unknown stage", "'06'"]),
+        (["run", "--only", "06"], ["Unknown lesson", "'06'"]),
         (["run", "--dataset", "mnist", "--offline"], ["MNIST_DATA_DIR", "MNIST_COURSE_OFFLINE"]),
         (["run", "--profil", "quick"], ["No such option"]),
         (["report", "nowhere"], ["no run 'nowhere'", "mnist-course run nowhere"]),

@@ -111,7 +111,7 @@ def test_a_study_starts_as_many_runs_as_there_are_usable_cores(monkeypatch, tmp_
 
     monkeypatch.setattr(joblib, "cpu_count", lambda: 3)
     monkeypatch.setattr(study, "_client", stand_in)
-    question = study.check_question(
+    question = study.check_spec(
         seeds="1-9", profile="quick", dataset="digits", params=[], only=["02"], search_from=""
     )
     with pytest.raises(InterruptedError, match="3 workers"):

@@ -37,7 +37,7 @@ def test_training_sizes_types_and_ranges(num_train, num_validation, expected):
 
 
 def test_split_is_disjoint_complete_and_stratified():
-    whole = data.find("digits")[0]
+    whole = data.load_arrays("digits")[0]
     (x_train, y_train), (x_val, y_val) = data.load_training("digits", seed=1)
     images = sorted(image.tobytes() for image in np.concatenate([x_train, x_val]))
     assert images == sorted(image.tobytes() for image in whole["x_train"])
@@ -64,7 +64,7 @@ def test_test_images_are_others_than_the_training_images():
 def test_digits_are_scikit_learns_with_their_labels_in_mnists_format():
     """Shrunk back to 8x8, each image is most like the original that has its label."""
     bunch = load_digits()
-    arrays = data.find("digits")[0]
+    arrays = data.load_arrays("digits")[0]
     x = np.concatenate([arrays["x_train"], arrays["x_test"]])
     y = np.concatenate([arrays["y_train"], arrays["y_test"]])
     assert len(x) == len(bunch.images) == 1797
@@ -80,7 +80,7 @@ def test_digits_are_scikit_learns_with_their_labels_in_mnists_format():
 
 
 def test_digits_are_centred_by_mass_in_a_20_pixel_box():
-    x = data.find("digits")[0]["x_train"].astype(float)
+    x = data.load_arrays("digits")[0]["x_train"].astype(float)
     rows = (x.sum(axis=2) * np.arange(28)).sum(axis=1) / x.sum(axis=(1, 2))
     columns = (x.sum(axis=1) * np.arange(28)).sum(axis=1) / x.sum(axis=(1, 2))
     assert np.abs(rows - 13.5).max() <= 0.6
@@ -112,7 +112,7 @@ def test_wrong_requests_are_refused_in_words(arguments, words):
 
 
 def test_auto_takes_the_digits_where_mnist_cannot_be_had_and_says_so(capsys):
-    assert data.resolve("auto") == ("digits", "")
+    assert data.resolve_dataset("auto") == ("digits", "")
     said = capsys.readouterr().out
     assert "MNIST was not found" in said
     assert said.count("dataset: digits") == 1
@@ -130,7 +130,7 @@ def test_describe_tells_arrays_apart():
 
 
 def test_reads_the_four_idx_files(made_up):
-    arrays, place = data.find("mnist", data_dir=made_up.folder)
+    arrays, place = data.load_arrays("mnist", data_dir=made_up.folder)
     assert place == "found in data_dir"
     for name, array in made_up.arrays.items():
         assert np.array_equal(arrays[name], array)
@@ -142,12 +142,12 @@ def test_reads_idx_files_that_are_not_gzipped(made_up, tmp_path):
             (tmp_path / file.removesuffix(".gz")).write_bytes(zipped.read())
     # A browser that unpacks what it saves leaves the name as it was.
     (tmp_path / "train-labels-idx1-ubyte").rename(tmp_path / "train-labels-idx1-ubyte.gz")
-    arrays, _ = data.find("mnist", data_dir=tmp_path)
+    arrays, _ = data.load_arrays("mnist", data_dir=tmp_path)
     assert all(np.array_equal(arrays[name], array) for name, array in made_up.arrays.items())
 
 
 def test_reads_the_npz(made_up):
-    arrays, _ = data.find("mnist", data_dir=made_up.npz.parent)
+    arrays, _ = data.load_arrays("mnist", data_dir=made_up.npz.parent)
     assert np.array_equal(arrays["x_test"], made_up.arrays["x_test"])
 
 
@@ -156,13 +156,13 @@ def test_search_order(made_up, monkeypatch, tmp_path):
     keras_cache = tmp_path / "keras" / "datasets"
     keras_cache.mkdir(parents=True)
     shutil.copy(made_up.npz, keras_cache)
-    assert data.find("mnist")[1] == "found in Keras' cache"
+    assert data.load_arrays("mnist")[1] == "found in Keras' cache"
     data.cache_dir().mkdir(parents=True)
     shutil.copy(made_up.npz, data.cache_dir())
-    assert data.find("mnist")[1] == "found in the course's cache"
+    assert data.load_arrays("mnist")[1] == "found in the course's cache"
     monkeypatch.setenv("MNIST_DATA_DIR", str(made_up.folder))
-    assert data.find("mnist")[1] == "found in MNIST_DATA_DIR"
-    assert data.find("mnist", data_dir=made_up.npz.parent)[1] == "found in data_dir"
+    assert data.load_arrays("mnist")[1] == "found in MNIST_DATA_DIR"
+    assert data.load_arrays("mnist", data_dir=made_up.npz.parent)[1] == "found in data_dir"
 
 
 def _truncate(folder):
@@ -218,12 +218,12 @@ def test_damaged_folders_are_refused_with_the_reason(made_up, tmp_path, damage, 
     shutil.copytree(made_up.folder, folder, ignore=shutil.ignore_patterns("npz"))
     damage(folder)
     with pytest.raises(data.DatasetNotFoundError, match=words):
-        data.find("mnist", data_dir=folder)
+        data.load_arrays("mnist", data_dir=folder)
 
 
 def test_fashion_mnist_is_not_taken_from_mnists_files(made_up):
     with pytest.raises(data.DatasetNotFoundError, match="checksum differs"):
-        data.find("fashion_mnist", data_dir=made_up.folder)
+        data.load_arrays("fashion_mnist", data_dir=made_up.folder)
 
 
 # --- a folder with another dataset ---
@@ -245,7 +245,7 @@ def write_own(folder, made_up, **changed):
 
 def test_a_folder_is_a_dataset_of_its_own_name(made_up, tmp_path, capsys):
     arrays = write_own(tmp_path / "kmnist", made_up)
-    name, data_dir = data.resolve(str(tmp_path / "kmnist"))
+    name, data_dir = data.resolve_dataset(str(tmp_path / "kmnist"))
     assert (name, data_dir) == ("kmnist", str(tmp_path / "kmnist"))
     assert capsys.readouterr().out == "dataset: kmnist\n"
     (x_train, y_train), (x_val, y_val) = data.load_training(name, seed=1, data_dir=data_dir)
@@ -270,9 +270,9 @@ def test_a_folder_is_given_as_people_write_paths(made_up, tmp_path, monkeypatch)
         ("./digits", "folder-digits", "here/digits"),
     ]:
         assert data.is_folder(given)
-        assert data.resolve(given) == (name, str(tmp_path / folder))
+        assert data.resolve_dataset(given) == (name, str(tmp_path / folder))
         assert parameters.check("dataset", given) == given
-    assert data.resolve("digits") == ("digits", "")
+    assert data.resolve_dataset("digits") == ("digits", "")
 
 
 @pytest.mark.parametrize(
@@ -291,14 +291,14 @@ def test_a_folder_is_given_as_people_write_paths(made_up, tmp_path, monkeypatch)
 )
 def test_a_folders_name_is_a_plain_name_and_never_a_known_datasets(made_up, tmp_path, folder, name):
     write_own(tmp_path / folder, made_up)
-    resolved, data_dir = data.resolve(str(tmp_path / folder))
+    resolved, data_dir = data.resolve_dataset(str(tmp_path / folder))
     assert resolved == name
     assert parameters.check("run", name) == name
     assert len(data.load_test(name, data_dir=data_dir)[0]) == 40
 
 
 def test_a_folder_with_mnist_itself_is_mnist_whatever_its_name(made_up):
-    name, data_dir = data.resolve(str(made_up.folder))
+    name, data_dir = data.resolve_dataset(str(made_up.folder))
     assert (name, data_dir) == ("mnist", str(made_up.folder))
     assert np.array_equal(data.load_test(name, data_dir=data_dir)[1], made_up.arrays["y_test"])
 
@@ -308,16 +308,16 @@ def test_two_folders_of_one_name_are_told_apart(made_up, tmp_path):
     for parent in ("a", "b"):
         changed = {"x_train": np.ones((200, 28, 28))} if parent == "b" else {}
         write_own(tmp_path / parent / "mine", made_up, **changed)
-        name, data_dir = data.resolve(str(tmp_path / parent / "mine"))
-        described.append(data.describe(name, **data.find(name, data_dir=data_dir)[0]))
+        name, data_dir = data.resolve_dataset(str(tmp_path / parent / "mine"))
+        described.append(data.describe(name, **data.load_arrays(name, data_dir=data_dir)[0]))
     a, b = described
     assert a["name"] == b["name"] == "mine"
     assert {key for key in a["sha256"] if a["sha256"][key] != b["sha256"][key]} == {"x_train"}
-    folder, stages = results.run_folder("mixed"), results.STAGES[:2]
-    for stage, used in zip(stages, described, strict=True):
-        results.save_record(folder, stage, params={"seed": 1}, dataset=used, models={}, started=0.0)
+    folder, lesson_names = results.run_folder("mixed"), results.LESSONS[:2]
+    for lesson, used in zip(lesson_names, described, strict=True):
+        results.save_record(folder, lesson, params={"seed": 1}, dataset=used, models={}, started=0.0)
     with pytest.raises(results.MissingLessonError, match="used different images"):
-        results.load_records(folder, stages)
+        results.load_records(folder, lesson_names)
 
 
 def test_a_later_lesson_finds_what_an_earlier_one_used(made_up, tmp_path, monkeypatch):
@@ -330,8 +330,8 @@ def test_a_later_lesson_finds_what_an_earlier_one_used(made_up, tmp_path, monkey
         ("auto", "", "digits", ""),
     ]:
         record = {"params": {"dataset": dataset, "data_dir": data_dir}, "dataset": {"name": name}}
-        assert data.used_in(record) == (name, again)
-        assert data.used_in(record, data_dir="/moved") == (name, "/moved")
+        assert data.dataset_of_record(record) == (name, again)
+        assert data.dataset_of_record(record, data_dir="/moved") == (name, "/moved")
 
 
 def _no_file(folder, write):
@@ -428,7 +428,7 @@ def test_a_folder_that_lessons_could_not_use_is_refused_with_the_reason(made_up,
     with pytest.raises(
         ValueError, match=r"mine.*Expected: .*28x28.*Received: .*give another folder"
     ) as caught:
-        data.resolve(str(folder))
+        data.resolve_dataset(str(folder))
     assert re.search(words, str(caught.value))
 
 
@@ -443,16 +443,16 @@ def test_a_header_is_not_trusted_with_memory(made_up, tmp_path, monkeypatch):
     real = gzip.GzipFile.read
     monkeypatch.setattr(gzip.GzipFile, "read", lambda self, size=-1: read.append(size) or real(self, size))
     with pytest.raises(ValueError, match="it holds more"):
-        data.resolve(str(tmp_path / "mine"))
+        data.resolve_dataset(str(tmp_path / "mine"))
     assert read[-1] == 41
 
 
 def test_two_folders_for_one_dataset_are_refused(made_up, tmp_path):
     write_own(tmp_path / "mine", made_up)
     with pytest.raises(ValueError, match=r"Two folders.*Received: .*mine.*other.*Leave one out"):
-        data.resolve(str(tmp_path / "mine"), data_dir=tmp_path / "other")
+        data.resolve_dataset(str(tmp_path / "mine"), data_dir=tmp_path / "other")
     # In JupyterLab, the cell that settles the dataset may be run twice.
-    assert data.resolve(str(tmp_path / "mine"), data_dir=tmp_path / "mine")[0] == "mine"
+    assert data.resolve_dataset(str(tmp_path / "mine"), data_dir=tmp_path / "mine")[0] == "mine"
 
 
 @pytest.mark.parametrize(
@@ -564,12 +564,12 @@ def _files_in_cache():
 def test_downloads_once_and_then_finds_its_cache(made_up, online, monkeypatch):
     with _Server(made_up.folder) as server:
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", server.url)
-        arrays, place = data.find("mnist")
+        arrays, place = data.load_arrays("mnist")
         assert place == "downloaded"
         assert np.array_equal(arrays["x_train"], made_up.arrays["x_train"])
         assert _files_in_cache() == sorted(f"mnist/{file}" for file in data.IDX_FILES.values())
         server.requests.clear()
-        assert data.find("mnist")[1] == "found in the course's cache"
+        assert data.load_arrays("mnist")[1] == "found in the course's cache"
         assert server.requests == []
 
 
@@ -579,7 +579,7 @@ def test_a_cache_can_be_served_to_others(made_up, online, monkeypatch, tmp_path)
     shutil.copytree(made_up.folder, shared / "mnist", ignore=shutil.ignore_patterns("npz"))
     with _Server(shared) as server:
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", server.url + "/")
-        assert data.find("mnist")[1] == "downloaded"
+        assert data.load_arrays("mnist")[1] == "downloaded"
 
 
 def test_second_mirror_is_taken_where_the_first_is_bad(made_up, online, monkeypatch, tmp_path):
@@ -588,7 +588,7 @@ def test_second_mirror_is_taken_where_the_first_is_bad(made_up, online, monkeypa
     with _Server(bad) as first, _Server(made_up.npz.parent) as second:
         first.answers = {"/mnist.npz": b"<html>Welcome to the campus network. Please log in.</html>"}
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", f"{first.url}, {second.url}")
-        assert data.find("mnist")[1] == "downloaded"
+        assert data.load_arrays("mnist")[1] == "downloaded"
         assert first.requests
         assert _files_in_cache() == ["mnist.npz"]
 
@@ -597,7 +597,7 @@ def test_a_busy_mirror_is_asked_again(made_up, online, monkeypatch):
     with _Server(made_up.npz.parent) as server:
         server.answers = {"/mnist.npz": [503]}
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", server.url)
-        assert data.find("mnist")[1] == "downloaded"
+        assert data.load_arrays("mnist")[1] == "downloaded"
         assert server.requests == ["/mnist.npz", "/mnist.npz"]
 
 
@@ -609,7 +609,7 @@ def test_bad_downloads_leave_nothing_and_say_what_came(made_up, online, monkeypa
         server.answers = {"/mnist.npz": body}
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", server.url)
         with pytest.raises(data.DatasetNotFoundError, match=r"mnist\.npz.*damaged") as caught:
-            data.find("mnist")
+            data.load_arrays("mnist")
         assert "404" in str(caught.value)
     assert _files_in_cache() == []
 
@@ -619,7 +619,7 @@ def test_a_download_that_is_far_too_large_is_stopped(made_up, online, monkeypatc
     with _Server(made_up.npz.parent) as server:
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", server.url)
         with pytest.raises(data.DatasetNotFoundError, match="larger than 10000 bytes"):
-            data.find("mnist")
+            data.load_arrays("mnist")
     assert _files_in_cache() == []
 
 
@@ -628,7 +628,7 @@ def test_a_server_that_never_answers_costs_no_more_than_the_time_allowed(online,
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", f"http://127.0.0.1:{silent.getsockname()[1]}")
         started = time.monotonic()
         with pytest.raises(data.DatasetNotFoundError, match="in the time allowed"):
-            data.find("mnist", seconds=1.5)
+            data.load_arrays("mnist", seconds=1.5)
         assert time.monotonic() - started < 4
 
 
@@ -640,7 +640,7 @@ def test_auto_settles_in_its_time_behind_a_dead_proxy(online, monkeypatch):
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{silent.getsockname()[1]}")
         started = time.monotonic()
-        assert data.resolve("auto") == ("digits", "")
+        assert data.resolve_dataset("auto") == ("digits", "")
         assert time.monotonic() - started < 7
 
 
@@ -648,7 +648,7 @@ def test_offline_asks_no_server(made_up, monkeypatch):
     with _Server(made_up.folder) as server:
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", server.url)
         with pytest.raises(data.DatasetNotFoundError, match="MNIST_COURSE_OFFLINE"):
-            data.find("mnist")
+            data.load_arrays("mnist")
         assert server.requests == []
 
 

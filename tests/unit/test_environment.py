@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 
 from benchmarks import speed_report
 from mnist_course.reports import faults_report, study_report
-from mnist_helpers import results
+from mnist_helpers import _files, results
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -104,11 +104,11 @@ def test_readme_documents_what_make_has():
 
 def test_reference_results_are_complete_and_consistent():
     runs = study_report.study_runs(REFERENCE)
-    asked = results.read_json(REFERENCE / study_report.STUDY_FILE)
+    asked = _files.read_json(REFERENCE / study_report.STUDY_FILE)
     assert asked["seeds"] == list(range(1, 11))
     assert list(runs) == [f"seed-{seed}" for seed in asked["seeds"]]
     for records in runs.values():
-        assert set(records) == set(results.STAGES)
+        assert set(records) == set(results.LESSONS)
         assert {record["params"]["profile"] for record in records.values()} == {"full"}
         assert records["02_baseline"]["dataset"]["name"] == "mnist"
     assert json.loads((REFERENCE / "summary.json").read_text()) == study_report.study_summary(REFERENCE)
@@ -117,7 +117,7 @@ def test_reference_results_are_complete_and_consistent():
 
 
 def test_the_reference_faults_are_those_that_are_tried_and_nothing_was_lost():
-    found = results.read_json(REFERENCE / faults_report.FAULTS_FILE)
+    found = _files.read_json(REFERENCE / faults_report.FAULTS_FILE)
     assert found == faults_report.content(found["faults"], found["not_tried"])
     assert found["summary"]["lost"] == 0
     groups = [row["group"] for row in found["faults"]]
@@ -153,8 +153,8 @@ def test_readme_quotes_the_reference_table_and_nothing_else():
     rows = [line for line in report.splitlines() if line.startswith("| ")]
     conclusion = json.loads((REFERENCE / "summary.json").read_text())["conclusion"]
     rest = readme
-    speed = speed_report.conclusion(results.read_json(REFERENCE / speed_report.BENCH_FILE))
-    faults = faults_report.conclusion(results.read_json(REFERENCE / faults_report.FAULTS_FILE))
+    speed = speed_report.conclusion(_files.read_json(REFERENCE / speed_report.BENCH_FILE))
+    faults = faults_report.conclusion(_files.read_json(REFERENCE / faults_report.FAULTS_FILE))
     for text in (*rows, conclusion, speed, faults):
         assert text in readme, text
         rest = rest.replace(text, "")
@@ -171,7 +171,7 @@ def test_readme_quotes_the_reference_table_and_nothing_else():
 def test_reference_results_are_at_or_above_the_marks(model, accuracy, loss):
     summary = json.loads((REFERENCE / "summary.json").read_text())
     (entry,) = [entry for entry in summary["models"] if entry["model"] == model]
-    assert entry["test_accuracy"]["n"] == len(results.read_json(REFERENCE / study_report.STUDY_FILE)["seeds"])
+    assert entry["test_accuracy"]["n"] == len(_files.read_json(REFERENCE / study_report.STUDY_FILE)["seeds"])
     assert entry["test_accuracy"]["mean"] >= accuracy
     assert entry["test_loss"]["mean"] <= loss
     assert entry["num_params"] <= 2_000_000

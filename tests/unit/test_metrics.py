@@ -107,7 +107,7 @@ def test_lengths_must_agree(function, predicted):
 
 def test_over_seeds_by_hand_and_by_scipy():
     values = [0.98, 0.99, 0.985, 0.987]
-    spread = metrics.over_seeds(values)
+    spread = metrics.mean_interval(values)
     mean = sum(values) / 4
     sd = (sum((value - mean) ** 2 for value in values) / 3) ** 0.5
     assert spread[:3] == pytest.approx((mean, sd, 4))
@@ -115,7 +115,7 @@ def test_over_seeds_by_hand_and_by_scipy():
 
 
 def test_one_seed_has_no_spread():
-    spread = metrics.over_seeds([0.9])
+    spread = metrics.mean_interval([0.9])
     assert spread[0] == 0.9
     assert spread.n == 1
     assert np.isnan([spread.sd, spread.low, spread.high]).all()
@@ -131,7 +131,7 @@ def test_a_paired_difference_forgets_what_the_seeds_share():
 @pytest.mark.parametrize("values", [[], [float("nan")], [[1.0]]])
 def test_over_seeds_refuses_what_is_no_number_per_seed(values):
     with pytest.raises(ValueError, match="one finite number per seed"):
-        metrics.over_seeds(values)
+        metrics.mean_interval(values)
 
 
 def test_paired_differences_need_pairs():
@@ -145,15 +145,15 @@ def some_probabilities(seed=1, n=4000, sharpness=1.0):
     logits = dice.normal(0, 2, (n, 10))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     labels = np.array([dice.choice(10, p=row) for row in probabilities])
-    return labels, metrics.with_temperature(probabilities, 1 / sharpness)
+    return labels, metrics.apply_temperature(probabilities, 1 / sharpness)
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
 def test_temperature_finds_how_much_too_sure_a_classifier_is(sharpness):
     labels, probabilities = some_probabilities(sharpness=sharpness)
-    found = metrics.temperature(labels, probabilities)
+    found = metrics.fit_temperature(labels, probabilities)
     assert found == pytest.approx(sharpness, rel=0.1)
-    mended = metrics.with_temperature(probabilities, found)
+    mended = metrics.apply_temperature(probabilities, found)
     assert np.array_equal(mended.argmax(axis=1), probabilities.argmax(axis=1))
     assert metrics.negative_log_likelihood(labels, mended) <= metrics.negative_log_likelihood(
         labels, probabilities

@@ -122,7 +122,9 @@ def test_a_loss_that_overflowed_is_drawn_as_a_gap():
 
 
 def test_repeated_searches_are_drawn_with_the_mean_of_their_best_so_far():
-    figure = plots.searches({"Bayesian": [[0.3, 0.1], [0.2, 0.4]], "random": [[0.5, 0.3]]}, 8, "Searches (x)")
+    figure = plots.compare_searches(
+        {"Bayesian": [[0.3, 0.1], [0.2, 0.4]], "random": [[0.5, 0.3]]}, 8, "Searches (x)"
+    )
     lines = figure.figure.axes[0].lines
     assert [line.get_ydata().round(3).tolist() for line in lines] == [
         [0.3, 0.1],
@@ -160,15 +162,17 @@ def test_durations_are_bars_with_their_range():
     def time(median, low, high, reached=True):
         return {"median_seconds": median, "low": low, "high": high, "reached": reached}
 
-    figure = plots.durations({"stock": time(8.0, 8.0, 8.0, False), "ours": time(2.0, 1.0, 4.0)}, "Seconds")
+    figure = plots.bar_times(
+        {"keras_default": time(8.0, 8.0, 8.0, False), "fast_recipe": time(2.0, 1.0, 4.0)}, "Seconds"
+    )
     axes = figure.figure.axes[0]
     assert [bar.get_width() for bar in axes.patches] == [2.0, 8.0]
-    assert "ours 2.0 s; stock (not reached) 8.0 s" in figure.description
+    assert "fast_recipe 2.0 s; keras_default (not reached) 8.0 s" in figure.description
 
 
 def test_growth_has_a_panel_each():
     points = [{"value": 1, "seconds": 2.0}, {"value": 4, "seconds": 8.0}]
-    figure = plots.growth({"epochs": {"points": points, "r_squared": 0.5}}, "Time (x)")
+    figure = plots.scaling({"epochs": {"points": points, "r_squared": 0.5}}, "Time (x)")
     assert figure.figure.axes[0].lines[0].get_ydata().tolist() == [2.0, 8.0]
     assert "epochs 1 to 4: 2.0 to 8.0 s, R squared 0.500" in figure.description
 
@@ -179,7 +183,7 @@ def test_images_share_one_scale_where_it_is_given():
 
 
 def test_every_seed_is_drawn_with_the_mean():
-    figure = plots.over_seeds({"a": [98.0, 99.0], "b": [97.0]}, "Scores (x)", "accuracy in %")
+    figure = plots.seed_strip({"a": [98.0, 99.0], "b": [97.0]}, "Scores (x)", "accuracy in %")
     lines = figure.figure.axes[0].lines
     assert [list(line.get_xdata()) for line in lines] == [
         [98.0, 99.0],
@@ -192,7 +196,7 @@ def test_every_seed_is_drawn_with_the_mean():
 
 def test_an_interval_of_the_mean_is_shaded_where_there_is_one():
     values = {"a": [98.0, 99.0], "b": [97.0]}
-    figure = plots.over_seeds(values, "Scores (x)", "accuracy in %", intervals={"a": (97.5, 99.5)})
+    figure = plots.seed_strip(values, "Scores (x)", "accuracy in %", intervals={"a": (97.5, 99.5)})
     (shaded,) = figure.figure.axes[0].collections
     assert shaded.get_segments()[0].tolist() == [[97.5, 0.0], [99.5, 0.0]]
     assert "n=2, 95 % interval 97.50 to 99.50); b 97.00 (97.00 to 97.00, n=1)" in figure.description
@@ -212,7 +216,7 @@ def test_searches_are_drawn_with_their_best_so_far():
         "Bayesian": pd.DataFrame({"trial": [1, 2, 3], "score": [0.3, 0.1, 0.2]}),
         "random": pd.DataFrame({"trial": [1, 2, 3], "score": [0.3, 0.4, 0.25]}),
     }
-    figure = plots.trials(tables, 0.15, "Search (x)")
+    figure = plots.search_progress(tables, 0.15, "Search (x)")
     assert (
         "Bayesian: 3 trials, best 0.1000; random: 3 trials, best 0.2500; default configuration 0.1500"
         in repr(figure)
@@ -227,7 +231,7 @@ def test_the_best_trial_is_starred():
     table = pd.DataFrame(
         {"units": [128, 256], "batchnorm": [True, False], "learning_rate": [1e-3, 1e-2], "score": [0.2, 0.1]}
     )
-    figure = plots.what_mattered(table, ["units", "batchnorm", "learning_rate"], "What (x)")
+    figure = plots.hyperparameter_effects(table, ["units", "batchnorm", "learning_rate"], "What (x)")
     assert "the star is the best, 0.1000: units 256, batchnorm 0, learning_rate 0.01" in figure.description
     assert len(figure.figure.axes) == 3
 
@@ -258,5 +262,5 @@ def test_descriptions_of_mnist(mnist):
 )
 def test_the_axis_of_the_learning_rates_has_numbers(rates, ticks):
     table = pd.DataFrame({"learning_rate": rates, "units": [256, 512], "score": [0.2, 0.1]})
-    figure = plots.what_mattered(table, ["learning_rate", "units"], "Trials (x)").figure
+    figure = plots.hyperparameter_effects(table, ["learning_rate", "units"], "Trials (x)").figure
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ticks

@@ -115,9 +115,9 @@ def test_an_unknown_lesson_is_named(example):
         quiz.show("sum")
 
 
-@pytest.mark.parametrize("stage", results.STAGES)
-def test_each_lesson_asks_and_explains_every_choice(stage):
-    questions = yaml.safe_load((quiz.QUIZZES / f"{stage}.yaml").read_text(encoding="utf-8"))
+@pytest.mark.parametrize("lesson", results.LESSONS)
+def test_each_lesson_asks_and_explains_every_choice(lesson):
+    questions = yaml.safe_load((quiz.QUIZZES / f"{lesson}.yaml").read_text(encoding="utf-8"))
     assert 3 <= len(questions) <= 6
     for question in questions:
         assert set(question) == {"question", "choices"}
@@ -132,4 +132,4 @@ def test_each_lesson_asks_and_explains_every_choice(stage):
 
 
 def test_there_is_one_quiz_for_each_lesson():
-    assert sorted(path.stem for path in quiz.QUIZZES.glob("*")) == list(results.STAGES)
+    assert sorted(path.stem for path in quiz.QUIZZES.glob("*")) == list(results.LESSONS)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnist_helpers import results
+from mnist_helpers import _files, results
 
 DATASET = {"name": "digits", "shapes": {"x": [3, 28, 28]}, "sha256": {"x": "abc"}}
 PARAMS = {"profile": "class", "seed": 1, "epochs": 2}
@@ -26,9 +26,9 @@ class FakeModel:
         return 12
 
 
-def save(folder, stage, models, dataset=DATASET, **more):
+def save(folder, lesson, models, dataset=DATASET, **more):
     return results.save_record(
-        folder, stage, params=PARAMS, dataset=dataset, models=models, started=time.perf_counter(), **more
+        folder, lesson, params=PARAMS, dataset=dataset, models=models, started=time.perf_counter(), **more
     )
 
 
@@ -62,19 +62,19 @@ def test_a_record_comes_back_as_it_was(folder, capsys):
 
 
 @pytest.mark.parametrize(
-    ("stage", "params", "words"), [("02_base", PARAMS, "Unknown stage"), ("02_baseline", {}, "parameters")]
+    ("lesson", "params", "words"), [("02_base", PARAMS, "Unknown lesson"), ("02_baseline", {}, "parameters")]
 )
-def test_a_record_without_stage_or_parameters_is_refused(folder, stage, params, words):
+def test_a_record_without_stage_or_parameters_is_refused(folder, lesson, params, words):
     with pytest.raises(ValueError, match=words):
-        results.save_record(folder, stage, params=params, dataset=DATASET, models={}, started=0.0)
+        results.save_record(folder, lesson, params=params, dataset=DATASET, models={}, started=0.0)
     assert not list(folder.iterdir())
 
 
 def test_a_file_appears_whole_or_not_at_all(folder):
     path = folder / "02_baseline.json"
-    results.write_json(path, {"old": 1})
+    _files.write_json(path, {"old": 1})
     with pytest.raises(TypeError):
-        results.write_json(path, {"new": object()})
+        _files.write_json(path, {"new": object()})
     assert json.loads(path.read_text()) == {"old": 1}
     with pytest.raises(OSError, match="No space"):
         results.save_model(folder, "02_baseline", FakeModel(fails=True))
@@ -88,7 +88,7 @@ def test_models_and_arrays_are_named_after_their_lesson(folder):
     assert (entry["file"], entry["num_params"]) == ("02_baseline.keras", 12)
     assert other["file"] == "03_batchnorm_dropout.plain.keras"
     assert arrays["file"] == "01_data_exploration.npz"
-    assert results.intact_file(folder, entry).read_bytes() == b"weights"
+    assert results.verified_path(folder, entry).read_bytes() == b"weights"
     assert results.load_arrays(folder, arrays)["means"].tolist() == [1, 1, 1]
 
 
@@ -99,20 +99,20 @@ def test_a_changed_or_missing_model_is_not_given_out(folder):
     with pytest.raises(
         results.MissingLessonError, match=r"sha256 differs.*lesson 03_batchnorm_dropout first"
     ):
-        results.intact_file(folder, entry)
+        results.verified_path(folder, entry)
     path.unlink()
     with pytest.raises(results.MissingLessonError, match="is missing"):
-        results.intact_file(folder, entry)
+        results.verified_path(folder, entry)
 
 
 def test_a_recorded_file_name_does_not_leave_the_folder(folder, tmp_path):
     (tmp_path / "02_secret.keras").write_bytes(b"weights")
     with pytest.raises(results.MissingLessonError, match="is missing"):
-        results.intact_file(folder, {"file": "../02_secret.keras", "sha256": ""})
+        results.verified_path(folder, {"file": "../02_secret.keras", "sha256": ""})
 
 
 @pytest.mark.parametrize(
-    "content", [None, "", "{", "[]", '{"stage": "03"}', '{"stage": "02_baseline", "params": {}}']
+    "content", [None, "", "{", "[]", '{"lesson": "03"}', '{"lesson": "02_baseline", "params": {}}']
 )
 def test_a_missing_or_damaged_record_names_the_lesson_and_the_command(folder, content):
     (folder / "course.json").write_text("{}")  # a run of the runner's
@@ -135,7 +135,7 @@ def test_a_missing_or_damaged_record_names_the_lesson_and_the_command(folder, co
 )
 def test_a_record_that_was_edited_is_refused(folder, edit):
     path = save(folder, "02_baseline", {"baseline": {"val_loss": 0.5}})
-    record = results.read_json(path)
+    record = _files.read_json(path)
     path.write_text(json.dumps(record, indent=None))  # the same content, otherwise laid out
     assert results.load_record(folder, "02_baseline") == record
     edit(record)
@@ -153,21 +153,21 @@ def test_a_record_that_was_edited_is_refused(folder, edit):
 def test_lessons_of_one_run_must_have_used_the_same_images(folder, other):
     save(folder, "02_baseline", {})
     save(folder, "03_batchnorm_dropout", {}, dataset=other)
-    stages = ("02_baseline", "03_batchnorm_dropout")
+    lesson_names = ("02_baseline", "03_batchnorm_dropout")
     if "x" in other["sha256"] and other != DATASET:
         with pytest.raises(results.MissingLessonError, match="different images"):
-            results.load_records(folder, stages)
+            results.load_records(folder, lesson_names)
     else:
-        assert list(results.load_records(folder, stages)) == list(stages)
+        assert list(results.load_records(folder, lesson_names)) == list(lesson_names)
 
 
 def test_rows_join_validation_and_test(folder):
     save(folder, "02_baseline", {"baseline": {"val_accuracy": 0.9, "num_params": 5, "history": {}}})
     save(folder, "05_evaluation", {"baseline": {"test_accuracy": 0.8, "test_loss": 0.7, "sha256": "x"}})
-    table = results.rows(results.load_records(folder, ("02_baseline", "05_evaluation")))
+    table = results.model_table(results.load_records(folder, ("02_baseline", "05_evaluation")))
     assert list(table.columns) == list(results.ROW_FIELDS)
     row = table.iloc[0]
-    assert (row["stage"], row["model"], row["val_accuracy"], row["test_accuracy"]) == (
+    assert (row["lesson"], row["model"], row["val_accuracy"], row["test_accuracy"]) == (
         "02_baseline",
         "baseline",
         0.9,
@@ -190,7 +190,7 @@ def test_reference_records_come_with_the_course_and_their_absence_is_explained()
 
 
 def test_reference_bench_comes_with_the_course_and_its_absence_is_explained(tmp_path, monkeypatch):
-    assert results.reference_bench()["time_to_target"]["ours"]["reached"]
+    assert results.reference_bench()["time_to_target"]["fast_recipe"]["reached"]
     monkeypatch.setattr(results, "__file__", str(tmp_path / "mnist_helpers/results.py"))
     with pytest.raises(results.MissingLessonError, match="Get the course's whole repository"):
         results.reference_bench()
@@ -212,7 +212,7 @@ def test_all_missing_lessons_are_named_at_once_and_the_runner_only_where_it_woul
     with pytest.raises(results.MissingLessonError) as caught:
         results.load_records(folder)
     for word in (
-        *results.STAGES,
+        *results.LESSONS,
         "Run lesson 01_data_exploration first",
         "or: mnist-course run lab --only 01",
     ):

@@ -38,18 +38,18 @@ def folder(tmp_path):
             "nearest_mean": {"test_accuracy": 0.5},
         },
     }
-    for stage in results.STAGES:
+    for lesson in results.LESSONS:
         more = (
             {"confusion_matrix": np.eye(10, dtype=int), "conclusion": "A <b>sentence</b>."}
-            if stage[:2] == "05"
+            if lesson[:2] == "05"
             else {}
         )
         results.save_record(
             folder,
-            stage,
+            lesson,
             params=params,
             dataset=dataset,
-            models=models[stage],
+            models=models[lesson],
             started=time.perf_counter(),
             **more,
         )
@@ -64,7 +64,7 @@ def test_summary_has_a_row_per_model_with_the_promised_fields(folder):
         assert tuple(row) == results.ROW_FIELDS
     assert rows[0]["val_loss"] is None
     assert rows[1] == {
-        "stage": "02_baseline",
+        "lesson": "02_baseline",
         "model": "baseline",
         "dataset": "digits",
         "profile": "quick",

@@ -10,20 +10,20 @@ import pytest
 
 from mnist_course import lessons
 from mnist_course.run import runner
-from mnist_course.run.settings import Settings, check_settings, check_stages
+from mnist_course.run.settings import Settings, check_lessons, check_settings
 from mnist_helpers import data, parameters, results
 
 QUICK = Settings("quick", "digits", 1, {"epochs": 2})
 
 
 def test_every_declared_parameter_is_in_the_table_and_the_other_way_round():
-    declared = {name for stage in results.STAGES for name in lessons.declared(stage)}
-    assert declared == set(parameters.TABLE)
+    declared = {name for lesson in results.LESSONS for name in lessons.declared(lesson)}
+    assert declared == set(parameters.PARAMETERS)
 
 
 def test_defaults_and_profiles_pass_their_own_check():
-    for stage in results.STAGES:
-        parameters.checked(**lessons.declared(stage))
+    for lesson in results.LESSONS:
+        parameters.checked(**lessons.declared(lesson))
     assert set(lessons.profiles()) == {"class", "quick", "full"}
     for profile in lessons.profiles().values():
         parameters.checked(**profile)
@@ -33,9 +33,9 @@ def test_defaults_and_profiles_pass_their_own_check():
 def test_a_parameter_goes_straight_to_the_lessons_that_declare_it(tmp_path):
     settings = check_settings("quick", "digits", 7, [("learning_rate", "0.01"), ("epochs", "9")])
     assert settings.params["epochs"] == 9  # the option wins over the profile
-    for stage in results.STAGES:
-        declared = lessons.declared(stage)
-        given = runner._lesson_parameters(stage, "a-run", settings, str(tmp_path))
+    for lesson in results.LESSONS:
+        declared = lessons.declared(lesson)
+        given = runner._lesson_parameters(lesson, "a-run", settings, str(tmp_path))
         assert set(given) <= set(declared)
         assert given["seed"] == 7
         assert given["profile"] == "quick"
@@ -70,7 +70,7 @@ def folder_of_images(made_up, tmp_path):
     """A relative path to a folder with another dataset: the embedded digits, ink and paper exchanged."""
     folder = tmp_path / "here" / "white paper"
     folder.mkdir(parents=True)
-    for name, array in data.find("digits")[0].items():
+    for name, array in data.load_arrays("digits")[0].items():
         made_up.write_idx(folder / data.IDX_FILES[name], 255 - array if name.startswith("x") else array)
     return folder
 
@@ -81,8 +81,8 @@ def test_a_folder_reaches_the_lessons_as_an_absolute_path(folder_of_images, monk
     settings = check_settings("quick", "white paper", 1, [])
     assert settings.dataset == str(folder_of_images)
     assert check_settings("quick", settings.dataset, 1, []) == settings
-    for stage in results.STAGES[:4]:
-        assert runner._lesson_parameters(stage, "x", settings, "")["dataset"] == str(folder_of_images)
+    for lesson in results.LESSONS[:4]:
+        assert runner._lesson_parameters(lesson, "x", settings, "")["dataset"] == str(folder_of_images)
     settings = check_settings("quick", "digits", 1, [("data_dir", "white paper")])
     assert settings.params["data_dir"] == str(folder_of_images)
 
@@ -102,41 +102,41 @@ def test_a_lesson_runs_on_a_folder_of_images_and_records_its_name(folder_of_imag
     assert record["dataset"]["sha256"].items() >= expected["sha256"].items()
     notebook = (tmp_path / "runs" / "x" / "01_data_exploration.ipynb").read_text()
     assert "The first thirty training images (white-paper)" in notebook
-    name, data_dir = data.used_in(record)
+    name, data_dir = data.dataset_of_record(record)
     assert (data.load_test(name, data_dir=data_dir)[0] == 255 - data.load_test("digits")[0]).all()
 
 
 @pytest.mark.parametrize(
     ("only", "expected"),
     [
-        ((), list(results.STAGES)),
+        ((), list(results.LESSONS)),
         (("03",), ["03_batchnorm_dropout"]),
         (("05", "02_b"), ["02_baseline", "05_evaluation"]),
     ],
 )
 def test_only_names_lessons_in_order(only, expected):
-    assert check_stages(only) == expected
+    assert check_lessons(only) == expected
 
 
 def test_only_refuses_what_is_no_lesson():
     with pytest.raises(ValueError, match="Did you mean '04_tuning'"):
-        check_stages(["04_tunning"])
+        check_lessons(["04_tunning"])
 
 
-def finish(folder, stage, change=lambda notebook: None):
+def finish(folder, lesson, change=lambda notebook: None):
     """Puts the evidence of a finished lesson into the folder, as papermill would leave it."""
-    notebook = json.loads((lessons.NOTEBOOKS / f"{stage}.ipynb").read_text())
+    notebook = json.loads((lessons.NOTEBOOKS / f"{lesson}.ipynb").read_text())
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
             cell["execution_count"], cell["outputs"] = 1, []
     injected = {"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "source": "epochs = 2"}
     notebook["cells"].insert(3, injected | {"execution_count": 2, "outputs": []})
     change(notebook)
-    (folder / f"{stage}.ipynb").write_text(json.dumps(notebook))
-    entry = results.save_arrays(folder, stage, x=np.arange(3))
+    (folder / f"{lesson}.ipynb").write_text(json.dumps(notebook))
+    entry = results.save_arrays(folder, lesson, x=np.arange(3))
     results.save_record(
         folder,
-        stage,
+        lesson,
         params=QUICK.params,
         dataset={},
         models={"some": entry, "metrics only": {}},
@@ -186,10 +186,10 @@ def test_a_lesson_is_not_finished_when_its_evidence_is_not_whole(tmp_path, chang
 def test_a_finished_run_is_not_run_again(tmp_path):
     folder = tmp_path / "done"
     runner._claim(folder, QUICK, fresh=False)
-    for stage in results.STAGES:
-        finish(folder, stage)
+    for lesson in results.LESSONS:
+        finish(folder, lesson)
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert runner.run_course("done", QUICK, results.STAGES, results_dir=str(tmp_path)) == folder
+    assert runner.run_lessons("done", QUICK, results.LESSONS, results_dir=str(tmp_path)) == folder
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
 
 
@@ -210,7 +210,7 @@ def test_other_settings_do_not_touch_an_existing_run(tmp_path, other, words):
     runner._claim(folder, QUICK, fresh=False)
     finish(folder, "02_baseline")
     with pytest.raises(ValueError, match=words) as caught:
-        runner.run_course("mine", other, results.STAGES, results_dir=str(tmp_path))
+        runner.run_lessons("mine", other, results.LESSONS, results_dir=str(tmp_path))
     assert "--fresh" in str(caught.value)
     assert runner.is_finished(folder, "02_baseline")
     runner._claim(folder, other, fresh=True)

@@ -78,7 +78,7 @@ def test_models_are_loaded_only_in_safe_mode_and_only_what_matches_its_hash():
     assert calls("load_model")
     for call in calls("load_model"):
         assert given(call, "safe_mode") is True
-        assert ast.unparse(call.args[0]).startswith("results.intact_file(")
+        assert ast.unparse(call.args[0]).startswith("results.verified_path(")
 
 
 def test_yaml_is_read_as_data():
@@ -133,7 +133,7 @@ def test_names_from_outside_do_not_leave_their_folder(tmp_path, name):
     assert (folder / "out.json").read_bytes() == b"sent by a worker"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     with pytest.raises(results.MissingLessonError):
-        results.intact_file(folder / "..", {"file": f"run/{name}", "sha256": ""})
+        results.verified_path(folder / "..", {"file": f"run/{name}", "sha256": ""})
 
 
 @pytest.mark.course

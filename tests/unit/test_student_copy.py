@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from mnist_course import cli, lessons
 from mnist_course.handout import student_copy
-from mnist_helpers import results
+from mnist_helpers import _files, results
 
 OLD = {"01.ipynb": b"one", "02.ipynb": b"two", "exercises/01.ipynb": b"task"}
 NEW = OLD | {"02.ipynb": b"two, mended", "exercises/02.ipynb": b"another task"}
@@ -55,10 +55,10 @@ def everything(folder: Path) -> dict[Path, bytes | None]:
 
 
 def test_lessons_are_clean_valid_and_otherwise_as_they_were(copies):
-    for stage in results.STAGES:
-        mine = nbformat.read(copies / f"{stage}.ipynb", as_version=nbformat.NO_CONVERT)
+    for lesson in results.LESSONS:
+        mine = nbformat.read(copies / f"{lesson}.ipynb", as_version=nbformat.NO_CONVERT)
         nbformat.validate(mine)
-        original = nbformat.read(lessons.NOTEBOOKS / f"{stage}.ipynb", as_version=nbformat.NO_CONVERT)
+        original = nbformat.read(lessons.NOTEBOOKS / f"{lesson}.ipynb", as_version=nbformat.NO_CONVERT)
         assert mine.metadata == original.metadata
         assert mine.metadata.kernelspec.name == "python3"
         for cell, before in zip(mine.cells, original.cells, strict=True):
@@ -71,7 +71,7 @@ def test_lessons_are_clean_valid_and_otherwise_as_they_were(copies):
 
 
 def test_exercises_come_without_solutions(copies):
-    assert len(list((copies / "exercises").glob("*.ipynb"))) == len(results.STAGES)
+    assert len(list((copies / "exercises").glob("*.ipynb"))) == len(results.LESSONS)
     for path in (copies / "exercises").glob("*.ipynb"):
         nbformat.validate(nbformat.read(path, as_version=nbformat.NO_CONVERT))
         text = path.read_text(encoding="utf-8")
@@ -283,10 +283,10 @@ def test_killed_in_between_the_same_command_goes_on(give, tmp_path, monkeypatch,
     with pytest.raises(SystemExit):
         give(NEW)
     monkeypatch.setattr(os, "replace", replace)
-    (mine / f"{results.PARTIAL}abc").mkdir()  # what a kill leaves
+    (mine / f"{_files.PARTIAL}abc").mkdir()  # what a kill leaves
     give(NEW)
     assert contents(mine) == NEW | {"02.ipynb": b"two, with my answers", "02.new.ipynb": NEW["02.ipynb"]}
-    assert not list(mine.glob(f"{results.PARTIAL}*"))
+    assert not list(mine.glob(f"{_files.PARTIAL}*"))
     assert "kept        02.ipynb" in give(NEW)
 
 

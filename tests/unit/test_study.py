@@ -18,7 +18,7 @@ from mnist_course import cli, lessons
 from mnist_course.reports import study_report
 from mnist_course.run import runner, study
 from mnist_course.run.settings import Limits
-from mnist_helpers import results
+from mnist_helpers import _files, results
 from tests.processes import alive, family, kernels, kill_all, until, until_gone
 
 DATASET = {"name": "digits", "shapes": {}, "sha256": {}}
@@ -31,7 +31,7 @@ def invoke(*arguments):
 
 def question(**changes):
     asked = {"profile": "quick", "dataset": "digits", "seeds": [1, 2], "fixed": {}, "swept": {}}
-    return study.Question(**asked | {"stages": list(results.STAGES), "search_from": ""} | changes)
+    return study.StudySpec(**asked | {"lessons": list(results.LESSONS), "search_from": ""} | changes)
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_the_grid_is_every_setting_with_every_seed():
         (["s", "--seeds", "1", "-p", "units", "16", "-p", "units", "32"], ["given twice"]),
         (["s", "--seeds", "1", "-p", "seed", "1,2"], ["--seed"]),
         (["s", "--seeds", "1", "--profile", "fast"], ["Unknown profile"]),
-        (["s", "--seeds", "1", "--only", "06"], ["Unknown stage"]),
-        (["s", "--seeds", "1", "--only", "02,,03"], ["Unknown stage", "''"]),
+        (["s", "--seeds", "1", "--only", "06"], ["Unknown lesson"]),
+        (["s", "--seeds", "1", "--only", "02,,03"], ["Unknown lesson", "''"]),
         (["s", "--seeds", "1", "--only", "02,05"], ["--only", "05_evaluation measures what"]),
         (
             ["s", "--seeds", "1", "--only", "02", "-p", "max_trials", "2,3"],
@@ -96,19 +96,19 @@ def test_bad_input_is_one_message_and_status_2(arguments, words, tmp_path):
 
 def test_another_question_is_refused_and_more_seeds_are_welcome(tmp_path):
     folder = tmp_path / "s"
-    with study._claimed(folder, question(swept={"units": [16, 32]})):
+    with study._locked_study(folder, question(swept={"units": [16, 32]})):
         pass
     for changes, words in (
         ({"profile": "full"}, "--profile was quick and is now full"),
         ({"swept": {"units": [8]}}, "-p with several values was units 16, 32 and is now units 8"),
         ({"swept": {}}, "is now not given"),
-        ({"stages": ["02_baseline"]}, "and is now 02_baseline"),
+        ({"lessons": ["02_baseline"]}, "and is now 02_baseline"),
     ):
         with pytest.raises(ValueError, match=words):
             study.run_study(
                 "s", question(**{"swept": {"units": [16, 32]}} | changes), results_dir=str(tmp_path)
             )
-    with study._claimed(folder, question(swept={"units": [16, 32]}, seeds=[2, 3])):
+    with study._locked_study(folder, question(swept={"units": [16, 32]}, seeds=[2, 3])):
         assert json.loads((folder / "study.json").read_text())["seeds"] == [1, 2, 3]
 
 
@@ -128,27 +128,27 @@ def made_up_study(tmp_path, accuracies=ACCURACIES, units=16, **asked):
     """A study whose records are made up: one run per number; called again, other runs join it."""
     folder = tmp_path / "s"
     folder.mkdir(exist_ok=True)
-    asked = {"seeds": [8, 9, 10], "stages": ["02_baseline", "04_tuning", "05_evaluation"]} | asked
-    results.write_json(folder / "study.json", question(**asked)._asdict())
+    asked = {"seeds": [8, 9, 10], "lessons": ["02_baseline", "04_tuning", "05_evaluation"]} | asked
+    _files.write_json(folder / "study.json", question(**asked)._asdict())
     for number, values in enumerate(zip(*accuracies.values(), strict=True)):
         run = folder / (
             f"units-{units}_" * (units != 16) + f"seed-{number + 8}"
         )  # 8, 9, 10: their names sort otherwise than they count
         run.mkdir()
-        results.write_json(run / runner.COURSE_FILE, {})
+        _files.write_json(run / runner.COURSE_FILE, {})
         scores = dict(zip(accuracies, values, strict=True))
         history = {"accuracy": [0.1 * number], "loss": [1.0]}
         trained = {"num_params": 10, "train_seconds": 2.0 + number, "history": history}
         tested = {model: {"test_accuracy": score, "test_loss": 1 - score} for model, score in scores.items()}
         pair = {"first": "baseline", "second": "tuned", "p_value": 0.01 if number else 0.5}
-        for stage, models, more in (
+        for lesson, models, more in (
             ("02_baseline", {"baseline": trained}, {}),
             ("04_tuning", {"tuned": trained}, {}),
             ("05_evaluation", tested, {"comparisons": [pair]}),
         ):
             results.save_record(
                 run,
-                stage,
+                lesson,
                 params={"profile": "quick", "seed": number + 8, "units": units},
                 dataset=DATASET,
                 models=models,
@@ -195,11 +195,11 @@ def test_a_studys_report_shows_them(tmp_path):
     assert sds["tuned"]["accuracy"] == [pytest.approx(0.1)]
 
 
-def change_record(folder, stage, change):
-    record = json.loads((folder / f"{stage}.json").read_text())
+def change_record(folder, lesson, change):
+    record = json.loads((folder / f"{lesson}.json").read_text())
     change(record)
-    record["sha256"] = results._fingerprint(record)
-    (folder / f"{stage}.json").write_text(json.dumps(record))
+    record["sha256"] = results.fingerprint(record)
+    (folder / f"{lesson}.json").write_text(json.dumps(record))
 
 
 def test_a_seed_that_trained_longer_goes_on_alone(tmp_path):
@@ -278,23 +278,23 @@ def test_an_interval_ends_where_its_number_ends(tmp_path):
 
 
 def test_done_is_a_run_of_the_same_question_with_all_its_lessons(tmp_path, monkeypatch):
-    job = study._job(tmp_path, question(stages=["02_baseline"]), "", Limits(), "seed-1", 1, {"epochs": 3})
+    job = study._job(tmp_path, question(lessons=["02_baseline"]), "", Limits(), "seed-1", 1, {"epochs": 3})
     settings = study._settings(job)._asdict()
     finished = ["02_baseline"]
-    monkeypatch.setattr(runner, "is_finished", lambda folder, stage, models: stage in finished)
+    monkeypatch.setattr(runner, "is_finished", lambda folder, lesson, models: lesson in finished)
     assert not study._is_done(tmp_path, job)
-    results.write_json(tmp_path / runner.COURSE_FILE, {"settings": settings})
+    _files.write_json(tmp_path / runner.COURSE_FILE, {"settings": settings})
     assert study._is_done(tmp_path, job)
     assert not study._is_done(tmp_path, job | {"seed": 2})
     assert not study._is_done(tmp_path, job | {"params": [["epochs", "4"]]})
-    assert not study._is_done(tmp_path, job | {"stages": ["02_baseline", "04_tuning"]})
+    assert not study._is_done(tmp_path, job | {"lessons": ["02_baseline", "04_tuning"]})
     with monkeypatch.context() as edited:
         edited.setattr(lessons, "profiles", lambda: {"quick": {"units": 8}})
         assert not study._is_done(tmp_path, job)
-    finished += results.STAGES
-    assert not study._is_done(tmp_path, job | {"stages": list(results.STAGES)})  # its report is not there
+    finished += results.LESSONS
+    assert not study._is_done(tmp_path, job | {"lessons": list(results.LESSONS)})  # its report is not there
     (tmp_path / "report.html").write_text("")
-    assert study._is_done(tmp_path, job | {"stages": list(results.STAGES)})
+    assert study._is_done(tmp_path, job | {"lessons": list(results.LESSONS)})
 
 
 def test_a_run_whose_scheduler_was_lost_is_reported():
@@ -309,7 +309,7 @@ def test_a_run_whose_scheduler_was_lost_is_reported():
 
 def test_a_report_of_a_study_that_has_not_begun_says_so(tmp_path):
     (tmp_path / "results" / "s").mkdir(parents=True)
-    results.write_json(tmp_path / "results" / "s" / "study.json", question()._asdict())
+    _files.write_json(tmp_path / "results" / "s" / "study.json", question()._asdict())
     result = invoke("report", "s")
     assert result.exit_code == 2
     assert "No run of study 's' has a record yet" in result.output
@@ -426,14 +426,14 @@ def test_a_killed_worker_loses_nothing_and_leaves_nobody_behind(tmp_path):
 def test_a_worker_that_does_not_see_the_folder_sends_the_evidence(tmp_path):
     job = study._job(
         tmp_path / "elsewhere",
-        question(stages=["01_data_exploration"]),
+        question(lessons=["01_data_exploration"]),
         "token",
         Limits(1),
         "seed-1",
         1,
         {},
     )
-    outcome = study.one_run(job)
+    outcome = study.run_job(job)
     assert outcome.error == ""
     assert {"01_data_exploration.json", "01_data_exploration.ipynb", "course.json"} <= set(outcome.files)
     assert not any(name.endswith((".npz", ".keras")) for name in outcome.files)

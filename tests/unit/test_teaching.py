@@ -14,7 +14,7 @@ from mnist_course import cli, lessons
 from mnist_course.reports import study_report, timings
 from mnist_course.run import runner
 from mnist_course.run.settings import check_settings
-from mnist_helpers import results
+from mnist_helpers import _files, results
 
 ROOT = Path(__file__).parent.parent.parent
 TEACHING, HUBS = ROOT / "TEACHING.md", ROOT / "docs" / "hubs.md"
@@ -29,7 +29,7 @@ def marked(name):
 
 
 def expected_blocks():
-    content = results.read_json(REFERENCE / timings.TIMINGS_FILE)
+    content = _files.read_json(REFERENCE / timings.TIMINGS_FILE)
     profiles = content["profiles"]
     times = f"{timings.markdown(timings.times_table(profiles))}\n\n{timings.conclusion(content)}\n"
     memory = f"{timings.markdown(timings.memory_table(profiles))}\n\n{timings.memory_conclusion(content)}\n"
@@ -66,7 +66,7 @@ def parts_of(item):
 
 def notebook_of(item):
     folder = lessons.NOTEBOOKS / ("exercises" if item["what"] == "exercise" else "")
-    return folder / f"{results.STAGES[int(item['number']) - 1]}.ipynb"
+    return folder / f"{results.LESSONS[int(item['number']) - 1]}.ipynb"
 
 
 def test_each_session_adds_up_from_the_headers_of_its_notebooks():
@@ -96,9 +96,9 @@ def test_a_schedule_has_every_lesson_in_class_and_every_exercise_somewhere(sessi
 
 
 def test_every_header_has_its_parts():
-    for stage in results.STAGES:
-        assert tuple(timings.announced(lessons.NOTEBOOKS / f"{stage}.ipynb")) == PARTS
-        assert tuple(timings.announced(lessons.NOTEBOOKS / "exercises" / f"{stage}.ipynb")) == PARTS[1:]
+    for lesson in results.LESSONS:
+        assert tuple(timings.announced(lessons.NOTEBOOKS / f"{lesson}.ipynb")) == PARTS
+        assert tuple(timings.announced(lessons.NOTEBOOKS / "exercises" / f"{lesson}.ipynb")) == PARTS[1:]
 
 
 # --- the measured tables ---
@@ -113,19 +113,19 @@ def test_measured_tables_are_those_of_the_record(name):
 
 
 def test_the_record_holds_every_lesson_of_every_profile_and_the_reference_runs():
-    profiles = results.read_json(REFERENCE / timings.TIMINGS_FILE)["profiles"]
+    profiles = _files.read_json(REFERENCE / timings.TIMINGS_FILE)["profiles"]
     assert list(profiles) == list(lessons.profiles())
     for entry in profiles.values():
-        assert list(entry["lessons"]) == list(results.STAGES)
+        assert list(entry["lessons"]) == list(results.LESSONS)
         assert entry["dataset"] == "mnist"
     assert profiles["full"] == timings.measured([REFERENCE])["full"]
 
 
 def test_announced_machine_time_is_not_less_than_what_the_class_profile_took():
-    taught = results.read_json(REFERENCE / timings.TIMINGS_FILE)["profiles"]["class"]["lessons"]
-    for stage, lesson in taught.items():
-        announced = timings.announced(lessons.NOTEBOOKS / f"{stage}.ipynb")["machine"]
-        assert lesson["median_seconds"] <= 60 * announced, stage
+    taught = _files.read_json(REFERENCE / timings.TIMINGS_FILE)["profiles"]["class"]["lessons"]
+    for lesson, timing in taught.items():
+        announced = timings.announced(lessons.NOTEBOOKS / f"{lesson}.ipynb")["machine"]
+        assert timing["median_seconds"] <= 60 * announced, lesson
 
 
 def test_teachers_are_told_of_commands_that_there_are():
@@ -137,8 +137,8 @@ def test_teachers_are_told_of_commands_that_there_are():
 def test_answers_quote_the_bands_of_the_lessons():
     cells = [
         cell
-        for stage in results.STAGES
-        for cell in results.read_json(lessons.NOTEBOOKS / f"{stage}.ipynb")["cells"]
+        for lesson in results.LESSONS
+        for cell in _files.read_json(lessons.NOTEBOOKS / f"{lesson}.ipynb")["cells"]
     ]
     told = " ".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     answers = TEACHING.read_text().split("## Answers")[1].split("\n## ")[0]
@@ -161,21 +161,21 @@ def test_links_lead_somewhere():
 
 
 def made_up_run(folder, seconds, memory, monkeypatch, profile="quick", params=None, dataset="mnist"):
-    stage = results.STAGES[1]
+    lesson = results.LESSONS[1]
     folder.mkdir(parents=True)
     plain = check_settings(profile, "digits", 1, [])
     settings = plain._asdict() | {"params": plain.params | (params or {})}
-    lessons = {stage: {"wall_seconds": seconds, "longest_cell_seconds": seconds / 2}}
-    results.write_json(folder / runner.COURSE_FILE, {"settings": settings, "lessons": lessons})
+    lessons = {lesson: {"wall_seconds": seconds, "longest_cell_seconds": seconds / 2}}
+    _files.write_json(folder / runner.COURSE_FILE, {"settings": settings, "lessons": lessons})
     monkeypatch.setattr(results, "peak_memory", lambda: memory)
-    results.save_record(folder, stage, params={"seed": 1}, dataset={"name": dataset}, models={}, started=0.0)
+    results.save_record(folder, lesson, params={"seed": 1}, dataset={"name": dataset}, models={}, started=0.0)
     return folder
 
 
 def test_runs_become_a_median_a_range_and_the_largest_memory(tmp_path, monkeypatch):
     for seed, seconds, memory in ((1, 30.0, 5e8), (2, 200.0, 7e8), (3, 40.0, 6e8)):
         made_up_run(tmp_path / "s" / f"seed-{seed}", seconds, memory, monkeypatch)
-    results.write_json(tmp_path / "s" / study_report.STUDY_FILE, {})
+    _files.write_json(tmp_path / "s" / study_report.STUDY_FILE, {})
     entry = timings.measured([tmp_path / "s"])["quick"]
     assert entry["lessons"] == {
         "02_baseline": {

@@ -51,7 +51,7 @@ def searched(tmp_path, build, lines=False, max_trials=2):
         validation_data=(X, Y),
         epochs=1,
         verbose=0,
-        callbacks=[tuning.TrialLines(tuner)] if lines else [],
+        callbacks=[tuning.TrialLogger(tuner)] if lines else [],
     )
     return tuner
 
