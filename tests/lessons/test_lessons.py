@@ -489,6 +489,36 @@ def test_the_committed_lessons_say_the_same_again_on_mnist(mnist, tmp_path):
     assert done.returncode == 0, done.stdout[-6000:]
 
 
+@pytest.mark.long
+def test_the_full_profiles_paths_on_the_digits(quick, records, results_dir):
+    """What only the full profile asks for: another run's search, and a final training on all images."""
+    options = [
+        "--profile",
+        "quick",
+        "--dataset",
+        "digits",
+        "--seed",
+        str(SEED + 1),
+        "-p",
+        "search_from",
+        "quick",
+    ]
+    options += ["-p", "refit_on_all", "1", "-p", "refit_dropout_rate", "0.25"]
+    done = mnist_course("run", "all", *options, results_dir=results_dir)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = results.load_records(results_dir / "all")
+    tuning, searched = found["04_tuning"], records["04_tuning"]
+    for shared in ("search", "finals", "best", "asked"):
+        assert tuning[shared] == searched[shared]
+    assert tuning["recipe"] == searched["best"] | {"dropout_rate": 0.25}
+    for name in ("tuned", "tuned_vat"):
+        entry = tuning["models"][name]
+        assert (entry["val_accuracy"], entry["val_loss"]) == (None, None)
+        assert "val_loss" not in entry["history"]
+        assert entry["temperature"] == searched["models"][name]["temperature"]
+        assert found["05_evaluation"]["calibration"][name]["temperature"] == entry["temperature"]
+
+
 if __name__ == "__main__":
     run = Path(sys.argv[1])
     texts = {
