@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mnist_helpers import data
+from mnist_helpers.data import _archives
 
 # Where this machine has MNIST is asked once, before the tests shut the caches.
 _FOUND: dict[str, data.Arrays] = {}
@@ -63,7 +64,7 @@ class MadeUpMnist:
 
     def __init__(self, folder: Path):
         self.arrays = {}
-        for name, shape in data._SHAPES.items():
+        for name, shape in _archives.SHAPES.items():
             array = np.zeros(shape, np.uint8)
             if name.startswith("y"):
                 array[:] = np.arange(shape[0]) % 10
@@ -76,7 +77,7 @@ class MadeUpMnist:
         self.npz = folder / "npz" / "mnist.npz"
         self.npz.parent.mkdir()
         np.savez_compressed(self.npz, **self.arrays)
-        self.sha256 = {name: data._sha256(array) for name, array in self.arrays.items()}
+        self.sha256 = {name: _archives.sha256(array) for name, array in self.arrays.items()}
 
     @staticmethod
     def write_idx(path: Path, array: np.ndarray) -> None:
@@ -93,5 +94,5 @@ def _made_up(tmp_path_factory) -> MadeUpMnist:
 @pytest.fixture
 def made_up(_made_up, monkeypatch) -> MadeUpMnist:
     """The made-up dataset, taken for MNIST: its checksums stand in the table for the time of a test."""
-    monkeypatch.setitem(data._ARRAY_SHA256, "mnist", _made_up.sha256)
+    monkeypatch.setitem(_archives.ARRAY_SHA256, "mnist", _made_up.sha256)
     return _made_up

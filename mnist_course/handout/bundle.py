@@ -32,6 +32,7 @@ from mnist_course import lessons
 from mnist_course.handout import setup_course, student_copy
 from mnist_helpers import _files, data, parameters, results
 from mnist_helpers._errors import UserError
+from mnist_helpers.data import _archives
 
 _ROOT_FILES = ("pyproject.toml", "README.md", "LICENSE", "constraints.txt")
 _NOTEBOOK_FILES = ("matplotlibrc", "profiles.yaml", "quizzes/*.yaml")
@@ -289,7 +290,7 @@ def _find(name: str) -> list[Path]:
     for _, folder in data._places(name, None):
         for inside in (folder, folder / name, folder / name.replace("_", "-")) if folder else ():
             archive = inside / f"{name}.npz"
-            idx, missing = data._idx_files(inside)
+            idx, missing = _archives.idx_files(inside)
             files = [archive] if archive.is_file() else list(idx.values())
             if files == [archive] or not missing:
                 with contextlib.suppress(data.DatasetNotFoundError):

@@ -4,7 +4,10 @@ import json
 import sys
 
 from mnist_helpers import data
+from mnist_helpers.data import _archives
 
-data._ARRAY_SHA256["mnist"] = json.loads(sys.argv[1])
+_archives.ARRAY_SHA256["mnist"] = json.loads(sys.argv[1])
 arrays, place = data.load_arrays("mnist")
-print(json.dumps({"place": place, "sha256": {name: data._sha256(array) for name, array in arrays.items()}}))
+print(
+    json.dumps({"place": place, "sha256": {name: _archives.sha256(array) for name, array in arrays.items()}})
+)

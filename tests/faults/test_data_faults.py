@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from mnist_helpers import data
+from mnist_helpers.data import _archives, _download
 from tests.faults import mirrors
 from tests.faults.mirrors import Mirror
 
@@ -57,7 +58,7 @@ def assert_nothing_left() -> None:
 
 
 def assert_right(arrays: data.Arrays, made_up) -> None:
-    assert {name: data._sha256(array) for name, array in arrays.items()} == made_up.sha256
+    assert {name: _archives.sha256(array) for name, array in arrays.items()} == made_up.sha256
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -112,7 +113,7 @@ FAULTS = [  # what, answer (or the name of a body), words of the message
 @pytest.mark.parametrize("form", ["npz", "idx"])
 @pytest.mark.parametrize(("what", "answer", "words"), FAULTS, ids=[row[0] for row in FAULTS])
 def test_a_bad_mirror(fault, monkeypatch, made_up, served, form, what, answer, words):
-    monkeypatch.setattr(data, "_SLOW_SECONDS", 0.5)
+    monkeypatch.setattr(_download, "_SLOW_SECONDS", 0.5)
     name = "mnist.npz"
     if form == "idx":
         name = data.IDX_FILES["y_test"] if answer == "labels" else X_TEST
@@ -157,7 +158,7 @@ def test_a_mirror_that_never_answers(fault, monkeypatch, made_up, served):
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", bad)
         with pytest.raises(data.DatasetNotFoundError, match="in the time allowed"):
             data.load_arrays("mnist", seconds=1)
-        monkeypatch.setattr(data, "_READ_SECONDS", 0.5)
+        monkeypatch.setattr(_download, "_READ_SECONDS", 0.5)
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", f"{bad},{good.url}")
         started = time.monotonic()
         assert_right(data.load_arrays("mnist")[0], made_up)

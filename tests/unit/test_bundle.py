@@ -29,6 +29,7 @@ from packaging.requirements import Requirement
 from mnist_course import cli, lessons
 from mnist_course.handout import bundle, setup_course
 from mnist_helpers import data, results
+from mnist_helpers.data import _archives
 from tests import conftest, processes
 
 ROOT = lessons.NOTEBOOKS.parent
@@ -289,8 +290,8 @@ def test_fashion_mnist_comes_along_beside_mnist(made_up, tmp_path, monkeypatch):
     """Only its original archives can be verified; they have the names of MNIST's."""
     keras = Path(os.environ["KERAS_HOME"]) / "datasets" / "fashion-mnist"
     shutil.copytree(made_up.folder, keras)
-    archives = {name: data._md5(keras / file) for name, file in data.IDX_FILES.items()}
-    monkeypatch.setitem(data._ARCHIVE_MD5, "fashion_mnist", archives)
+    archives = {name: _archives.md5(keras / file) for name, file in data.IDX_FILES.items()}
+    monkeypatch.setitem(_archives.ARCHIVE_MD5, "fashion_mnist", archives)
     monkeypatch.setenv("MNIST_DATA_DIR", str(made_up.folder))
     bundle._copy_data(tmp_path / "to", {name: bundle._find(name) for name in ("mnist", "fashion_mnist")})
     for name in ("mnist", "fashion_mnist"):

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from mnist_course import cli
-from mnist_helpers import data
+from mnist_helpers.data import _archives
 
 
 def invoke(*arguments):
@@ -67,7 +67,7 @@ def test_data_says_where_each_dataset_is_or_why_not(made_up, monkeypatch):
 
 def test_data_check_names_a_folder_and_counts_its_images(made_up, tmp_path, monkeypatch):
     (tmp_path / "mine").symlink_to(made_up.folder)
-    monkeypatch.setitem(data._ARRAY_SHA256, "mnist", dict.fromkeys(made_up.sha256, "another"))
+    monkeypatch.setitem(_archives.ARRAY_SHA256, "mnist", dict.fromkeys(made_up.sha256, "another"))
     result = invoke("data", "check", str(tmp_path / "mine"))
     assert result.exit_code == 0, result.output
     name, *arrays = result.output.splitlines()

@@ -15,6 +15,7 @@ from scipy import ndimage
 from sklearn.datasets import load_digits
 
 from mnist_helpers import data, parameters, results
+from mnist_helpers.data import _download
 
 # --- the two doors, on the embedded digits ---
 
@@ -615,7 +616,7 @@ def test_bad_downloads_leave_nothing_and_say_what_came(made_up, online, monkeypa
 
 
 def test_a_download_that_is_far_too_large_is_stopped(made_up, online, monkeypatch):
-    monkeypatch.setattr(data, "_MAX_DOWNLOAD_BYTES", 10_000)
+    monkeypatch.setattr(_download, "MAX_DOWNLOAD_BYTES", 10_000)
     with _Server(made_up.npz.parent) as server:
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", server.url)
         with pytest.raises(data.DatasetNotFoundError, match="larger than 10000 bytes"):
