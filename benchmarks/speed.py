@@ -13,7 +13,6 @@ import functools
 import importlib.util
 import json
 import os
-import platform
 import random
 import re
 import subprocess
@@ -430,19 +429,10 @@ def _in_a_process(kind: str, name: str, seed: int, quick: bool) -> Any:
 
 
 def machine() -> dict[str, Any]:
-    """Describes this machine, its packages and today's date, for a measurement that is kept."""
-    model = ""
-    if Path("/proc/cpuinfo").is_file():
-        match = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-        model = match[1] if match else ""
-    return {
-        "processor": model or platform.processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": results.versions(),
-        "date": time.strftime("%Y-%m-%d"),
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-    }
+    """Describes this machine, its packages, today's date and the load, for a measurement that is kept."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    today = time.strftime("%Y-%m-%d")
+    return results.machine() | {"versions": results.versions(), "date": today, "load": load}
 
 
 # --- what the measurements say ---

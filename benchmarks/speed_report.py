@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.plots import scaling
 from mnist_helpers import plots
 
 BENCH_FILE = "bench.json"
@@ -13,7 +14,7 @@ def tables(content: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns what `bench.json` holds as tables for a report: `title`, `columns`, `rows`, `note`."""
     machine = content["machine"]
     dataset = _dataset(content)
-    where = f"{machine['processor']}, {machine['cores']} cores, {machine['date']}"
+    where = f"{machine['processor'] or machine['architecture']}, {machine['cores']} cores, {machine['date']}"
     times = [
         [
             name,
@@ -118,5 +119,5 @@ def figures(content: dict[str, Any]) -> dict[str, plots.DescribedFigure]:
     title = f"Seconds to {content['target']:.2%} of the test images, {cores} cores ({dataset})"
     return {
         "bench": plots.bar_times(content["time_to_target"], title),
-        "growth": plots.scaling(content["growth"], f"Training time against what it grows with ({dataset})"),
+        "growth": scaling(content["growth"], f"Training time against what it grows with ({dataset})"),
     }

@@ -191,10 +191,8 @@ def memory_conclusion(content: dict[str, Any], students: int = 30, cores: int = 
 def _where(content: dict[str, Any]) -> str:
     machine = content["machine"]
     datasets = sorted({entry["dataset"] for entry in content["profiles"].values()})
-    return (
-        f"{', '.join(datasets)}, {machine['processor']}, {machine['cores']} cores, put together on "
-        f"{machine['date']}"
-    )
+    processor = machine["processor"] or machine["architecture"]
+    return f"{', '.join(datasets)}, {processor}, {machine['cores']} cores, put together on {machine['date']}"
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:

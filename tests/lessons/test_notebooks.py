@@ -62,10 +62,9 @@ def test_one_parameters_cell_of_annotated_literals_with_help(lesson):
     for line in source(cell).splitlines():
         match = re.fullmatch(r"(\w+): (int|float|str) = ([^#=|]+?)  # ([^=|]+)", line)
         assert match, f"papermill's inspector cannot read: {line}"
-        name, kind, default, explanation = match.groups()
+        name, kind, default, _ = match.groups()
         known = parameters.PARAMETERS[name]
         assert kind == known.type.__name__
-        assert explanation == known.help
         assert type(ast.literal_eval(default)) is known.type
 
 
