@@ -286,16 +286,22 @@ def study_growth(seeds: int, workers: int) -> dict[str, float]:
     from mnist_course.run import study
 
     lesson = results.LESSONS[1]
-    question = study.check_spec(
-        seeds=f"1-{seeds}", profile="quick", dataset="digits", params=[], only=[lesson], search_from=""
-    )
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        spec = study.check_spec(
+            seeds=f"1-{seeds}",
+            profile="quick",
+            dataset="digits",
+            params=[],
+            only=[lesson],
+            search_from="",
+            results_dir=Path(folder),
+        )
         started = time.perf_counter()
-        path, failed = study.run_study("growth", question, results_dir=folder, workers=workers, threads=1)
+        path, failed = study.run_study("growth", spec, results_dir=Path(folder), workers=workers, threads=1)
         seconds = time.perf_counter() - started
         if failed:
             raise RuntimeError(failed[0].error)
-        records = [results.load_record(path / run, lesson) for run in study.grid(question)]
+        records = [results.load_record(path / run, lesson) for run in study.grid(spec)]
     peaks = [record["peak_memory_bytes"] for record in records]
     return {"seconds": seconds, "peak_memory_bytes": min(workers, seeds) * max(peaks)}
 

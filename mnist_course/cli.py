@@ -137,6 +137,7 @@ def main() -> None:
 @click.option("--fresh", is_flag=True, help="Delete what an earlier run of this name left.")
 @_threads
 @_cell_seconds
+@click.option("--part-of-study", is_flag=True, hidden=True, help="End when standard input ends.")
 @_results_dir
 @_offline
 def run(
@@ -149,22 +150,33 @@ def run(
     fresh: bool,
     threads: int | None,
     cell_seconds: int | None,
+    part_of_study: bool,
     results_dir: str,
 ) -> None:
     """Run the lessons in order into results/RUN/ and report; a run that was stopped goes on."""
+    from mnist_course import processes
     from mnist_course.reports import run_report
     from mnist_course.run import runner
     from mnist_course.run.settings import Limits, check_lessons, check_search, check_settings
     from mnist_helpers import parameters, results
 
     with _one_message():
+        if part_of_study:
+            processes.end_with_parent()
         parameters.check("run", run)
+        folder_of_runs = results.results_dir(results_dir)
         lesson_names = check_lessons(only)
         settings = check_settings(profile, dataset, parameters.parse("seed", seed), params)
-        check_search(settings.params.get("search_from", ""), results_dir)
+        check_search(settings.params.get("search_from", ""), folder_of_runs)
         limits = Limits(threads or 0, cell_seconds or 0)
         folder = runner.run_lessons(
-            run, settings, lesson_names, results_dir=results_dir, fresh=fresh, limits=limits
+            run,
+            settings,
+            lesson_names,
+            results_dir=folder_of_runs,
+            fresh=fresh,
+            limits=limits,
+            wait_seconds=runner.PREDECESSOR_SECONDS if part_of_study else 0.0,
         )
         unfinished = [lesson for lesson in results.LESSONS if not runner.is_finished(folder, lesson)]
         if unfinished:
@@ -223,10 +235,11 @@ def study(
     """Run the course with several seeds, and several values of parameters, into results/STUDY/."""
     from mnist_course.reports import study_report
     from mnist_course.run import study as studies
-    from mnist_helpers import parameters
+    from mnist_helpers import parameters, results
 
     with _one_message():
         parameters.check("run", study)
+        folder_of_runs = results.results_dir(results_dir)
         if workers and scheduler:
             raise UserError(
                 "--workers is for this machine, and a scheduler has its own. Leave --workers or --scheduler out."
@@ -238,11 +251,11 @@ def study(
             params=params,
             only=only,
             search_from=search_from,
-            results_dir=results_dir,
+            results_dir=folder_of_runs,
         )
         engine = {"workers": workers or 0, "threads": threads or 0, "cell_seconds": cell_seconds or 0}
         folder, failed = studies.run_study(
-            study, question, results_dir=results_dir, scheduler=scheduler, **engine
+            study, question, results_dir=folder_of_runs, scheduler=scheduler, **engine
         )
         for outcome in failed:
             click.echo(f"\n{outcome.run} failed:\n{outcome.error.strip()}", err=True)

@@ -10,14 +10,52 @@ from typing import Any
 
 import yaml
 
-from mnist_helpers import _files
+from mnist_helpers import _files, parameters
+from mnist_helpers._errors import UserError
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
 
 def profiles() -> dict[str, dict[str, Any]]:
-    """Returns the profiles: name -> parameters."""
-    return yaml.safe_load((NOTEBOOKS / "profiles.yaml").read_text(encoding="utf-8"))
+    """Returns the profiles: name -> parameters.
+
+    Raises:
+        UserError: the file that holds them, which authors may change, cannot be read.
+    """
+    path = NOTEBOOKS / "profiles.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise _wrong_profiles(path, " ".join(str(error).split())) from error
+    if not isinstance(content, dict) or not content:
+        raise _wrong_profiles(path, f"it holds {type(content).__name__}")
+    for name, params in content.items():
+        if (
+            not isinstance(name, str)
+            or not isinstance(params, dict)
+            or not all(isinstance(key, str) for key in params)
+        ):
+            raise _wrong_profiles(path, f"the entry {name!r} is not a profile")
+    return content
+
+
+def profile_parameters(profile: str) -> dict[str, Any]:
+    """Returns the parameters of one profile, checked.
+
+    Raises:
+        UserError: a parameter is unknown or has a wrong value.
+    """
+    try:
+        return {name: parameters.check(name, value) for name, value in profiles()[profile].items()}
+    except UserError as error:
+        raise _wrong_profiles(NOTEBOOKS / "profiles.yaml", f"in {profile!r}: {error}") from error
+
+
+def _wrong_profiles(path: Path, reason: str) -> UserError:
+    return UserError(
+        f"{path} is wrong: {reason.rstrip('.')}. Expected: profile names, each with lines NAME: VALUE below it. "
+        "Correct the file, or restore the course's own."
+    )
 
 
 def declared(lesson: str) -> dict[str, Any]:
@@ -85,24 +123,8 @@ def with_outputs(lesson: dict, executed: dict) -> dict:
     code_cells = [cell for cell in lesson["cells"] if cell["cell_type"] == "code"]
     for number, cell in enumerate(code_cells, 1):
         cell["execution_count"] = number
-        cell["outputs"] = _joined_streams(outputs[cell["id"]])
+        cell["outputs"] = outputs[cell["id"]]
         for output in cell["outputs"]:
             if "execution_count" in output:
                 output["execution_count"] = number
     return lesson
-
-
-def _joined_streams(outputs: list[dict]) -> list[dict]:
-    """Joins neighbouring pieces of printed text, which arrive one by one while a cell runs."""
-    joined: list[dict] = []
-    for output in copy.deepcopy(outputs):
-        if output["output_type"] == "stream":
-            output["text"] = "".join(output["text"])
-            if joined and joined[-1].get("name") == output["name"]:
-                joined[-1]["text"] += output["text"]
-                continue
-        joined.append(output)
-    for output in joined:
-        if output["output_type"] == "stream":
-            output["text"] = output["text"].splitlines(keepends=True)
-    return joined

@@ -208,6 +208,7 @@ def save_record(
     record = {"lesson": lesson, "params": params, "dataset": dataset, "models": models, **more}
     record |= {"versions": versions(), "machine": machine()}
     record |= {"seconds": time.perf_counter() - started, "peak_memory_bytes": peak_memory()}
+    check_measured(seconds=record["seconds"], memory_bytes=record["peak_memory_bytes"])
     path = folder / f"{lesson}.json"
     _files.write_json(path, record | {"sha256": fingerprint(_files.to_jsonable(record))})
     print(f"saved: {folder.name}/{path.name}")
@@ -256,6 +257,24 @@ def peak_memory() -> int:
 
     unit = 1 if platform.system() == "Darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def check_measured(*, seconds: float, memory_bytes: int | None = None) -> None:
+    """Refuses a time or a memory that no lesson can have had: a wrong unit, or two clocks mixed.
+
+    Args:
+        seconds: wall time; from 0 to 30 days.
+        memory_bytes: resident memory; from 1 MiB to what this machine has.
+
+    Raises:
+        RuntimeError: a value is impossible.
+    """
+    if not 0 <= seconds < 30 * 24 * 3600:
+        raise RuntimeError(f"Impossible time of a lesson. Expected: 0 s to 30 days. Received: {seconds!r} s.")
+    if memory_bytes is not None and not 2**20 <= memory_bytes <= psutil.virtual_memory().total:
+        raise RuntimeError(
+            f"Impossible memory of a lesson. Expected: 1 MiB to this machine's. Received: {memory_bytes!r} bytes."
+        )
 
 
 def load_record(folder: Path, lesson: str) -> dict[str, Any]:

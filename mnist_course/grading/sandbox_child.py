@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import os
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from traitlets.config import Config
 
+from mnist_course import processes
 from mnist_course.grading import sandbox
 from mnist_helpers import _files
 
@@ -135,9 +135,8 @@ def _limit(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _end_with_parent() -> None:
-    while os.read(0, 1):  # standard input stays open as long as the parent is there
-        pass
+def _end() -> None:
+    """Ends this process and all below it at once: a student's code is not asked."""
     for member in psutil.Process().children(recursive=True):
         member.kill()
     os._exit(1)
@@ -150,7 +149,7 @@ def main(seconds: int, memory_bytes: int) -> None:
         seconds: the time of the whole notebook.
         memory_bytes: the memory of each process.
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    processes.end_with_parent(_end)
     _limit(memory_bytes)
     run = _Run(nbformat.read(sandbox.NOTEBOOK, as_version=4), seconds)
     run.save()
