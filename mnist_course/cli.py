@@ -454,10 +454,10 @@ def assignments() -> None:
 @click.argument("folder")
 def build_assignments(folder: str) -> None:
     """Make FOLDER an nbgrader course: what students get lies in FOLDER/release/."""
-    from mnist_course.grading import assignments
+    from mnist_course.grading import release
 
     with _one_message():
-        click.echo(assignments.build(expand(folder)))
+        click.echo(release.build(expand(folder)))
 
 
 @assignments.command("grade")
@@ -487,11 +487,11 @@ def build_assignments(folder: str) -> None:
 @click.option("--fresh", is_flag=True, help="Grade all anew, those too that have not changed since.")
 def grade_assignments(folder: str, seconds: int, memory: int, workers: int | None, fresh: bool) -> None:
     """Grade the hand-ins in FOLDER/submitted/ and write a report for the class."""
-    from mnist_course.grading import assignments
+    from mnist_course.grading import grade, sandbox
 
     with _one_message():
-        limits = assignments.Limits(seconds=seconds, memory_bytes=memory * 2**30)
-        click.echo(assignments.grade(expand(folder), limits=limits, workers=workers or 0, fresh=fresh))
+        limits = sandbox.Limits(seconds=seconds, memory_bytes=memory * 2**30)
+        click.echo(grade.grade(expand(folder), limits=limits, workers=workers or 0, fresh=fresh))
 
 
 @main.command()

@@ -42,6 +42,11 @@ class Submission(NamedTuple):
     path: Path
     can_be_graded: bool = True
 
+    @property
+    def label(self) -> str:
+        """How it is called in `graded.json` and in messages."""
+        return f"{self.student}/{self.lesson}"
+
 
 # --- finding ---
 

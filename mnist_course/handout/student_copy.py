@@ -80,9 +80,9 @@ def exercises(folder: Path) -> list[Path]:
     """
     sources = sorted((lessons.NOTEBOOKS / EXERCISES).glob("*.ipynb"))
     if any(_SOLUTION in path.read_text(encoding="utf-8") for path in sources):
-        from mnist_course.grading import assignments
+        from mnist_course.grading import release
 
-        return assignments.release(folder)
+        return release.release(folder)
     return [
         Path(shutil.copyfile(path, folder / path.name)) for path in sources
     ]  # in a bundle, ready as they are

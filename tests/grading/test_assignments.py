@@ -23,7 +23,7 @@ import yaml
 from click.testing import CliRunner
 
 from mnist_course import cli
-from mnist_course.grading import assignments, class_report, sandbox, submissions
+from mnist_course.grading import class_report, grade, release, sandbox, submissions
 from mnist_helpers import _files
 from tests.processes import alive, family, kill_all, until, until_gone
 
@@ -35,7 +35,7 @@ pytestmark = [
 ]
 
 CELLS = ("double", "double-tests", "double-hidden", "number", "number-tests")  # of the tiny exercise
-EXERCISES = sorted(assignments.EXERCISES.glob("*.ipynb"))
+EXERCISES = sorted(release.EXERCISES.glob("*.ipynb"))
 LESSONS = [path.stem for path in EXERCISES]
 isolating = pytest.mark.skipif(not sandbox.can_isolate(), reason="no namespaces for ordinary accounts here")
 
@@ -105,14 +105,14 @@ def exercises(tiny_exercises, monkeypatch, tmp_path) -> Path:
     """A folder with the tiny exercise, in place of the real ones."""
     folder = tmp_path / "exercises"
     shutil.copytree(tiny_exercises, folder)
-    monkeypatch.setattr(assignments, "EXERCISES", folder)
+    monkeypatch.setattr(release, "EXERCISES", folder)
     return folder
 
 
 @pytest.fixture
 def folder(exercises, tmp_path) -> Path:
     """A course with the tiny exercise."""
-    assignments.build(tmp_path / "course")
+    release.build(tmp_path / "course")
     return tmp_path / "course"
 
 
@@ -183,7 +183,7 @@ def test_students_get_gaps_and_no_hidden_tests(folder, exercises):
 
 def test_release_writes_what_build_releases(folder, tmp_path):
     (tmp_path / "own").mkdir()
-    written = assignments.release(tmp_path / "own")
+    written = release.release(tmp_path / "own")
     assert written == [tmp_path / "own" / "tiny.ipynb"]
     assert written[0].read_text() == (folder / "release" / "tiny" / "tiny.ipynb").read_text()
     assert [path.name for path in (tmp_path / "own").iterdir()] == ["tiny.ipynb"]
@@ -191,7 +191,7 @@ def test_release_writes_what_build_releases(folder, tmp_path):
 
 def test_without_nbgrader_the_message_names_the_extra(exercises, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "nbgrader", None)
-    for call in (assignments.build, assignments.release, assignments.grade):
+    for call in (release.build, release.release, grade.grade):
         with pytest.raises(ValueError, match="extra `teach`"):
             call(tmp_path / "new")
     assert not (tmp_path / "new").exists()
@@ -202,7 +202,7 @@ def test_an_exercise_that_nbgrader_refuses_is_named_and_nothing_is_written(exerc
     broken.cells.append(copy_of(broken.cells[2], "again"))
     nbformat.write(broken, exercises / "tiny.ipynb")
     with pytest.raises(ValueError, match=r"refuses exercise tiny: .*Duplicate grade id: double"):
-        assignments.build(tmp_path / "new")
+        release.build(tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
@@ -236,7 +236,7 @@ def _empty(place: Path) -> None:
 
 
 def _built(place: Path) -> None:
-    assignments.build(place / "c")
+    release.build(place / "c")
 
 
 def _stray_file(place: Path) -> None:
@@ -544,7 +544,7 @@ def test_an_error_in_the_answer_is_told_apart_from_that_of_the_test():
         notebook.cells[position].outputs = [
             nbformat.v4.new_output("error", ename=name, evalue=text, traceback=[])
         ]
-    assert assignments._messages(notebook) == {
+    assert grade._messages(notebook) == {
         "double": "SyntaxError in the answer: '(' was never closed",
         "double-tests": "NameError: name 'double' is not defined",
         "number-tests": "7.5 is not 7.",
@@ -565,9 +565,9 @@ def test_what_met_the_time_limit_is_tried_again_with_larger_limits_only(tmp_path
     outcome = sandbox.Outcome({}, [problem], 30.0, True)
     too_small = [30, 2**30] if outcome.out_of_time else None
     before = {"anna/tiny": {"key": "k", "try_again": True, "too_small": too_small}}
-    job = assignments._Job(submissions.Submission("anna", "tiny", tmp_path), "k", tmp_path)
-    assert assignments._is_graded(before, job, sandbox.Limits(*limits)) != again
-    assert not assignments._is_graded(before, job._replace(key="new"), sandbox.Limits(*limits))
+    job = grade._Job(submissions.Submission("anna", "tiny", tmp_path), "k", tmp_path)
+    assert grade._is_graded(before, job, sandbox.Limits(*limits)) != again
+    assert not grade._is_graded(before, job._replace(key="new"), sandbox.Limits(*limits))
 
 
 # --- everything that can happen to a hand-in, in one run ---
@@ -692,9 +692,9 @@ LIMITS = sandbox.Limits(seconds=30, memory_bytes=2**30)
 def class_of_damaged(tiny_exercises, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("damaged") / "course"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(assignments, "EXERCISES", tiny_exercises)
+        patch.setattr(release, "EXERCISES", tiny_exercises)
         patch.setenv("SECRET_TOKEN", "hunter2")
-        assignments.build(folder)
+        release.build(folder)
         for student, (make, _, _) in DAMAGED.items():
             hand_in(folder, student, make())
         (folder / "submitted" / "no-json").mkdir()
@@ -724,7 +724,7 @@ def class_of_damaged(tiny_exercises, tmp_path_factory) -> Path:
                 f"try:\n    {line}\n    print('DID', {line!r})\nexcept OSError as error:\n    print(error)\n"
             )
         hand_in(folder, "spy", solved(number=f"number = 7\n{spy}"))
-        assignments.grade(folder, limits=LIMITS, workers=2)
+        grade.grade(folder, limits=LIMITS, workers=2)
     return folder
 
 
@@ -863,14 +863,14 @@ def test_only_what_has_changed_is_graded_again(folder, exercises, capsys):
 
     hand_in(folder, "anna", solved())
     hand_in(folder, "ben", solved(number="number = 8"))
-    assignments.grade(folder)
+    grade.grade(folder)
     assert points(folder, "ben")["number-tests"] == 0
     with Gradebook(f"sqlite:///{folder}/gradebook.db") as book:
         book.find_grade("number-tests", "tiny", "tiny", "anna").manual_score = 0.5
         book.db.commit()
     hand_in(folder, "ben", solved())
     capsys.readouterr()
-    assignments.grade(folder)
+    grade.grade(folder)
     said = capsys.readouterr().out
     assert "anna/tiny: graded before" in said
     assert re.search(r"ben/tiny: \d", said)
@@ -885,8 +885,8 @@ def test_only_what_has_changed_is_graded_again(folder, exercises, capsys):
     changed = tiny()
     changed.cells[7].source = "assert number == 8"
     nbformat.write(changed, exercises / "tiny.ipynb")
-    assignments.build(folder)
-    assignments.grade(folder)
+    release.build(folder)
+    grade.grade(folder)
     assert points(folder, "ben")["number-tests"] == 0
     assert "graded before" not in capsys.readouterr().out
 
@@ -894,7 +894,7 @@ def test_only_what_has_changed_is_graded_again(folder, exercises, capsys):
     nbformat.write(changed, exercises / "tiny.ipynb")
     before = snapshot(folder)
     with pytest.raises(ValueError, match=r"other cells than when hand-ins to it were graded \(new-tests\)"):
-        assignments.build(folder)
+        release.build(folder)
     assert snapshot(folder) == before
     assert points(folder, "anna")["number-tests"] == 0.5
 
@@ -904,7 +904,7 @@ def test_without_isolation_the_report_says_so(folder, monkeypatch):
     monkeypatch.setattr(sandbox, "can_isolate", lambda: False)
     hand_in(folder, "anna", solved())
     hand_in(folder, "processes", solved(number=MANY_PROCESSES))
-    said = assignments.grade(folder, limits=sandbox.Limits(60, 2**30))
+    said = grade.grade(folder, limits=sandbox.Limits(60, 2**30))
     assert "no isolation" in said
     assert "did not all run isolated" in (folder / "report.html").read_text()
     assert sum(points(folder, "anna").values()) == 3
@@ -967,7 +967,7 @@ def test_one_grader_at_a_time_and_a_bar_on_a_terminal(folder):
     try:
         until(lambda: any("ipykernel_launcher" in _command(member) for member in family(process.pid)))
         with pytest.raises(ValueError, match="Another process grades"):
-            assignments.grade(folder)
+            grade.grade(folder)
         assert process.wait(60) == 0
         shown = b""
         with contextlib.suppress(OSError):  # as a terminal ends
@@ -985,7 +985,7 @@ def test_one_grader_at_a_time_and_a_bar_on_a_terminal(folder):
 
 def build_and_grade(folder: Path, fill: Callable[[Path], None]) -> tuple[Path, str, float]:
     """One command for a class; returns its folder, what was printed, and the seconds it took."""
-    assignments.build(folder)
+    release.build(folder)
     fill(folder)
     command = [sys.executable, "-m", "mnist_course.cli", "assignments", "grade", str(folder)]
     began = time.monotonic()
