@@ -16,8 +16,10 @@ import hashlib
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,7 @@ ROW_FIELDS = (
 )
 _RECORD_FIELDS = {"lesson", "params", "dataset", "models", "sha256"}
 _MODEL_FIELDS = ("num_params", "val_accuracy", "val_loss", "train_seconds")
+_PLACES = ("run", "results_dir", "data_dir")  # parameters that say where files are
 _PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "scikit-learn", "papermill")
 
 
@@ -210,13 +213,9 @@ def save_record(
         "models": models,
         **more,
         "versions": versions(),
-        "machine": {
-            "python": platform.python_version(),
-            "system": platform.system(),
-            "processor": platform.machine(),
-            "cores": os.cpu_count(),
-        },
+        "machine": machine(),
         "seconds": time.perf_counter() - started,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "peak_memory_bytes": peak_memory(),
     }
     path = folder / f"{lesson}.json"
@@ -234,6 +233,20 @@ def fingerprint(record: Mapping[str, Any]) -> str:
 def versions() -> dict[str, str]:
     """Returns the versions of the packages that numbers depend on: name -> version."""
     return {name: metadata.version(name) for name in _PACKAGES}
+
+
+def machine() -> dict[str, Any]:
+    """Describes this machine: `python`, `system`, `architecture`, `processor` (its model name), `cores`."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
+    model = re.search(r"model name\s*:\s*(.+)", text)
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "architecture": platform.machine(),
+        "processor": model[1].strip() if model else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+    }
 
 
 def peak_memory() -> int:
@@ -358,20 +371,79 @@ def model_table(records: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         A table with the columns `ROW_FIELDS`; a number that nobody measured is NaN.
     """
     tested = records.get(LESSONS[-1], {}).get("models", {})
+    trained = {
+        name for record in records.values() if record["lesson"] != LESSONS[-1] for name in record["models"]
+    }
     found = []
     for lesson, record in records.items():
-        if lesson == LESSONS[-1]:
-            continue
         for name, model in record["models"].items():
+            if lesson == LESSONS[-1] and name in trained:
+                continue  # its row is that of the lesson that trained it
             row = {
                 "lesson": lesson,
                 "model": name,
                 "dataset": record["dataset"]["name"],
-                "profile": record["params"]["profile"],
-                "seed": record["params"]["seed"],
+                "profile": record["params"].get("profile"),
+                "seed": record["params"].get("seed"),
             }
             found.append(row | {field: model.get(field) for field in _MODEL_FIELDS} | tested.get(name, {}))
     table = pd.DataFrame(found).reindex(columns=list(ROW_FIELDS))
     numbers = list(ROW_FIELDS[ROW_FIELDS.index("seed") :])
     table[numbers] = table[numbers].apply(pd.to_numeric)
     return table
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """Lists the runs in a folder that have at least one record, `seed-2` before `seed-10`.
+
+    Args:
+        folder: a run folder, the folder of a study, or a folder of runs and studies.
+    """
+    levels = [""] if any((folder / f"{lesson}.json").is_file() for lesson in LESSONS) else ["*/"]
+    if levels == ["*/"] and not (folder / "study.json").is_file():
+        levels.append("*/*/")
+    found = {
+        path.parent for level in levels for lesson in LESSONS for path in folder.glob(f"{level}{lesson}.json")
+    }
+    visible = [
+        run for run in found if not any(part.startswith(".") for part in run.relative_to(folder).parts)
+    ]
+    numbered = {run: re.split(r"(\d+)", run.relative_to(folder).as_posix()) for run in visible}
+    return sorted(
+        visible, key=lambda run: [int(part) if part.isdecimal() else part for part in numbered[run]]
+    )
+
+
+def _provenance(record: Mapping[str, Any]) -> dict[str, Any]:
+    values = {"lesson_seconds": record["seconds"], "peak_memory_bytes": record["peak_memory_bytes"]}
+    values |= {name: record["versions"][name] for name in ("tensorflow", "keras", "numpy")}
+    values |= {name: record["machine"][name] for name in ("python", "cores")}
+    return values | {"date": record["date"]} if "date" in record else values
+
+
+def table(folder: Path) -> pd.DataFrame:
+    """Lists every model of one or several runs, one row each, with all parameters: the content of `runs.csv`.
+
+    Args:
+        folder: as in `run_folders`. A run may lack lessons.
+
+    Returns:
+        A table with the columns `run` (the path of the run below `folder`, or its name); `ROW_FIELDS`;
+        `lesson_seconds`, `peak_memory_bytes` and `date` of the model's lesson; the versions `python`,
+        `tensorflow`, `keras` and `numpy`; `cores`; then every parameter of the run's lessons. Unknown is NaN.
+
+    Raises:
+        MissingLessonError: a record was changed, or two lessons of a run used different images.
+    """
+    tables = []
+    for run in run_folders(folder):
+        records = load_records(run, tuple(lesson for lesson in LESSONS if (run / f"{lesson}.json").is_file()))
+        params = {name: value for record in records.values() for name, value in record["params"].items()}
+        rows = model_table(records)
+        extra = [
+            _provenance(records[lesson]) | params | records[lesson]["params"] for lesson in rows["lesson"]
+        ]
+        more = pd.DataFrame(extra, index=rows.index).drop(columns=[*ROW_FIELDS, *_PLACES], errors="ignore")
+        rows.insert(0, "run", run.relative_to(folder).as_posix() if run != folder else folder.name)
+        tables.append(rows.join(more.replace("", None)))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["run", *ROW_FIELDS])
