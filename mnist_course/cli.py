@@ -183,7 +183,8 @@ def run(
             click.echo(f"No report yet: {', '.join(unfinished)} not run.")
             return
         page = run_report.write_report(folder)
-        click.echo(f"\n{run_report.text_table(run_report.summary(results.load_records(folder)))}\n")
+        rows = run_report.summary(results.load_records(folder))
+        click.echo(f"\n{run_report.results_table(rows).text()}\n")
         click.echo(results.load_record(folder, results.LESSONS[-1])["conclusion"])
         click.echo(f"\nDataset: {results.load_record(folder, results.LESSONS[-1])['dataset']['name']}")
         click.echo(f"Figures: {', '.join(sorted(path.name for path in folder.glob('*.png')))} in {folder}")
@@ -337,7 +338,7 @@ def bench(name: str, repeats: int, quick: bool, runs: tuple, results_dir: str) -
 @_results_dir
 def timings(runs: tuple, into: str, results_dir: str) -> None:
     """Say how long the lessons of each RUN (or study) took, and how much memory, by profile."""
-    from mnist_course.reports import run_report, timings
+    from mnist_course.reports import timings
     from mnist_helpers import parameters, results
 
     with _one_message():
@@ -347,8 +348,9 @@ def timings(runs: tuple, into: str, results_dir: str) -> None:
         profiles = timings.measured([base / run for run in runs])
         if into:
             click.echo(f"{timings.write(base / into, profiles)}\n")
-        click.echo(f"{run_report.aligned(timings.times_table(profiles))}\n")
-        click.echo(run_report.aligned(timings.memory_table(profiles)))
+        content = timings.content(profiles)
+        for table in (timings.times_table(content), timings.memory_table(content)):
+            click.echo(f"{table.text()}\n{table.note}\n")
 
 
 @main.group(invoke_without_command=True)

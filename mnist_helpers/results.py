@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ _TEST_FIELDS = ("test_accuracy", "test_loss", "test_accuracy_low", "test_accurac
 ROW_FIELDS = ("lesson", "model", "dataset", "profile", "seed", *_MODEL_FIELDS, *_TEST_FIELDS)
 _RECORD_FIELDS = {"lesson", "params", "dataset", "models", "sha256"}
 Entry = Mapping[str, Any]
+_PLACES = ("run", "results_dir", "data_dir")  # parameters that say where files are
 _PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "scikit-learn", "papermill")
 
 
@@ -207,6 +209,7 @@ def save_record(
         raise UserError("A record needs its parameters. Expected: a dict of all parameters. Received: none.")
     record = {"lesson": lesson, "params": params, "dataset": dataset, "models": models, **more}
     record |= {"versions": versions(), "machine": machine()}
+    record |= {"date": datetime.now(UTC).isoformat(timespec="seconds")}
     record |= {"seconds": time.perf_counter() - started, "peak_memory_bytes": peak_memory()}
     check_measured(seconds=record["seconds"], memory_bytes=record["peak_memory_bytes"])
     path = folder / f"{lesson}.json"
@@ -385,14 +388,73 @@ def model_table(records: Mapping[str, Entry]) -> pd.DataFrame:
         A table with the columns `ROW_FIELDS`; a number that was not measured is NaN.
     """
     tested = records.get(LESSONS[-1], {}).get("models", {})
+    names = {lesson: set(record["models"]) for lesson, record in records.items()}
+    trained = set().union(*(models for lesson, models in names.items() if lesson != LESSONS[-1]))
     rows = []
-    for lesson in [lesson for lesson in records if lesson != LESSONS[-1]]:
-        record = records[lesson]
-        settings = {key: record["params"][key] for key in ("profile", "seed")}
+    for lesson, record in records.items():
+        settings = {key: record["params"].get(key) for key in ("profile", "seed")}
         for name, model in record["models"].items():
+            if lesson == LESSONS[-1] and name in trained:
+                continue  # the lesson that trained the model has its row
             row = {"lesson": lesson, "model": name, "dataset": record["dataset"]["name"], **settings}
             rows.append(row | {field: model.get(field) for field in _MODEL_FIELDS} | tested.get(name, {}))
     table = pd.DataFrame(rows).reindex(columns=list(ROW_FIELDS))
     numbers = ["seed", *_MODEL_FIELDS, *_TEST_FIELDS]
     table[numbers] = table[numbers].apply(pd.to_numeric)
     return table
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """Lists the runs in a folder that have at least one record, `seed-2` before `seed-10`.
+
+    Args:
+        folder: a run folder, the folder of a study, or a folder of runs and studies.
+    """
+    levels = [""] if any((folder / f"{lesson}.json").is_file() for lesson in LESSONS) else ["*/"]
+    if levels == ["*/"] and not (folder / "study.json").is_file():
+        levels.append("*/*/")
+    found = {
+        path.parent for level in levels for lesson in LESSONS for path in folder.glob(f"{level}{lesson}.json")
+    }
+    visible = [
+        run for run in found if not any(part.startswith(".") for part in run.relative_to(folder).parts)
+    ]
+    numbered = {run: re.split(r"(\d+)", run.relative_to(folder).as_posix()) for run in visible}
+    return sorted(
+        visible, key=lambda run: [int(part) if part.isdecimal() else part for part in numbered[run]]
+    )
+
+
+def _provenance(record: Mapping[str, Any]) -> dict[str, Any]:
+    values = {"lesson_seconds": record["seconds"], "peak_memory_bytes": record["peak_memory_bytes"]}
+    values |= {name: record["versions"][name] for name in ("tensorflow", "keras", "numpy")}
+    values |= {name: record["machine"][name] for name in ("python", "cores")}
+    return values | {"date": record["date"]} if "date" in record else values
+
+
+def table(folder: Path) -> pd.DataFrame:
+    """Lists every model of one or several runs, one row each, with all parameters: the content of `runs.csv`.
+
+    Args:
+        folder: as in `run_folders`. A run may lack lessons.
+
+    Returns:
+        A table with the columns `run` (the path of the run below `folder`, or its name); `ROW_FIELDS`;
+        `lesson_seconds`, `peak_memory_bytes` and `date` of the model's lesson; the versions `python`,
+        `tensorflow`, `keras` and `numpy`; `cores`; then every parameter of the run's lessons. Unknown is NaN.
+
+    Raises:
+        MissingLessonError: a record was changed, or two lessons of a run used different images.
+    """
+    tables = []
+    for run in run_folders(folder):
+        records = load_records(run, tuple(lesson for lesson in LESSONS if (run / f"{lesson}.json").is_file()))
+        params = {name: value for record in records.values() for name, value in record["params"].items()}
+        rows = model_table(records)
+        extra = [
+            _provenance(records[lesson]) | params | records[lesson]["params"] for lesson in rows["lesson"]
+        ]
+        more = pd.DataFrame(extra, index=rows.index).drop(columns=[*ROW_FIELDS, *_PLACES], errors="ignore")
+        rows.insert(0, "run", run.relative_to(folder).as_posix() if run != folder else folder.name)
+        tables.append(rows.join(more.replace("", None)))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["run", *ROW_FIELDS])

@@ -18,7 +18,7 @@ import jinja2
 import nbformat
 
 from mnist_course.grading import sandbox, submissions
-from mnist_course.reports import run_report
+from mnist_course.reports.page import Table
 from mnist_helpers import _files
 
 _MAX_WRONG_ANSWERS = 5
@@ -262,7 +262,7 @@ def _summary(content: Mapping[str, Any], folder: Path) -> str:
         ]
         for lesson in content["lessons"]
     ]
-    table = run_report.aligned([["lesson", "graded", "mean points", "of"], *rows])
+    table = Table("", ["lesson", "graded", "mean points", "of"], rows).text()
     return (
         f"\n{table}\n\n{len(content['students'])} students; {len(content['remarks'])} remarks, each in the report."
         f"\n{_ISOLATION[content['isolated']]}\n{_not_graded(content)}"

@@ -8,14 +8,11 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import psutil
 import pytest
 from click.testing import CliRunner
-from scipy import stats
 
 from mnist_course import cli, lessons
-from mnist_course.reports import study_report
 from mnist_course.run import runner, study
 from mnist_course.run.settings import Limits
 from mnist_helpers import _files, results
@@ -119,164 +116,6 @@ def test_a_run_is_no_study(tmp_path):
         study.run_study("s", question(), results_dir=str(tmp_path))
 
 
-# --- the report ---
-
-ACCURACIES = {"baseline": [0.95, 0.96, 0.97], "tuned": [0.96, 0.98, 0.985]}
-
-
-def made_up_study(tmp_path, accuracies=ACCURACIES, units=16, **asked):
-    """A study whose records are made up: one run per number; called again, other runs join it."""
-    folder = tmp_path / "s"
-    folder.mkdir(exist_ok=True)
-    asked = {"seeds": [8, 9, 10], "lessons": ["02_baseline", "04_tuning", "05_evaluation"]} | asked
-    _files.write_json(folder / "study.json", question(**asked)._asdict())
-    for number, values in enumerate(zip(*accuracies.values(), strict=True)):
-        run = folder / (
-            f"units-{units}_" * (units != 16) + f"seed-{number + 8}"
-        )  # 8, 9, 10: their names sort otherwise than they count
-        run.mkdir()
-        _files.write_json(run / runner.COURSE_FILE, {})
-        scores = dict(zip(accuracies, values, strict=True))
-        history = {"accuracy": [0.1 * number], "loss": [1.0]}
-        trained = {"num_params": 10, "train_seconds": 2.0 + number, "history": history}
-        tested = {model: {"test_accuracy": score, "test_loss": 1 - score} for model, score in scores.items()}
-        pair = {"first": "baseline", "second": "tuned", "p_value": 0.01 if number else 0.5}
-        for lesson, models, more in (
-            ("02_baseline", {"baseline": trained}, {}),
-            ("04_tuning", {"tuned": trained}, {}),
-            ("05_evaluation", tested, {"comparisons": [pair]}),
-        ):
-            results.save_record(
-                run,
-                lesson,
-                params={"profile": "quick", "seed": number + 8, "units": units},
-                dataset=DATASET,
-                models=models,
-                started=time.perf_counter(),
-                **more,
-            )
-    return folder
-
-
-def test_a_studys_numbers_by_hand(tmp_path):
-    summary = study_report.study_summary(made_up_study(tmp_path))
-    models = {entry["model"]: entry for entry in summary["models"]}
-    for name, values in ACCURACIES.items():
-        spread = models[name]["test_accuracy"]
-        mean, sd = np.mean(values), np.std(values, ddof=1)
-        low, high = stats.t.interval(0.95, 2, mean, sd / np.sqrt(3))
-        assert [spread[key] for key in ("mean", "sd", "n", "low", "high")] == pytest.approx(
-            [mean, sd, 3, low, high]
-        )
-    assert models["tuned"]["train_seconds"]["mean"] == pytest.approx(3.0)
-    (difference,) = summary["differences"]
-    assert (difference["first"], difference["second"]) == ("baseline", "tuned")
-    assert difference["mean"] == pytest.approx(np.mean([0.01, 0.02, 0.015]))
-    assert difference["significant"] == 2
-
-
-def test_a_studys_report_shows_them(tmp_path):
-    folder = made_up_study(tmp_path, search_from="searches/seed-1")
-    page = study_report.write_study_report(folder)
-    text = (folder / "report.md").read_text()
-    assert "| tuned | 3 | 97.50% | 1.32% |" in text
-    assert "| tuned | baseline | +1.50 | 0.50 |" in text
-    assert "2 of 3" in text
-    assert "One search, of run searches/seed-1, serves all seeds" in text
-    assert "tuned is right on 97.50 % of the test images (sd 1.32, n=3 seeds)" in text
-    assert "Against the baseline, over the same seeds: tuned +1.50 points (+0.26 to +2.74)" in text
-    for name in ("test_accuracy.png", "test_loss.png", "accuracy.png", "loss.png"):
-        assert (folder / name).stat().st_size > 1000
-        assert f"]({name})" in text
-    assert json.loads((folder / "summary.json").read_text()) == study_report.study_summary(folder)
-    assert "<script" not in page.read_text()
-    means, sds = study_report._mean_histories(study_report.study_runs(folder))
-    assert means["tuned"]["accuracy"] == [pytest.approx(0.1)]
-    assert sds["tuned"]["accuracy"] == [pytest.approx(0.1)]
-
-
-def change_record(folder, lesson, change):
-    record = json.loads((folder / f"{lesson}.json").read_text())
-    change(record)
-    record["sha256"] = results.fingerprint(record)
-    (folder / f"{lesson}.json").write_text(json.dumps(record))
-
-
-def test_a_seed_that_trained_longer_goes_on_alone(tmp_path):
-    folder = made_up_study(tmp_path)
-    longer = {"accuracy": [0.4, 0.9], "loss": [1.0, 0.5]}
-    change_record(
-        folder / "seed-10", "04_tuning", lambda record: record["models"]["tuned"].update(history=longer)
-    )
-    study_report.write_study_report(folder)
-    means, sds = study_report._mean_histories(study_report.study_runs(folder))
-    assert means["tuned"]["accuracy"] == pytest.approx([(0.0 + 0.1 + 0.4) / 3, 0.9])
-    assert sds["tuned"]["accuracy"][1] == 0
-
-
-def test_records_without_comparisons_show_a_dash(tmp_path):
-    folder = made_up_study(tmp_path)
-    for number in (8, 9, 10):
-        change_record(folder / f"seed-{number}", "05_evaluation", lambda record: record.pop("comparisons"))
-    assert study_report.study_summary(folder)["differences"][0]["significant"] is None
-
-
-def test_runs_count_as_they_are_numbered(tmp_path):
-    assert list(study_report.study_runs(made_up_study(tmp_path))) == ["seed-8", "seed-9", "seed-10"]
-
-
-def test_one_seed_shows_a_dash_for_its_spread(tmp_path):
-    one = {name: values[:1] for name, values in ACCURACIES.items()}
-    folder = made_up_study(tmp_path, one)
-    study_report.write_study_report(folder)
-    assert "| tuned | 1 | 96.00% | – | – |" in (folder / "report.md").read_text()
-    assert json.loads((folder / "summary.json").read_text())["models"][0]["test_accuracy"]["sd"] is None
-
-
-def test_settings_of_a_sweep_are_compared(tmp_path):
-    made_up_study(tmp_path)
-    better = {"baseline": [0.96, 0.98, 0.99], "tuned": ACCURACIES["tuned"]}
-    folder = made_up_study(tmp_path, better, units=32, swept={"units": [16, 32]})
-    change_record(
-        folder / "units-32_seed-8",
-        "04_tuning",
-        lambda record: record["models"]["tuned"].update(num_params=99),
-    )
-    summary = study_report.study_summary(folder)
-    assert [entry["setting"]["units"] for entry in summary["models"]] == [16, 16, 32, 32]
-    effects = {entry["model"]: entry for entry in summary["effects"]}
-    assert [effects["baseline"][key] for key in ("mean", "n")] == pytest.approx([0.05 / 3, 3])
-    assert effects["tuned"]["mean"] == 0
-    assert (
-        "against units 16, over the same seeds: baseline with units 32 +1.67 points ("
-        in summary["conclusion"]
-    )
-    study_report.write_study_report(folder)
-    text = (folder / "report.md").read_text()
-    assert "| units | model | n |" in text
-    assert "Paired differences from units 16" in text
-    assert "| 32 | baseline | +1.67 |" in text
-    assert "| 10 to 99 |" in text
-    assert "| seeds | 8, 9, 10 |" in text
-    assert "With fewer than 5 seeds" in text
-    assert "not finished" not in text
-
-
-def test_what_is_not_finished_is_said(tmp_path):
-    folder = made_up_study(tmp_path, seeds=[8, 9, 10, 11])
-    (folder / "seed-9" / "02_baseline.json").unlink()
-    assert study_report.study_summary(folder)["conclusion"].endswith(" 2 of the runs are not finished.")
-
-
-def test_an_interval_ends_where_its_number_ends(tmp_path):
-    folder = made_up_study(tmp_path, {"baseline": [0.9, 0.95, 1.0], "tuned": [0.2, 0.6, 1.0]})
-    study_report.write_study_report(folder)
-    rows = [
-        line for line in (folder / "report.md").read_text().splitlines() if line.startswith("| tuned | 3")
-    ]
-    assert " 0.00% to 100.00% | 0.4000 | 0.4000 | 0.0000 to " in rows[0]
-
-
 def test_done_is_a_run_of_the_same_question_with_all_its_lessons(tmp_path, monkeypatch):
     job = study._job(tmp_path, question(lessons=["02_baseline"]), "", Limits(), "seed-1", 1, {"epochs": 3})
     settings = study._settings(job)._asdict()
@@ -305,14 +144,6 @@ def test_a_run_whose_scheduler_was_lost_is_reported():
     outcome = study._outcome(Lost(), "seed-1")
     assert outcome.run == "seed-1"
     assert "scheduler was lost" in outcome.error
-
-
-def test_a_report_of_a_study_that_has_not_begun_says_so(tmp_path):
-    (tmp_path / "results" / "s").mkdir(parents=True)
-    _files.write_json(tmp_path / "results" / "s" / "study.json", question()._asdict())
-    result = invoke("report", "s")
-    assert result.exit_code == 2
-    assert "No run of study 's' has a record yet" in result.output
 
 
 # --- real workers, real lessons ---
