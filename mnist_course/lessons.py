@@ -11,8 +11,7 @@ from typing import Any
 import yaml
 
 from mnist_helpers import _files
-
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+from mnist_helpers._course import NOTEBOOKS
 
 
 def profiles() -> dict[str, dict[str, Any]]:

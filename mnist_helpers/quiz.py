@@ -20,15 +20,15 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
-from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
 import yaml
 
+from mnist_helpers._course import NOTEBOOKS
 from mnist_helpers._errors import UserError
 
-QUIZZES = Path(__file__).resolve().parent.parent / "notebooks" / "quizzes"
+QUIZZES = NOTEBOOKS / "quizzes"
 
 
 # --- predictions ---

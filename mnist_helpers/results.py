@@ -27,8 +27,9 @@ import pandas as pd
 import platformdirs
 import psutil
 
+from mnist_helpers import _course
 from mnist_helpers._errors import UserError
-from mnist_helpers._files import atomic_write, read_json, sha256, to_jsonable, write_json
+from mnist_helpers._files import atomic_write, is_writable_place, read_json, sha256, to_jsonable, write_json
 
 LESSONS = ("01_data_exploration", "02_baseline", "03_batchnorm_dropout", "04_tuning", "05_evaluation")
 ROW_FIELDS = (
@@ -62,12 +63,11 @@ def results_dir(folder: str | os.PathLike = "") -> Path:
     """Returns the folder that holds the runs.
 
     Args:
-        folder: the folder; empty for `$MNIST_COURSE_RESULTS`, and where that is not set `results/` beside
-            the package, or, in a course that is installed read-only for everybody, a folder in the user's home.
+        folder: the folder; empty for `$MNIST_COURSE_RESULTS`. If that is not set either, it is `results/` of the
+            checkout; outside a checkout, or if the checkout is read-only, it is a folder in the user's home.
     """
-    default = Path(__file__).resolve().parent.parent / "results"
-    nearest = default if default.exists() else default.parent
-    if not os.access(nearest, os.W_OK):
+    default = _course.ROOT / "results"
+    if not (_course.IS_CHECKOUT and is_writable_place(default)):
         default = Path(platformdirs.user_data_dir("mnist-course")) / "results"
     return Path(folder or os.environ.get("MNIST_COURSE_RESULTS") or default).resolve()
 
@@ -338,7 +338,7 @@ def reference_bench() -> dict[str, Any]:
 
 
 def _reference_folder() -> Path:
-    return Path(__file__).resolve().parent.parent / "results" / "reference"
+    return _course.REFERENCE
 
 
 def _no_reference(expected: str) -> str:
