@@ -11,9 +11,8 @@ from typing import Any
 import yaml
 
 from mnist_helpers import _files, parameters
+from mnist_helpers._course import NOTEBOOKS
 from mnist_helpers._errors import UserError
-
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
 
 def profiles() -> dict[str, dict[str, Any]]:

@@ -20,17 +20,17 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
-from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
 import yaml
 
+from mnist_helpers._course import NOTEBOOKS
 from mnist_helpers._errors import UserError
 
 __all__ = ["QUIZZES", "Quiz", "compare", "show"]
 
-QUIZZES = Path(__file__).resolve().parent.parent / "notebooks" / "quizzes"
+QUIZZES = NOTEBOOKS / "quizzes"
 
 
 # --- predictions ---

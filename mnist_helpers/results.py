@@ -30,17 +30,28 @@ import pandas as pd
 import platformdirs
 import psutil
 
-from mnist_helpers import _files
+from mnist_helpers import _course, _files
 from mnist_helpers._errors import UserError
 
-__all__ = ["LESSONS", "ROW_FIELDS", "MissingLessonError", "fingerprint", "load_arrays", "load_record"]
-__all__ += ["load_records", "machine", "model_table", "peak_memory", "reference_bench", "reference_records"]
-__all__ += [
+__all__ = [
+    "LESSONS",
+    "ROW_FIELDS",
+    "MissingLessonError",
+    "fingerprint",
+    "load_arrays",
+    "load_record",
+    "load_records",
+    "machine",
+    "model_table",
+    "peak_memory",
+    "reference_bench",
+    "reference_records",
     "results_dir",
     "run_folder",
     "save_arrays",
     "save_model",
     "save_record",
+    "table",
     "verified_path",
     "versions",
 ]
@@ -67,14 +78,14 @@ def results_dir(folder: str | os.PathLike = "") -> Path:
 
     Args:
         folder: the folder, relative to the working directory or beginning with `~`; empty for
-            `$MNIST_COURSE_RESULTS`, and if that is not set `results/` beside the package, or a folder in the
-            user's home if the course is installed read-only.
+            `$MNIST_COURSE_RESULTS`. If that is not set either, it is `results/` of the checkout; outside a
+            checkout, or if the checkout is read-only, it is a folder in the user's home.
 
     Returns:
         An absolute path. Nothing is created.
     """
-    default = Path(__file__).resolve().parent.parent / "results"
-    if not _files.is_writable_place(default):
+    default = _course.ROOT / "results"
+    if not (_course.IS_CHECKOUT and _files.is_writable_place(default)):
         default = Path(platformdirs.user_data_dir("mnist-course")) / "results"
     return _files.expand(folder or os.environ.get("MNIST_COURSE_RESULTS") or default)
 
@@ -369,11 +380,10 @@ def reference_bench() -> dict[str, Any]:
 
 
 def _reference(pattern: str) -> list[Path]:
-    folder = Path(__file__).resolve().parent.parent / "results" / "reference"
-    if paths := sorted(folder.glob(pattern)):
+    if paths := sorted(_course.REFERENCE.glob(pattern)):
         return paths
     raise MissingLessonError(
-        f"The reference results are not here. Expected: {folder / pattern}. "
+        f"The reference results are not here. Expected: {_course.REFERENCE / pattern}. "
         "Get the course's whole repository, with its folder results/reference."
     )
 

@@ -79,7 +79,7 @@ def toy_wheel(folder: Path, name: str, version: str, files: dict[str, str], more
 def toys(tmp_path_factory) -> Path:
     """A folder with a toy for each package that the course needs."""
     folder = tmp_path_factory.mktemp("toys")
-    pins = dict(line.lower().split("==") for line in (ROOT / "constraints.txt").read_text().split())
+    pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / "constraints.txt").read_text(), re.M))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     see_ours = {"ours.pth": "".join(f"{sysconfig.get_path(kind)}\n" for kind in ("purelib", "platlib"))}
     for requirement in map(Requirement, project["dependencies"]):

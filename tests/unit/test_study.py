@@ -224,6 +224,7 @@ def test_a_cluster_finds_what_this_machine_finds_and_a_failing_run_stops_no_othe
     assert (tmp_path / "local" / "report.html").is_file()
 
 
+@pytest.mark.long
 @pytest.mark.course
 def test_a_killed_worker_loses_nothing_and_leaves_nobody_behind(tmp_path):
     with dask_cluster(tmp_path, workers=2) as (address, workers):
@@ -283,7 +284,14 @@ def family_with_a_kernel():
 
 
 @pytest.mark.course
-@pytest.mark.parametrize("victim", ["client of a cluster", "study on this machine", "process of a run"])
+@pytest.mark.parametrize(
+    "victim",
+    [
+        pytest.param("client of a cluster", marks=pytest.mark.long),
+        "study on this machine",
+        "process of a run",
+    ],
+)
 def test_nobody_goes_on_alone(tmp_path, victim):
     """A lesson of an hour is under way when somebody above it is killed: all below end at once."""
     with contextlib.ExitStack() as stack:
