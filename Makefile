@@ -31,7 +31,7 @@ lab: $(READY)  ## bring the lessons and exercises into my-course/ (or DIR) and o
 	$(BIN)/jupyter lab --notebook-dir="$${DIR:-my-course}" $(LAB_OPTIONS)
 
 bench: $(READY)  ## measure how fast training is on this machine
-	$(BIN)/mnist-course bench
+	$(BIN)/python -m benchmarks
 
 notebooks: $(READY)  ## run the lessons anew on MNIST and write their outputs back into notebooks/
 	$(BIN)/mnist-course notebooks

@@ -152,6 +152,8 @@ def within(figure: plots.DescribedFigure, axis: str, low: float, high: float) ->
     for axes in figure.figure.axes:
         start, end = getattr(axes, f"get_{axis}lim")()
         getattr(axes, f"set_{axis}lim")(max(start, low), min(end, high))
+        for line in axes.lines:
+            line.set_clip_on(False)  # a point at the limit is drawn whole
     return figure
 
 
