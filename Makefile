@@ -19,7 +19,7 @@ course: $(READY)  ## run the five notebooks, write results/course/, print the re
 test: $(READY)  ## pass the tests (offline; checks MNIST too where it is found)
 	$(BIN)/python -m pytest
 
-faults: $(READY)  ## try every fault, also those that take minutes; write results/reference/faults.json and the report
+faults: $(READY)  ## try every fault, also those that take minutes; write results/reference/faults.json and its page
 	$(BIN)/python -m pytest tests/faults -m "" --faults results/reference/faults.json
 	$(BIN)/mnist-course report reference
 
