@@ -75,7 +75,9 @@ def main(
         raise click.UsageError(str(error)) from error
     for table in speed_report.tables(content):
         click.echo(f"{table.text()}\n{table.note}\n")
-    click.echo(f"Numbers: {folder / speed_report.BENCH_FILE}\nReport:  {page}")
+    click.echo(
+        f"{speed_report.conclusion(content)}\n\nNumbers: {folder / speed_report.BENCH_FILE}\nReport:  {page}"
+    )
 
 
 if __name__ == "__main__":

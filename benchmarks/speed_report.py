@@ -48,7 +48,7 @@ def _times(content: dict[str, Any], dataset: str) -> Table:
         f"Time to {content['target']:.2%} of the test images ({dataset})",
         ["recipe", "median", "range", "n", "mean accuracy", "reached"],
         rows,
-        f"{conclusion(content)} Measured on {_where(content['machine'])}; set-up counted, imports and scoring not.",
+        f"Measured on {_where(content['machine'])}. Set-up is counted; imports and scoring are not.",
     )
 
 

@@ -55,7 +55,11 @@ def write(path: Path) -> Path:
     """Writes the page of a `faults.json` beside it; returns the path of the HTML file."""
     found = _files.read_json(path)
     return page.write_page(
-        path.parent, path.stem, title="Faults", conclusion=conclusion(found), tables=[table(found)]
+        path.parent,
+        path.stem,
+        title="What happens when something fails",
+        conclusion=conclusion(found),
+        tables=[table(found)],
     )
 
 

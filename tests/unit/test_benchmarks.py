@@ -117,7 +117,8 @@ def measured(folder, monkeypatch, repeats=2, fail_at=None, quick=True):
 
 
 def texts(content):
-    return "\n".join(f"{table.text()}\n{table.note}" for table in speed_report.tables(content))
+    tables = (f"{table.text()}\n{table.note}" for table in speed_report.tables(content))
+    return "\n".join([*tables, speed_report.conclusion(content)])
 
 
 def test_a_bench_that_was_stopped_goes_on(tmp_path, monkeypatch):
