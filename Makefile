@@ -36,7 +36,7 @@ check: $(READY) lint  ## check format, lint and types, and run the fast tests: t
 test: $(READY)  ## run the tests, those with kernels too (offline; with MNIST too, where it is found)
 	$(PYTEST)
 
-faults: $(READY)  ## try every fault, also those that take minutes; write results/reference/faults.json and the report
+faults: $(READY)  ## try every fault, also those that take minutes; write results/reference/faults.json and its page
 	$(BIN)/python -m pytest tests/faults -m "" --faults results/reference/faults.json
 	$(BIN)/mnist-course report reference
 
@@ -48,7 +48,7 @@ lab: $(READY)  ## bring the lessons and exercises into my-course/ (or DIR) and o
 	$(BIN)/jupyter lab --notebook-dir="$${DIR:-my-course}" $(LAB_OPTIONS)
 
 bench: $(READY)  ## measure how fast training is on this machine
-	$(BIN)/mnist-course bench
+	$(BIN)/python -m benchmarks
 
 notebooks: $(READY)  ## run the lessons again on MNIST and write their outputs back into notebooks/
 	$(BIN)/mnist-course notebooks

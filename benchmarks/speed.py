@@ -1,6 +1,6 @@
 """How fast: time to a given accuracy, use of the processor, where a lesson's time goes, growth.
 
-    mnist-course bench -> one process per measurement -> bench.json, bench.md, bench.png, growth.png
+    python -m benchmarks -> one process per measurement -> bench.json, bench.md, bench.html, bench.png, growth.png
 
 The measurements take turns: one of each, then the next repetition, in an order that a seed shuffles. Imports and
 the reading of the data are not counted; set-up and tracing are. Each measurement is kept as soon as it is made,
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from benchmarks import speed_report
 from mnist_course import lessons
@@ -420,7 +421,13 @@ def run_bench(
         done.append({"kind": kind, "name": name, "seed": seed, "quick": quick, "value": value})
         with kept.open("a", encoding="utf-8") as file:
             file.write(json.dumps(done[-1]) + "\n")
-    content = summary(done) | {"machine": machine(), "repeats": repeats, "quick": quick}
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    machine = results.machine() | {
+        "versions": results.versions(),
+        "date": time.strftime("%Y-%m-%d"),
+        "load": load,
+    }
+    content = summary(done) | {"machine": machine, "repeats": repeats, "quick": quick}
     content["lessons"] = {profile: lesson_times(path) for profile, path in (course_runs or {}).items()}
     _files.write_json(folder / speed_report.BENCH_FILE, content)
     return folder / speed_report.BENCH_FILE
@@ -432,13 +439,6 @@ def _in_a_process(kind: str, name: str, seed: int, quick: bool) -> Any:
     if done.returncode:
         raise RuntimeError(f"Measurement {kind} {name} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def machine() -> dict[str, Any]:
-    """Describes this machine, its packages, today's date and the load, for a measurement that is kept."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    today = time.strftime("%Y-%m-%d")
-    return results.machine() | {"versions": results.versions(), "date": today, "load": load}
 
 
 # --- what the measurements say ---
@@ -504,12 +504,15 @@ def straight_line(points: list[dict[str, float]], what: str) -> dict[str, Any]:
     """
     points = sorted(points, key=lambda point: point["value"])
     x = np.array([point["num_params" if what == "units" else "value"] for point in points], float)
-    if what == "workers":
-        x = STUDY_RUNS / x
-    y = np.array([point["seconds"] for point in points])
-    slope, intercept = np.polyfit(x, y, 1)
-    unexplained = ((y - slope * x - intercept) ** 2).sum() / max(((y - y.mean()) ** 2).sum(), 1e-12)
-    return {"points": points, "slope": slope, "intercept": intercept, "r_squared": 1 - unexplained}
+    line = stats.linregress(
+        STUDY_RUNS / x if what == "workers" else x, [point["seconds"] for point in points]
+    )
+    return {
+        "points": points,
+        "slope": line.slope,
+        "intercept": line.intercept,
+        "r_squared": line.rvalue**2,
+    }
 
 
 def _median(values: list[float]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import click
 
-from mnist_helpers import _files
 from mnist_helpers._errors import UserError
 from mnist_helpers._files import expand
 
@@ -286,50 +285,6 @@ def report(run: str, results_dir: str) -> None:
             )
         is_study = (folder / study_report.STUDY_FILE).is_file()
         click.echo(study_report.write_study_report(folder) if is_study else run_report.write_report(folder))
-
-
-@main.command()
-@click.argument("name", default="bench")
-@click.option(
-    "--repeats",
-    default=5,
-    type=click.IntRange(1, 1000),
-    metavar="N",
-    help="Repetitions of each measurement.",
-    show_default=True,
-)
-@click.option("--quick", is_flag=True, help="Tiny, on the digits: only to see that it works.")
-@click.option(
-    "--course",
-    "runs",
-    multiple=True,
-    metavar="RUN",
-    help="Split the times of this run's lessons; can be repeated.",
-)
-@_results_dir
-@_offline
-def bench(name: str, repeats: int, quick: bool, runs: tuple, results_dir: str) -> None:
-    """Measure how fast training is on this machine, into results/NAME/bench.json."""
-    from benchmarks import speed, speed_report
-    from mnist_course.reports import run_report
-    from mnist_helpers import parameters, results
-
-    with _one_message():
-        parameters.check("run", name)
-        base = results.results_dir(results_dir)
-        for run in runs:
-            parameters.check("run", run)
-            if not (base / run / "course.json").is_file():
-                raise UserError(
-                    f"--course: there is no run {run!r} in {base}. Run it first: mnist-course run {run}"
-                )
-        folders = {run: base / run for run in runs}
-        path = speed.run_bench(base / name, repeats=repeats, quick=quick, course_runs=folders)
-        for table in speed_report.tables(_files.read_json(path)):
-            click.echo(
-                f"\n{table['title']}\n{run_report.aligned([table['columns'], *table['rows']])}\n{table['note']}"
-            )
-        click.echo(f"\nNumbers: {path}")
 
 
 @main.command()

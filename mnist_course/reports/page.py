@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import jinja2
-import markupsafe
 import matplotlib
 import pandas as pd
 
@@ -67,13 +66,14 @@ class Table:
         blocks = [f"## {markdown_text(self.title)}" if self.title else "", "\n".join([head, rule, *body])]
         return "\n\n".join(filter(None, [*blocks, markdown_text(self.note)]))
 
-    def html(self) -> markupsafe.Markup:
+    def html(self) -> str:
         """Returns the table, with its title as a heading of level 2, in HTML."""
         name, kind = html.escape(self.title), ' class="text"' if self.is_text else ""
         head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in self.columns)
         body = "\n".join(f"<tr>{''.join(map(_html_cell, row))}</tr>" for row in self.rows)
-        return markupsafe.Markup(
-            f'<h2>{name}</h2>\n<div class="scroll" tabindex="0" role="region" aria-label="{name}">\n'
+        return (
+            (f"<h2>{name}</h2>\n" if name else "")
+            + f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">\n'
             f"<table{kind}>\n<thead><tr>{head}</tr></thead>\n"
             f"<tbody>\n{body}\n</tbody>\n</table>\n</div>\n"
             + (f"<p>{html.escape(self.note)}</p>\n" if self.note else "")
@@ -103,8 +103,8 @@ def number(value: float | None, form: str, unit: str = "", scale: float = 1) -> 
 
 def interval(low: float | None, high: float | None, form: str, unit: str = "", scale: float = 1) -> str:
     """Returns an interval or a range as text, formatted as by `number`; a dash if an end is unknown."""
-    ends = [number(end, form, unit, scale) for end in (low, high)]
-    return UNKNOWN if UNKNOWN in ends else " to ".join(ends)
+    ends = [number(end, form, scale=scale) for end in (low, high)]
+    return UNKNOWN if UNKNOWN in ends else " to ".join(ends) + unit
 
 
 def _shown(cell: object) -> str:
@@ -152,6 +152,8 @@ def within(figure: plots.DescribedFigure, axis: str, low: float, high: float) ->
     for axes in figure.figure.axes:
         start, end = getattr(axes, f"get_{axis}lim")()
         getattr(axes, f"set_{axis}lim")(max(start, low), min(end, high))
+        for line in axes.lines:
+            line.set_clip_on(False)  # a point at the limit is drawn whole
     return figure
 
 

@@ -89,7 +89,7 @@ def results_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def settings_of(records: Records) -> dict[str, Any]:
-    """Returns every parameter of a run once, without those that say where files are."""
+    """Returns every parameter of a run once, without the paths."""
     settings: dict[str, Any] = {"dataset": next(iter(records.values()))["dataset"]["name"]}
     for record in records.values():
         settings |= {name: value for name, value in record["params"].items() if name not in settings}
@@ -135,7 +135,7 @@ def _figures(records: Records) -> dict[str, plots.DescribedFigure]:
             title = f"Test accuracy on {matrix.sum():,} images ({dataset})"
             figure = plots.accuracies(list(tested), values, lows, highs, title)
             figures["test_accuracy"] = page.within(figure, "x", 0, 100)
-        title = f"What the tuned model takes for what ({dataset})"
+        title = f"Confusion matrix of the tuned model ({dataset})"
         figures["confusion_matrix"] = plots.confusion_matrix(matrix, title)
     return figures
 

@@ -244,7 +244,7 @@ def _score_in_words(entry: dict[str, Any]) -> str:
 
 def _effects_in_words(effects: list[dict[str, Any]]) -> str:
     if not effects:
-        return "the table holds the settings side by side"
+        return "the table shows each model"
     against = _setting_in_words(effects[0]["against"])
     parts = [
         f"{entry['model']} with {_setting_in_words(entry['setting'])} {_mean(entry)} points "
@@ -355,7 +355,7 @@ def _models_in_words(models: list[dict[str, Any]]) -> str:
         f"of lesson {int(lesson[:2])}: {', '.join(names)}" for lesson, names in by_lesson.items()
     )
     if {"baseline", "plain"} <= present:
-        words += " (plain has the network, the seed and the numbers of baseline)"
+        words += ". The model plain is baseline again: same network, same seed, same numbers"
     naive = ", ".join(name for name in _NAIVE if name in present)
     return (
         f" Models {words}.{f' Without a network: {naive}.' if naive else ''} Training: mean seconds of a network's "

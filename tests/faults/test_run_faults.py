@@ -337,9 +337,7 @@ def test_a_disk_that_is_full_when_a_record_is_written(fault, small_disk):
     with fault("disk", "full: no room for a record", "an error, the earlier record is intact") as row:
         disk = small_disk(1)
         path = str(disk.folder / "r.json")
-        write = (
-            "import sys; from mnist_helpers import results; _files.write_json(results.Path(sys.argv[1]), {})"
-        )
+        write = "import sys; from mnist_helpers import _files as f; f.write_json(f.Path(sys.argv[1]), {})"
         command = [*disk.inside, sys.executable, "-c", write, path]
         environment = os.environ | {"PYTHONPATH": str(lessons.NOTEBOOKS.parent)}
         subprocess.run(command, env=environment, check=True)

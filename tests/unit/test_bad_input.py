@@ -85,7 +85,6 @@ BY_OPTION = [
     *((["run", "--", name], "'run'") for name in NAMES),
     *((["study", "--seeds", "1", "--", name], "'run'") for name in NAMES),
     *((["report", "--", name], "'run'") for name in NAMES),
-    *((["bench", "--quick", "--", name], "'run'") for name in NAMES),
     *(
         (["run", "--profile", name], "Unknown profile")
         for name in ("", "fast", "Quick", "quik", "../quick", "1")
@@ -149,12 +148,6 @@ BY_OPTION = [
     (["study", "s", "--seeds", "1", "--results-dir", "/dev/null"], "--results-dir"),
     (["report", "--results-dir", "/dev/null"], "--results-dir"),
     (["report", "nowhere"], "no run 'nowhere'"),
-    *(
-        (["bench", "--repeats", value], "--repeats")
-        for value in ("", "0", "-1", "x", "1.5", "nan", "1001", "²")
-    ),
-    *((["bench", "--course", name], "'run'") for name in ("", "../x", "a/b")),
-    (["bench", "--course", "nowhere"], "no run 'nowhere'"),
     *((["data", "fetch", name], "dataset") for name in ("", "minst", "../mnist", "auto", "\0")),
     *((["data", "check", name], "folder") for name in ("nowhere", "/dev/null")),
     (["data", "fetch"], "Missing argument"),

@@ -14,8 +14,9 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from benchmarks import speed_report
-from mnist_course.reports import faults_report, study_report
+from mnist_course.reports import study_report
 from mnist_helpers import _files, results
+from tests.faults import report as faults_report
 
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -131,19 +132,6 @@ def test_reference_results_are_complete_and_consistent():
     assert json.loads((REFERENCE / "summary.json").read_text()) == study_report.study_summary(REFERENCE)
     for name in ("accuracy.png", "loss.png", "test_accuracy.png", "report.md", "report.html"):
         assert (REFERENCE / name).stat().st_size > 1000
-
-
-def test_the_reference_faults_are_those_that_are_tried_and_nothing_was_lost():
-    found = _files.read_json(REFERENCE / faults_report.FAULTS_FILE)
-    assert found == faults_report.content(found["faults"], found["not_tried"])
-    assert found["summary"]["lost"] == 0
-    groups = [row["group"] for row in found["faults"]]
-    assert groups.count("kill") == 30
-    assert {"network", "mirror", "cache", "folder", "run", "disk", "damage", "search"} <= set(groups)
-    assert all(row["seen"] for row in found["faults"])
-    report = (REFERENCE / "report.md").read_text()
-    assert faults_report.conclusion(found) in report
-    assert "## Faults" in report
 
 
 def test_what_is_committed_of_the_results_is_small():
