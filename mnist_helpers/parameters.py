@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from mnist_helpers import data
 from mnist_helpers._errors import UserError
 
-DATASETS = ("auto", "mnist", "fashion_mnist", "digits")
+DATASETS = ("auto", *data.NAMES)
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NAME_IN_WORDS = "a plain name (letters, digits, '.', '_', '-'; it starts with a letter or digit; at most 64)"
 
@@ -183,7 +182,7 @@ def check(name: str, value: Any) -> Any:
     good = type(value) is parameter.type
     if good and parameter.type is str:
         if parameter.choices:
-            good = value in parameter.choices or bool(parameter.or_folder and _is_folder(value))
+            good = value in parameter.choices or bool(parameter.or_folder and data.is_folder(value))
         else:
             good = re.fullmatch(parameter.pattern or r"[^\0]*", value) is not None
     elif good:
@@ -194,12 +193,6 @@ def check(name: str, value: Any) -> Any:
             f"Parameter {name!r} has a wrong value. Expected: {parameter.expected}. Received: {value!r}.{hint}"
         )
     return value
-
-
-def _is_folder(value: str) -> bool:
-    """Says whether a string means a folder: it is written as a path, or is the name of a folder that exists."""
-    written = "/" in value or os.sep in value or value.startswith("~")
-    return written or (value != "" and Path(value).is_dir())
 
 
 def checked(**values: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import os
 import struct
@@ -94,5 +95,6 @@ def _made_up(tmp_path_factory) -> MadeUpMnist:
 @pytest.fixture
 def made_up(_made_up, monkeypatch) -> MadeUpMnist:
     """The made-up dataset, taken for MNIST: its checksums stand in the table for the time of a test."""
-    monkeypatch.setitem(_archives.ARRAY_SHA256, "mnist", _made_up.sha256)
+    row = dataclasses.replace(data.DATASETS["mnist"], array_sha256=_made_up.sha256)
+    monkeypatch.setitem(data.DATASETS, "mnist", row)
     return _made_up
