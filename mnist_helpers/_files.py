@@ -29,7 +29,8 @@ def expand(path: str | os.PathLike) -> Path:
         raise UserError(
             f"A path holds a zero byte. Expected: the path of a file or folder. Received: {path!r}."
         )
-    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 (resolve() would follow links)
+    # Path.resolve() would follow links, and Path.expanduser() fails for an unknown user such as ~backup.
+    return Path(os.path.abspath(os.path.expanduser(path)))  # noqa: PTH100, PTH111
 
 
 def is_writable_place(path: Path) -> bool:

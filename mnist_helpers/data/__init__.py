@@ -89,8 +89,8 @@ def load_training(
                 f"{name}: expected a whole number from 0 to {2**32 - 1}. Received: {name}={value!r}."
             )
     x, y = _load(dataset, data_dir, "train")
-    num_validation = num_validation or len(x) // 6
-    num_train = num_train or len(x) - num_validation
+    num_validation = int(num_validation) or len(x) // 6
+    num_train = int(num_train) or len(x) - num_validation
     if min(num_train, num_validation) < NUM_CLASSES or num_train + num_validation > len(x):
         raise UserError(
             f"num_train and num_validation do not fit dataset {dataset!r}. Expected: at least {NUM_CLASSES} "
@@ -98,7 +98,7 @@ def load_training(
             f"num_validation={num_validation}. Use 0 for the default."
         )
     train, validation = train_test_split(
-        np.arange(len(x)), train_size=num_train, test_size=num_validation, stratify=y, random_state=seed
+        np.arange(len(x)), train_size=num_train, test_size=num_validation, stratify=y, random_state=int(seed)
     )
     for name, part in (("num_train", train), ("num_validation", validation)):
         if rare := _archives.rare_classes(y[part]):
