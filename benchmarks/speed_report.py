@@ -103,7 +103,8 @@ def _lessons(content: dict[str, Any]) -> Table:
 
 
 def _where(machine: dict[str, Any]) -> str:
-    return f"{machine['processor']}, {machine['cores']} cores, {machine['date']}"
+    processor = machine["processor"] or machine["architecture"]
+    return f"{processor}, {machine['cores']} cores, {machine['date']}"
 
 
 def _dataset(content: dict[str, Any]) -> str:

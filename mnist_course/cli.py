@@ -122,6 +122,9 @@ _cell_seconds = click.option(
 @click.version_option(package_name="mnist-course")
 def main() -> None:
     """Run the MNIST course: five notebooks, from the data to the evaluation."""
+    for name in ("MNIST_DATA_DIR", "KERAS_HOME"):
+        if os.environ.get(name):  # kernels run in another folder, notebooks/
+            os.environ[name] = str(expand(os.environ[name]))
 
 
 @main.command()

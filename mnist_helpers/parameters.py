@@ -12,12 +12,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from mnist_helpers import data
 from mnist_helpers._errors import UserError, did_you_mean
 from mnist_helpers._files import is_folder
 
 __all__ = ["DATASETS", "PARAMETERS", "Parameter", "ParameterError", "check", "checked", "lookup", "parse"]
 
-DATASETS = ("auto", "mnist", "fashion_mnist", "digits")
+DATASETS = ("auto", *data.NAMES)
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NAME_IN_WORDS = "a plain name (letters, digits, '.', '_', '-'; it starts with a letter or digit; at most 64)"
 

@@ -12,7 +12,6 @@ course needs the same packages.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -32,34 +31,11 @@ from mnist_course import lessons
 from mnist_course.handout import setup_course, student_copy
 from mnist_helpers import _files, data, parameters, results
 from mnist_helpers._errors import UserError
-from mnist_helpers.data import _archives
 
 _ROOT_FILES = ("pyproject.toml", "README.md", "LICENSE", "constraints.txt")
 _NOTEBOOK_FILES = ("matplotlibrc", "profiles.yaml", "quizzes/*.yaml")
-_DATA_NAMES = ("mnist", "fashion_mnist")
 _WHEELHOUSE_BYTES = 2e9  # of free disk, to make one: the wheels, and pip's copy of them
 _BYTECODE = 1.3  # an environment's size, in sizes of its unpacked wheels
-_LICENCES = {
-    "mnist": "MNIST: Yann LeCun, Corinna Cortes and Christopher J. C. Burges; licence CC BY-SA 3.0,\n"
-    "https://creativecommons.org/licenses/by-sa/3.0/\n",
-    "fashion_mnist": """Fashion-MNIST: licence MIT. Copyright (c) 2017 Zalando SE, https://tech.zalando.com
-
-Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
-associated documentation files (the "Software"), to deal in the Software without restriction, including
-without limitation the rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
-copies of the Software, and to permit persons to whom the Software is furnished to do so, subject to the
-following conditions:
-
-The above copyright notice and this permission notice shall be included in all copies or substantial
-portions of the Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT
-LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO
-EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER
-IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR
-THE USE OR OTHER DEALINGS IN THE SOFTWARE.
-""",
-}
 
 
 class PackagesError(OSError):
@@ -121,7 +97,7 @@ def _check_datasets(datasets: Sequence[str]) -> list[str]:
                 f"--dataset: unknown dataset. Expected: one of {', '.join(data.NAMES)}. Received: {name!r}."
                 f"{parameters.did_you_mean(name, data.NAMES)}"
             )
-    return [name for name in _DATA_NAMES if name in datasets]
+    return [name for name, row in data.DATASETS.items() if name in datasets and row.mirrors]
 
 
 def _check_place(folder: Path) -> Path:
@@ -194,7 +170,7 @@ def _pip_wheel(folder: Path) -> None:
     constraints = str(lessons.NOTEBOOKS.parent / "constraints.txt")
     command = [sys.executable, "-m", "pip", "wheel", "--no-input", "--progress-bar", "off"]
     command += ["--wheel-dir", str(folder), "--constraint", constraints, *_requirements()]
-    offline = {"PIP_NO_INDEX": "1"} if data._offline() else {}
+    offline = {"PIP_NO_INDEX": "1"} if data.is_offline() else {}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     lines = []
     with (
@@ -215,7 +191,9 @@ def _pip_wheel(folder: Path) -> None:
 def _why(lines: list[str]) -> str:
     """Picks the lines of pip's output that say where it looked and what was wrong."""
     looked = [line for line in lines if line.startswith("Looking in")]
-    offline = ["Looking in no index, as the network is switched off (MNIST_COURSE_OFFLINE)"] * data._offline()
+    offline = [
+        "Looking in no index, as the network is switched off (MNIST_COURSE_OFFLINE)"
+    ] * data.is_offline()
     errors = [number for number, line in enumerate(lines) if line.startswith("ERROR")]
     said = [line for line in lines[errors[0] :] if line][:10] if errors else lines[-5:]
     return "\n".join([*offline, *looked, *said])
@@ -279,44 +257,35 @@ def _copy_course(to: Path) -> None:
         shutil.copyfile(path, to / path.relative_to(root))
 
 
-def _find(name: str) -> list[Path]:
+def _find(name: str) -> set[Path]:
     """Returns the verified files of a dataset: its npz, or its four idx files.
 
     Raises:
-        UserError: it was downloaded and could not be kept.
-        data.DatasetNotFoundError: it could not be had.
+        UserError: the dataset was downloaded, but could not be kept.
+        data.DatasetNotFoundError: the dataset was found nowhere and could not be downloaded.
     """
-    _, place = data.load_arrays(name)
-    for _, folder in data._places(name, None):
-        for inside in (folder, folder / name, folder / name.replace("_", "-")) if folder else ():
-            archive = inside / f"{name}.npz"
-            idx, missing = _archives.idx_files(inside)
-            files = [archive] if archive.is_file() else list(idx.values())
-            if files == [archive] or not missing:
-                with contextlib.suppress(data.DatasetNotFoundError):
-                    if data.load_arrays(name, data_dir=inside, download=False)[1] == "found in data_dir":
-                        return files
-    raise UserError(
-        f"{name} was {place}, so it cannot be copied. Put its files into a folder and set MNIST_DATA_DIR."
-    )
+    _, source = data.load_arrays(name)
+    if not source.files:
+        raise UserError(
+            f"{name} was {source}, so it cannot be copied. Put its files into a folder and set MNIST_DATA_DIR."
+        )
+    return set(source.files.values())
 
 
-def _copy_data(to: Path, found: dict[str, list[Path]]) -> None:
-    """Copies the files of each dataset, and reads them again from there."""
-    copied = to.with_name(
-        f"{_files.PARTIAL}data"
-    )  # they may lie in `to` itself, the only copy on this machine
+def _copy_data(to: Path, found: dict[str, set[Path]]) -> None:
+    """Copies the files of each dataset, and verifies the copies."""
+    # The files may lie in `to` itself, and be the only copy on this machine.
+    copied = to.with_name(f"{_files.PARTIAL}data")
     shutil.rmtree(copied, ignore_errors=True)
     for name, files in found.items():
-        folder = copied if files[0].suffix == ".npz" else copied / name
-        folder.mkdir(parents=True, exist_ok=True)
+        (copied / name).mkdir(parents=True)
         for path in files:
-            shutil.copyfile(path, folder / path.name)
-        if data.load_arrays(name, data_dir=copied, download=False)[1] != "found in data_dir":
+            shutil.copyfile(path, copied / name / path.name)
+        if data.load_arrays(name, data_dir=copied, download=False)[1].kind is not data.Kind.DATA_DIR:
             raise OSError(f"The copy of {name} in {copied} is damaged")
     shutil.rmtree(to, ignore_errors=True)
     if found:
-        notice = "\n".join(_LICENCES[name] for name in found)
+        notice = "\n".join(data.DATASETS[name].licence for name in found)
         (copied / "LICENCES.txt").write_text(notice, encoding="utf-8")
         copied.rename(to)
 

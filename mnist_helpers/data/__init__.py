@@ -1,87 +1,52 @@
-"""Datasets by name, verified, behind two doors.
+"""MNIST, Fashion-MNIST, the embedded digits, or a dataset of your own, verified by checksums.
 
-`load_training` opens the training images (split into training and validation), `load_test` the test images.
-Lessons 1-4 use only the first door.
+`load_training` returns the training images (split into training and validation), `load_test` the test images.
+Lessons 1-4 call only the first of the two.
 
-| name            | images                | where from                                                        |
+| name            | images                | source                                                            |
 |-----------------|-----------------------|-------------------------------------------------------------------|
 | `mnist`         | 60,000 + 10,000       | `data_dir` or `$MNIST_DATA_DIR`, the caches, a download           |
 | `fashion_mnist` | 60,000 + 10,000       | the same                                                          |
 | `digits`        | 1,437 + 360           | scikit-learn's bundled handwritten digits, in MNIST's format      |
-| `auto`          |                       | `mnist` where it can be had within 20 seconds, else `digits`      |
-| a folder        | as many as it holds   | its four idx files, such as KMNIST's or a teacher's own           |
+| `auto`          |                       | `mnist` if it can be loaded within 20 seconds, otherwise `digits` |
+| a folder        | as many as it holds   | its four idx files, for example KMNIST's or a teacher's own       |
 
-Every image is 28x28, uint8, 0 (background) to 255 (ink). What decides whether a copy is MNIST is the sha256
-of its arrays, whatever archive they came in.
+Every image is 28x28, uint8, 0 (background) to 255 (ink). A copy is accepted as MNIST if its arrays have the known
+sha256, regardless of the archive format.
 
-Environment: `MNIST_DATA_DIR` (a folder with the four idx files, gzipped or not, or `mnist.npz`),
+Environment variables: `MNIST_DATA_DIR` (a folder with the four idx files, gzipped or not, or `mnist.npz`),
 `MNIST_COURSE_MIRRORS` (base URLs separated by commas, instead of the built-in mirrors),
-`MNIST_COURSE_OFFLINE=1` (never touch the network).
+`MNIST_COURSE_OFFLINE=1` (no downloads).
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
-import time
 from collections.abc import Mapping
 from difflib import get_close_matches
+from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from mnist_helpers._errors import UserError
-from mnist_helpers.data._archives import (
-    IDX_FILES,
-    NAMES,
-    NUM_CLASSES,
-    Arrays,
-    known_as,
-    own_name,
-    rare_classes,
-    read_folder,
-    read_own,
-    sha256,
-)
-from mnist_helpers.data._digits import digits, to_mnist_format
-from mnist_helpers.data._download import (
-    Attempt,
-    DatasetNotFoundError,
-    cache_dir,
-    download_dataset,
-    download_lock,
-)
+from mnist_helpers._files import expand
+from mnist_helpers.data import _archives, _digits, _download
+from mnist_helpers.data._archives import DATASETS, IDX_FILES, NAMES, NUM_CLASSES, Arrays, Kind, Source
+from mnist_helpers.data._digits import to_mnist_format
+from mnist_helpers.data._download import Attempt, DatasetNotFoundError, cache_dir, is_offline
 
-_AUTO_SECONDS = 15.0
-_FETCH_SECONDS = 600.0
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
-    "IDX_FILES",
-    "NAMES",
-    "NUM_CLASSES",
-    "Arrays",
-    "Attempt",
-    "DatasetNotFoundError",
-    "Pair",
-    "cache_dir",
-    "dataset_of_record",
-    "describe",
-    "expand",
-    "is_folder",
-    "label_errors",
-    "load_arrays",
-    "load_test",
-    "load_training",
-    "resolve_dataset",
-    "to_mnist_format",
-]
+    "DATASETS", "IDX_FILES", "NAMES", "NUM_CLASSES", "Arrays", "Attempt", "DatasetNotFoundError", "Kind", "Pair",
+    "Source", "cache_dir", "dataset_of_record", "describe", "is_folder", "is_offline", "label_errors",
+    "load_arrays", "load_test", "load_training", "resolve_dataset", "to_mnist_format",
+]  # fmt: skip
 Pair = tuple[np.ndarray, np.ndarray]
-
-
-# --- the two doors ---
+_AUTO_SECONDS = 15.0
 
 
 def load_training(
@@ -108,8 +73,8 @@ def load_training(
         `(x_train, y_train), (x_val, y_val)`: images uint8 `(n, 28, 28)`, 0-255; labels uint8 `(n,)`, 0-9.
 
     Raises:
-        UserError: unknown dataset, a folder that holds none, or sizes that do not fit.
-        DatasetNotFoundError: the dataset could not be had.
+        UserError: the dataset is unknown, the folder does not hold one, or the sizes do not fit.
+        DatasetNotFoundError: the dataset was found nowhere and could not be downloaded.
 
     Example:
         >>> (x_train, y_train), (x_val, y_val) = load_training("digits", seed=1)
@@ -118,10 +83,14 @@ def load_training(
     """
     from sklearn.model_selection import train_test_split
 
-    arrays = _load(dataset, data_dir)
-    x, y = arrays["x_train"], arrays["y_train"]
-    num_validation = num_validation or len(x) // 6
-    num_train = num_train or len(x) - num_validation
+    for name, value in (("num_train", num_train), ("num_validation", num_validation), ("seed", seed)):
+        if not isinstance(value, Integral) or not 0 <= value < 2**32:
+            raise UserError(
+                f"{name}: expected a whole number from 0 to {2**32 - 1}. Received: {name}={value!r}."
+            )
+    x, y = _load(dataset, data_dir, "train")
+    num_validation = int(num_validation) or len(x) // 6
+    num_train = int(num_train) or len(x) - num_validation
     if min(num_train, num_validation) < NUM_CLASSES or num_train + num_validation > len(x):
         raise UserError(
             f"num_train and num_validation do not fit dataset {dataset!r}. Expected: at least {NUM_CLASSES} "
@@ -129,10 +98,10 @@ def load_training(
             f"num_validation={num_validation}. Use 0 for the default."
         )
     train, validation = train_test_split(
-        np.arange(len(x)), train_size=num_train, test_size=num_validation, stratify=y, random_state=seed
+        np.arange(len(x)), train_size=num_train, test_size=num_validation, stratify=y, random_state=int(seed)
     )
     for name, part in (("num_train", train), ("num_validation", validation)):
-        if rare := rare_classes(y[part]):
+        if rare := _archives.rare_classes(y[part]):
             raise UserError(
                 f"{name}={len(part)} is too small for dataset {dataset!r}. Expected: an image of each class. "
                 f"Received: {rare}. Set {name} higher."
@@ -141,7 +110,7 @@ def load_training(
 
 
 def load_test(dataset: str = "auto", *, data_dir: str | os.PathLike | None = None) -> Pair:
-    """Loads the test images: the last door, opened once, in lesson 5.
+    """Loads the test images, which lesson 5 uses once, for the final evaluation.
 
     Args:
         dataset: as in `load_training`.
@@ -151,57 +120,60 @@ def load_test(dataset: str = "auto", *, data_dir: str | os.PathLike | None = Non
         `x_test, y_test`: uint8 `(n, 28, 28)`, 0-255, and uint8 `(n,)`, 0-9.
 
     Raises:
-        UserError: unknown dataset, or a folder that holds none.
-        DatasetNotFoundError: the dataset could not be had.
+        UserError: the dataset is unknown, or the folder does not hold one.
+        DatasetNotFoundError: the dataset was found nowhere and could not be downloaded.
     """
-    arrays = _load(dataset, data_dir)
-    return arrays["x_test"], arrays["y_test"]
+    return _load(dataset, data_dir, "test")
 
 
 def resolve_dataset(dataset: str, *, data_dir: str | os.PathLike | None = None) -> tuple[str, str]:
-    """Settles which dataset is used, and says so.
+    """Resolves a dataset's name, and prints it.
 
-    A folder's name is what its arrays are known by (`"mnist"` for MNIST's own), else the folder's own.
+    A folder whose arrays are those of a known dataset has that dataset's name (`"mnist"`); any other folder gives
+    the dataset its own name, and what is unusual about its pixels is printed.
 
     Args:
         dataset: `"auto"`, `"mnist"`, `"fashion_mnist"`, `"digits"`, or a folder with four idx files.
         data_dir: as in `load_training`.
 
     Returns:
-        The name to show, and the `data_dir` with which `load_training` and `load_test` find it under that
-        name: the one given, or the folder as an absolute path.
+        The name to show, and the `data_dir` with which `load_training` and `load_test` find the dataset under that
+        name: an absolute path, or an empty string.
 
     Raises:
-        UserError: unknown dataset, a folder that holds none, a `data_dir` that is no folder, or both a folder
-            and another `data_dir`.
-        DatasetNotFoundError: the dataset was named and could not be had.
+        UserError: the dataset is unknown, the folder does not hold one, `data_dir` is not a folder, or both a
+            folder and another `data_dir` are given.
+        DatasetNotFoundError: the dataset was named, was found nowhere and could not be downloaded.
     """
-    name = dataset
+    name, folder, notes = dataset, expand(data_dir) if data_dir else None, []
     if is_folder(dataset):
-        folder = expand(dataset)
-        if data_dir and expand(data_dir) != folder:
+        own = expand(dataset)
+        if folder not in (None, own):
             raise UserError(
                 f"Two folders for one dataset. Expected: a folder as dataset, or a name as dataset and its folder "
                 f"as data_dir. Received: dataset={str(dataset)!r} and data_dir={str(data_dir)!r}. Leave one out."
             )
-        name, data_dir = known_as(read_own(folder), folder), folder
-    elif data_dir and not expand(data_dir).is_dir():
+        arrays, source = _archives.read_own(own, Kind.FOLDER)
+        known = _archives.known_as(arrays, source.files)
+        name, folder = known or _archives.own_name(own), own
+        notes = [] if known else _archives.unusual_pixels(arrays)
+    elif folder and not os.path.isdir(folder):  # noqa: PTH112 (it returns False for what cannot be a path)
         raise UserError(
             f"data_dir has a wrong value. Expected: a folder with the data files, or nothing. Received: "
             f"{str(data_dir)!r}; there is no such folder."
         )
     elif dataset == "auto":
-        name = _mnist_or_digits(data_dir)
+        name = _mnist_or_digits(folder)
     else:
-        load_arrays(dataset, data_dir=data_dir)
-    print(f"dataset: {name}")
-    return name, str(data_dir or "")
+        load_arrays(dataset, data_dir=folder)
+    print("\n".join([f"dataset: {name}", *(f"note: {text}" for text in notes)]))
+    return name, str(folder or "")
 
 
 def dataset_of_record(
     record: Mapping[str, Any], *, data_dir: str | os.PathLike | None = None
 ) -> tuple[str, str]:
-    """Says which dataset an earlier lesson used, without asking for it again.
+    """Returns the dataset that an earlier lesson recorded.
 
     Args:
         record: the lesson's record, with its `params` and `dataset`.
@@ -212,23 +184,8 @@ def dataset_of_record(
     """
     given = record["params"]["dataset"]
     named = given in (*NAMES, "auto")
-    folder = record["params"].get("data_dir") if named else expand(given)
-    return record["dataset"]["name"], str(data_dir or folder or "")
-
-
-def is_folder(dataset: str) -> bool:
-    """Says whether `dataset` means a folder: it is none of the names, and has a separator or exists.
-
-    Write `./digits` for a folder that has a dataset's name.
-    """
-    if not dataset or dataset in (*NAMES, "auto"):
-        return False
-    return "/" in dataset or os.sep in dataset or dataset.startswith("~") or Path(dataset).is_dir()
-
-
-def expand(folder: str | os.PathLike) -> Path:
-    """Returns the absolute path of a folder; `~` is the user's home, a link keeps its own name."""
-    return Path(os.path.abspath(Path(folder).expanduser()))  # noqa: PTH100 (resolve() would follow links)
+    folder = data_dir or (record["params"].get("data_dir") if named else given)
+    return record["dataset"]["name"], str(expand(folder)) if folder else ""
 
 
 def describe(name: str, **arrays: np.ndarray) -> dict:
@@ -240,11 +197,17 @@ def describe(name: str, **arrays: np.ndarray) -> dict:
 
     Returns:
         A dict with `name`, `shapes` (name -> list of ints) and `sha256` (name -> hex digest of the bytes).
+
+    Raises:
+        UserError: one of the values is not an array of numbers.
     """
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype.hasobject:
+            raise UserError(f"{key}: expected a NumPy array of numbers. Received: {type(array).__name__}.")
     return {
         "name": name,
         "shapes": {key: list(array.shape) for key, array in arrays.items()},
-        "sha256": {key: sha256(array) for key, array in arrays.items()},
+        "sha256": {key: _archives.sha256(array) for key, array in arrays.items()},
     }
 
 
@@ -258,18 +221,17 @@ def label_errors(dataset: str) -> pd.DataFrame:
         dataset: a dataset's name, as `resolve_dataset` returns it.
 
     Returns:
-        One row per digit, none for another dataset than `"mnist"`. All columns are whole numbers: `index` (row
-        of the test set), `label` (given), `suggestion` (the label that three or more of the five people chose
-        instead, -1 where they agreed on none), and the five votes: `votes_label`, `votes_suggested` (for the
-        one other label that was offered), `votes_neither`.
+        One row per digit; no rows for any dataset except `"mnist"`. All columns are whole numbers: `index` (row of
+        the test set), `label` (given), `suggestion` (the label that three or more of the five people chose
+        instead, -1 if they agreed on none), and the five votes: `votes_label`, `votes_suggested` (for the one
+        other label that was offered), `votes_neither`.
     """
+    import pandas as pd
+
     table = pd.read_csv(Path(__file__).with_name("mnist_label_errors.csv"), comment="#")
     agreed = table["votes_suggested"] >= 3
     table.insert(2, "suggestion", table.pop("suggested").where(agreed, -1))
     return table if dataset == "mnist" else table.iloc[:0]
-
-
-# --- where a dataset is ---
 
 
 def load_arrays(
@@ -277,104 +239,84 @@ def load_arrays(
     *,
     data_dir: str | os.PathLike | None = None,
     download: bool = True,
-    seconds: float = _FETCH_SECONDS,
-) -> tuple[Arrays, str]:
-    """Finds and verifies a dataset: a given folder, this course's cache, Keras' cache, a download.
+    seconds: float = 600.0,
+) -> tuple[Arrays, Source]:
+    """Loads and verifies a dataset from a given folder, this course's cache, Keras' cache, or a download.
 
     Args:
         dataset: as in `load_training`, but not `"auto"`.
         data_dir: a folder to look in first; empty or `None` for `$MNIST_DATA_DIR`.
         download: False to look only on this machine.
-        seconds: how long a download may take altogether.
+        seconds: how long a download may take in all.
 
     Returns:
-        The arrays `x_train`, `y_train`, `x_test`, `y_test` by name, and the place in words.
+        The arrays `x_train`, `y_train`, `x_test`, `y_test` by name, and where they came from.
 
     Raises:
-        UserError: unknown dataset, or a folder that holds none.
-        DatasetNotFoundError: no place had it; its `attempts` say why.
+        UserError: the dataset is unknown, or the folder does not hold one.
+        DatasetNotFoundError: the dataset was found nowhere; its `attempts` say why.
     """
-    if dataset not in NAMES and data_dir and dataset == own_name(expand(data_dir)):
-        return read_own(expand(data_dir)), "found in data_dir"
+    given = expand(data_dir) if data_dir else None
+    if given and dataset not in NAMES and dataset == _archives.own_name(given):
+        return _archives.read_own(given, Kind.DATA_DIR)
     if is_folder(dataset):
-        return read_own(expand(dataset)), "found in the folder given"
-    _check_name(dataset)
-    if dataset == "digits":
-        return digits(), "bundled with scikit-learn"
-    attempts = []
-    for place, folder in _places(dataset, data_dir):
-        if folder is None:
-            attempts.append(Attempt(place, "not set"))
-            continue
-        try:
-            return read_folder(dataset, folder), f"found in {place}"
-        except (OSError, ValueError) as error:
-            attempts.append(Attempt(f"{place} ({folder})", str(error)))
-    if not download or _offline():
-        why = "not tried" if not download else "switched off (MNIST_COURSE_OFFLINE is set)"
-        attempts.append(Attempt("download", why))
-        raise DatasetNotFoundError(dataset, attempts)
-    import filelock
-
-    deadline = time.monotonic() + seconds
-    with contextlib.ExitStack() as held:
-        try:
-            cache = held.enter_context(download_lock(seconds))
-            place = "downloaded"
-        except filelock.Timeout as error:
-            attempts.append(
-                Attempt("download", "another process was still at it when the time allowed was over")
-            )
-            raise DatasetNotFoundError(dataset, attempts) from error
-        except OSError as error:
-            attempts.append(Attempt(f"the course's cache ({cache_dir()})", f"cannot be written: {error}"))
-            cache = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="mnist-course-")))
-            place = "downloaded, but not kept, as the cache cannot be written"
-        with contextlib.suppress(OSError, ValueError):
-            return read_folder(dataset, cache), "found in the course's cache, where another process put it"
-        return download_dataset(dataset, attempts, deadline, cache), place
-
-
-def _places(dataset: str, data_dir: str | os.PathLike | None) -> list[tuple[str, Path | None]]:
-    variable = os.environ.get("MNIST_DATA_DIR")
-    keras_home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    return [
-        ("data_dir", Path(data_dir))
-        if data_dir
-        else ("MNIST_DATA_DIR", Path(variable) if variable else None),
-        ("the course's cache", cache_dir()),
-        ("Keras' cache", keras_home / "datasets"),
-    ]
-
-
-def _offline() -> bool:
-    return os.environ.get("MNIST_COURSE_OFFLINE", "").lower() not in ("", "0", "false", "no")
-
-
-def _check_name(dataset: str) -> None:
+        return _archives.read_own(expand(dataset), Kind.FOLDER)
     if dataset not in NAMES:
-        near = get_close_matches(str(dataset), NAMES, n=1)
+        near = "".join(f" Did you mean {name!r}?" for name in get_close_matches(str(dataset), NAMES, n=1))
         raise UserError(
             f"Unknown dataset. Expected: one of {', '.join(NAMES)}, or a folder with the four idx files of "
-            f"another one. Received: {dataset!r}.{f' Did you mean {near[0]!r}?' if near else ''}"
+            f"another one. Received: {dataset!r}.{near}"
         )
+    row = DATASETS[dataset]
+    if not row.mirrors:
+        return _digits.digits(), Source(Kind.BUNDLED, None, {})
+    attempts = []
+    variable = os.environ.get("MNIST_DATA_DIR")
+    for kind, folder in (
+        (Kind.DATA_DIR, given) if given else (Kind.ENVIRONMENT, expand(variable) if variable else None),
+        (Kind.CACHE, cache_dir()),
+        (Kind.KERAS_CACHE, expand(os.environ.get("KERAS_HOME") or "~/.keras") / "datasets"),
+    ):
+        place = kind.value.removeprefix("found in ")
+        try:
+            if folder:
+                return _archives.read_folder(folder, kind, row)
+            attempts.append(Attempt(place, "not set"))
+        except (OSError, UserError) as error:
+            attempts.append(Attempt(f"{place} ({folder})", str(error)))
+    if download and not is_offline():
+        return _download.download(row, attempts, seconds)
+    why = "switched off (MNIST_COURSE_OFFLINE is set)" if download else "not tried"
+    raise DatasetNotFoundError(dataset, [*attempts, Attempt("download", why)])
 
 
-def _load(dataset: str, data_dir: str | os.PathLike | None) -> Arrays:
-    if dataset == "auto":
+def is_folder(dataset: str | os.PathLike) -> bool:
+    """Returns whether `dataset` means a folder: it is not a dataset's name, and has a separator or exists.
+
+    Write `./digits` for a folder that has a dataset's name.
+    """
+    text = str(dataset)
+    if text in ("", "auto", *NAMES):
+        return False
+    return "/" in text or os.sep in text or text.startswith("~") or os.path.isdir(text)  # noqa: PTH112 (as above)
+
+
+def _load(dataset: str, data_dir: str | os.PathLike | None, part: str) -> Pair:
+    if dataset == "auto" or is_folder(dataset):
         dataset, data_dir = resolve_dataset(dataset, data_dir=data_dir)
-    return load_arrays(dataset, data_dir=data_dir)[0]
+    arrays, _ = load_arrays(dataset, data_dir=data_dir)
+    return arrays[f"x_{part}"], arrays[f"y_{part}"]
 
 
-def _mnist_or_digits(data_dir: str | os.PathLike | None) -> str:
+def _mnist_or_digits(data_dir: Path | None) -> str:
     try:
         load_arrays("mnist", data_dir=data_dir, seconds=_AUTO_SECONDS)
     except DatasetNotFoundError as error:
-        print("MNIST was not found, so the embedded digits stand in. Tried:")
+        print("MNIST was not found; the embedded digits are used instead. Tried:")
         for attempt in error.attempts:
             print(f"  - {attempt.place}: {attempt.outcome}")
         print(
-            "Scores on the digits cannot be compared with MNIST's. To get MNIST: mnist-course data fetch mnist"
+            "Scores on the digits and on MNIST are not comparable. To get MNIST: mnist-course data fetch mnist"
         )
         return "digits"
     return "mnist"

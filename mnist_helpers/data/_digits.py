@@ -9,7 +9,7 @@ from mnist_helpers.data._archives import Arrays
 
 
 def digits() -> Arrays:
-    """scikit-learn's 1,797 digits (8x8, 0-16) in MNIST's format, split into 1,437 and 360 once and for all.
+    """Returns scikit-learn's 1,797 digits (8x8, 0-16) in MNIST's format, with a fixed split into 1,437 and 360.
 
     MNIST's recipe: the digit fills a 20x20 box, and its centre of mass is moved to the centre of 28x28 (LeCun
     et al. 1998, "Gradient-based learning applied to document recognition", section III.A).
@@ -42,15 +42,15 @@ def to_mnist_format(drawing: np.ndarray) -> np.ndarray:
         An image of shape `(28, 28)`, uint8, 255 for full ink.
 
     Raises:
-        UserError: it is no such array, or there is nothing on it.
+        UserError: the array has the wrong shape or dtype, or the drawing is blank.
     """
     from PIL import Image
 
-    if not isinstance(drawing, np.ndarray) or drawing.dtype != np.uint8 or drawing.ndim != 2:
+    if getattr(drawing, "dtype", None) != np.uint8 or drawing.ndim != 2 or not drawing.size:
         form = f"{getattr(drawing, 'dtype', type(drawing).__name__)}, shape {getattr(drawing, 'shape', '-')}"
         raise UserError(f"Expected: a drawing of shape (height, width), uint8. Received: {form}.")
     ink = 255 - drawing
-    ink -= ink.min()  # grey paper, too, is paper
+    ink -= ink.min()  # subtract the background level: paper may be grey
     strong = ink > ink.max() / 4
     if not strong.any():
         raise UserError("There is no ink in this drawing: all its pixels are equal. Draw a digit first.")
@@ -63,11 +63,11 @@ def to_mnist_format(drawing: np.ndarray) -> np.ndarray:
 
 
 def _centred(box: np.ndarray, full_ink: float) -> np.ndarray:
-    """Lays a box into 28x28 uint8, its centre of mass in the middle as far as all of it stays inside."""
+    """Pads a box to 28x28 (uint8) and shifts its centre of mass to the middle without cutting anything off."""
     from scipy import ndimage
 
-    room = 28 - np.array(box.shape)
-    before = room // 2
-    image = np.pad(box * (255 / full_ink), list(zip(before, room - before, strict=True)))
+    margin = 28 - np.array(box.shape)
+    before = margin // 2
+    image = np.pad(box * (255 / full_ink), list(zip(before, margin - before, strict=True)))
     shift = np.round(13.5 - np.array(ndimage.center_of_mass(image))).astype(int)
-    return np.roll(np.round(image), np.clip(shift, -before, room - before), axis=(0, 1)).astype(np.uint8)
+    return np.roll(np.round(image), np.clip(shift, -before, margin - before), axis=(0, 1)).astype(np.uint8)

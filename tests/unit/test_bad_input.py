@@ -338,7 +338,7 @@ def test_any_bytes_as_an_idx_file(tmp_path, content, packed, name):
         (folder / file).write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\x01\x05"))
     (folder / data.IDX_FILES[name]).write_bytes(gzip.compress(content) if packed else content)
     refused_in_little_memory(lambda: data.load_arrays(str(folder)))
-    refused_in_little_memory(lambda: _archives.read_folder("mnist", folder))
+    refused_in_little_memory(lambda: _archives.read_folder(folder, data.Kind.FOLDER, data.DATASETS["mnist"]))
 
 
 def npz(members: dict[str, bytes]) -> bytes:
@@ -368,7 +368,9 @@ archives = st.dictionaries(st.sampled_from([f"{name}.npy" for name in data.IDX_F
 @given(archives | st.binary(max_size=200))
 def test_any_bytes_as_an_npz(tmp_path, content):
     (tmp_path / "mnist.npz").write_bytes(content)
-    refused_in_little_memory(lambda: _archives.read_folder("mnist", tmp_path))
+    refused_in_little_memory(
+        lambda: _archives.read_folder(tmp_path, data.Kind.FOLDER, data.DATASETS["mnist"])
+    )
 
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path):
@@ -376,8 +378,12 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path):
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x_train.npy", npy((2**29,), "|u1") + bytes(2**29))
     (tmp_path / "mnist.npz").write_bytes(bomb.getvalue())
-    refused_in_little_memory(lambda: _archives.read_folder("mnist", tmp_path), 100 * 2**20)
+    refused_in_little_memory(
+        lambda: _archives.read_folder(tmp_path, data.Kind.FOLDER, data.DATASETS["mnist"]), 100 * 2**20
+    )
     (tmp_path / "mnist.npz").unlink()
     for file in data.IDX_FILES.values():
         (tmp_path / file).write_bytes(gzip.compress(b"\0\0\x08\x01\xff\xff\xff\xff" + bytes(2**27)))
-    refused_in_little_memory(lambda: _archives.read_folder("mnist", tmp_path), 100 * 2**20)
+    refused_in_little_memory(
+        lambda: _archives.read_folder(tmp_path, data.Kind.FOLDER, data.DATASETS["mnist"]), 100 * 2**20
+    )

@@ -7,6 +7,7 @@ the packages of the environment that runs the tests.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import ensurepip
 import hashlib
 import json
@@ -29,7 +30,6 @@ from packaging.requirements import Requirement
 from mnist_course import cli, lessons
 from mnist_course.handout import bundle, setup_course
 from mnist_helpers import data, results
-from mnist_helpers.data import _archives
 from tests import conftest, processes
 
 ROOT = lessons.NOTEBOOKS.parent
@@ -257,13 +257,13 @@ def test_again_it_keeps_the_packages_while_they_are_whole(copy, toy_index, capsy
 def test_a_dataset_can_be_added_and_left_out_again(copy, toy_index, made_up, monkeypatch, capsys):
     monkeypatch.setenv("MNIST_DATA_DIR", str(made_up.folder))
     bundle.bundle(copy, ["mnist", "digits"])
-    assert data.load_arrays("mnist", data_dir=copy / "data", download=False)[1] == "found in data_dir"
+    assert data.load_arrays("mnist", data_dir=copy / "data", download=False)[1].kind is data.Kind.DATA_DIR
     assert "CC BY-SA 3.0" in (copy / "data" / "LICENCES.txt").read_text()
     assert "LICENCES.txt" in (copy / "README.txt").read_text()
     assert "data/mnist/train-images-idx3-ubyte.gz" in (copy / "SHA256SUMS").read_text()
     monkeypatch.setenv("MNIST_DATA_DIR", str(copy / "data"))
     bundle.bundle(copy, ["mnist"])  # from its own copy
-    assert data.load_arrays("mnist", download=False)[1] == "found in MNIST_DATA_DIR"
+    assert data.load_arrays("mnist", download=False)[1].kind is data.Kind.ENVIRONMENT
     bundle.bundle(copy)
     assert not (copy / "data").exists()
     assert "LICENCES.txt" not in (copy / "README.txt").read_text()
@@ -281,8 +281,8 @@ def test_mnist_comes_along_in_whatever_form_it_is_here(form, made_up, tmp_path, 
         monkeypatch.setenv("MNIST_DATA_DIR", str(place))
     bundle._copy_data(tmp_path / "to", {"mnist": bundle._find("mnist")})
     monkeypatch.setenv("MNIST_DATA_DIR", str(tmp_path / "to"))
-    arrays, where = data.load_arrays("mnist", download=False)
-    assert where == "found in MNIST_DATA_DIR"
+    arrays, source = data.load_arrays("mnist", download=False)
+    assert source.kind is data.Kind.ENVIRONMENT
     assert (arrays["y_test"] == made_up.arrays["y_test"]).all()
 
 
@@ -290,12 +290,15 @@ def test_fashion_mnist_comes_along_beside_mnist(made_up, tmp_path, monkeypatch):
     """Only its original archives can be verified; they have the names of MNIST's."""
     keras = Path(os.environ["KERAS_HOME"]) / "datasets" / "fashion-mnist"
     shutil.copytree(made_up.folder, keras)
-    archives = {name: _archives.md5(keras / file) for name, file in data.IDX_FILES.items()}
-    monkeypatch.setitem(_archives.ARCHIVE_MD5, "fashion_mnist", archives)
+    md5 = {
+        name: hashlib.md5((keras / file).read_bytes()).hexdigest() for name, file in data.IDX_FILES.items()
+    }
+    row = dataclasses.replace(data.DATASETS["fashion_mnist"], archive_md5=md5)
+    monkeypatch.setitem(data.DATASETS, "fashion_mnist", row)
     monkeypatch.setenv("MNIST_DATA_DIR", str(made_up.folder))
     bundle._copy_data(tmp_path / "to", {name: bundle._find(name) for name in ("mnist", "fashion_mnist")})
     for name in ("mnist", "fashion_mnist"):
-        assert data.load_arrays(name, data_dir=tmp_path / "to", download=False)[1] == "found in data_dir"
+        assert data.load_arrays(name, data_dir=tmp_path / "to", download=False)[1].kind is data.Kind.DATA_DIR
         assert len(list((tmp_path / "to" / name).iterdir())) == len(data.IDX_FILES)
     notice = (tmp_path / "to" / "LICENCES.txt").read_text()
     assert "Zalando" in notice
