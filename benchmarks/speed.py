@@ -312,7 +312,7 @@ def study_growth(seeds: int, workers: int) -> dict[str, float]:
 _KINDS = {
     "import": re.compile(r"^import ", re.M),
     "training": re.compile(r"\.(fit|search)\("),
-    "data": re.compile(r"\bdata\.(load_|resolve|describe|used_in)"),
+    "data": re.compile(r"\bdata\.(load_|resolve|describe|dataset_of_record)"),
     "figures": re.compile(r"\bplots\."),
 }
 

@@ -17,14 +17,8 @@ from mnist_helpers._errors import check_same_length
 
 __all__ = ["LABELS", "Comparison", "MeanInterval", "accuracy_interval", "apply_temperature", "brier_score"]
 __all__ += ["calibration_error", "confusion_matrix", "fit_temperature", "mcnemar", "mcnemar_pairs"]
-__all__ += [
-    "mean_interval",
-    "most_confident_mistakes",
-    "negative_log_likelihood",
-    "paired_difference",
-    "per_class",
-]
-__all__ += ["reliability"]
+__all__ += ["mean_interval", "most_confident_mistakes", "negative_log_likelihood", "paired_difference"]
+__all__ += ["per_class", "reliability"]
 
 LABELS = tuple(range(10))
 
@@ -83,9 +77,8 @@ def mean_interval(values: Iterable[float]) -> MeanInterval:
     if len(numbers) == 1:
         return MeanInterval(float(numbers[0]), np.nan, 1, np.nan, np.nan)
     low, high = DescrStatsW(numbers).tconfint_mean()
-    return MeanInterval(
-        float(numbers.mean()), float(numbers.std(ddof=1)), len(numbers), float(low), float(high)
-    )
+    mean, sd = float(numbers.mean()), float(numbers.std(ddof=1))
+    return MeanInterval(mean, sd, len(numbers), float(low), float(high))
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> MeanInterval:

@@ -53,8 +53,7 @@ class Parameter:
             return f"one of {', '.join(self.choices)}{folder}"
         if self.type is str:
             return self.in_words or "a path"
-        kind = "a whole number" if self.type is int else "a number"
-        return f"{kind} from {self.low:g} to {self.high:g}"
+        return f"a {'whole ' * (self.type is int)}number from {self.low:g} to {self.high:g}"
 
 
 PARAMETERS: dict[str, Parameter] = {

@@ -252,8 +252,8 @@ def search_progress(tables: Mapping[str, pd.DataFrame], default_score: float, ti
         trials, scores, color = table["trial"].to_numpy(), table["score"].to_numpy(), COLORS[number]
         best = np.minimum.accumulate(scores)
         axes.plot(trials, scores, linestyle="none", marker=_MARKERS[number], color=color, alpha=0.6)
-        line = ("-", "--")[number % 2]
-        axes.plot(trials, best, line, drawstyle="steps-post", color=color, label=f"{name}: best so far")
+        form, label = ("-", "--")[number % 2], f"{name}: best so far"
+        axes.step(trials, best, form, where="post", color=color, label=label)
         words.append(f"{name}: {len(table)} trials, best {best[-1]:.4f}")
     axes.axhline(default_score, color=_GREY, linestyle=":", label="the default configuration")
     axes.set(title=title, xlabel="trial", ylabel="validation loss (log scale)", yscale="log")
@@ -335,8 +335,8 @@ def _positions(axes: Axes, values: pd.Series) -> pd.Series:
         axes.minorticks_off()
         exponents = range(int(np.floor(np.log10(low))), int(np.log10(high)) + 1)
         round_values = (float(f"{digit}e{exponent}") for exponent in exponents for digit in (1, 3))
-        ticks = [tick for tick in round_values if low <= tick <= high]
-        ticks = ticks or sorted({low, high})  # a few trials may lie between two ticks
+        # a few trials may lie between two ticks
+        ticks = [tick for tick in round_values if low <= tick <= high] or sorted({low, high})
         axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
     elif len(levels) <= 4:
         axes.set_xticks(sorted(levels))

@@ -70,9 +70,8 @@ def _number(prediction: Any, outcome: float, form: str) -> str:
     predicted = format(prediction, form)
     if predicted == shown:
         return f"{predicted}, and so it is."
-    side = "more" if outcome > prediction else "less"
     hint = " (Write a share: 0.9 for 90 %.)" if form.endswith("%") and prediction > 1 else ""
-    return f"{predicted}. It is {shown}, {side} than you thought.{hint}"
+    return f"{predicted}. It is {shown}, {'more' if outcome > prediction else 'less'} than you thought.{hint}"
 
 
 # --- the quiz ---

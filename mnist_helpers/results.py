@@ -33,28 +33,10 @@ import psutil
 from mnist_helpers import _course, _files
 from mnist_helpers._errors import UserError
 
-__all__ = [
-    "LESSONS",
-    "ROW_FIELDS",
-    "MissingLessonError",
-    "fingerprint",
-    "load_arrays",
-    "load_record",
-    "load_records",
-    "machine",
-    "model_table",
-    "peak_memory",
-    "reference_bench",
-    "reference_records",
-    "results_dir",
-    "run_folder",
-    "save_arrays",
-    "save_model",
-    "save_record",
-    "table",
-    "verified_path",
-    "versions",
-]
+__all__ = ["LESSONS", "ROW_FIELDS", "MissingLessonError", "fingerprint", "load_arrays", "load_record"]
+__all__ += ["load_records", "machine", "model_table", "peak_memory", "reference_bench", "reference_records"]
+__all__ += ["results_dir", "run_folder", "run_folders", "save_arrays", "save_model", "save_record", "table"]
+__all__ += ["verified_path", "versions"]
 
 LESSONS = ("01_data_exploration", "02_baseline", "03_batchnorm_dropout", "04_tuning", "05_evaluation")
 _MODEL_FIELDS = ("num_params", "train_seconds", "val_accuracy", "val_loss")
@@ -141,7 +123,7 @@ def save_arrays(folder: Path, lesson: str, **arrays: Any) -> dict[str, Any]:
         raise UserError(f"Expected: arrays of numbers. Received: Python objects, in {', '.join(objects)}.")
     path = folder / f"{lesson}.npz"
     with _files.atomic_write(path) as temporary:
-        np.savez(temporary, allow_pickle=False, **arrays)
+        np.savez(temporary, **arrays)
     return {"file": path.name, "sha256": _files.sha256(path)}
 
 
@@ -172,15 +154,12 @@ def verified_path(folder: Path, entry: Entry) -> Path:
     path = folder / Path(entry["file"]).name
     lesson = path.name.split(".")[0]
     if not path.is_file():
-        raise MissingLessonError(
-            f"{path.name} is missing from run {folder.name!r}. {_how_to_run(folder, lesson)}"
-        )
-    if _files.sha256(path) != entry["sha256"]:
-        raise MissingLessonError(
-            f"{path.name} in run {folder.name!r} is not the file that its record describes (sha256 differs), "
-            f"so it is not loaded. {_how_to_run(folder, lesson)}"
-        )
-    return path
+        problem = "is missing"
+    elif _files.sha256(path) != entry["sha256"]:
+        problem = "is not the file that its record describes (sha256 differs), so it is not loaded"
+    else:
+        return path
+    raise MissingLessonError(f"{path.name} of run {folder.name!r} {problem}. {_how_to_run(folder, lesson)}")
 
 
 def _how_to_run(folder: Path, lesson: str) -> str:
@@ -269,8 +248,7 @@ def peak_memory() -> int:
         return psutil.Process().memory_info().peak_wset
     import resource  # not on Windows
 
-    unit = 1 if platform.system() == "Darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def check_measured(*, seconds: float, memory_bytes: int | None = None) -> None:
@@ -332,17 +310,14 @@ def load_records(folder: Path, lesson_names: tuple[str, ...] = LESSONS) -> dict[
     """
     missing = [lesson for lesson in lesson_names if not (folder / f"{lesson}.json").is_file()]
     if len(missing) > 1:
-        raise MissingLessonError(
-            f"Run {folder.name!r} has no records of lessons {', '.join(missing)}. "
-            f"{_how_to_run(folder, missing[0])}"
-        )
+        how = _how_to_run(folder, missing[0])
+        raise MissingLessonError(f"Run {folder.name!r} has no records of lessons {', '.join(missing)}. {how}")
     records = {lesson: load_record(folder, lesson) for lesson in lesson_names}
     first, *others = records
     used = records[first]["dataset"]
     for lesson in others:
         dataset = records[lesson]["dataset"]
-        shared = used["sha256"].keys() & dataset["sha256"].keys()
-        same = all(dataset["sha256"][key] == used["sha256"][key] for key in shared)
+        same = all(dataset["sha256"].get(name, digest) == digest for name, digest in used["sha256"].items())
         if dataset["name"] != used["name"] or not same:
             raise MissingLessonError(
                 f"Lessons {first} and {lesson} of run {folder.name!r} used different images (another dataset, "

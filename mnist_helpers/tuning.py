@@ -80,8 +80,7 @@ def search_folder(run_folder: Path, search_run: Path) -> Path:
         if (project / "tuner0.json").exists() and not _can_be_resumed(project):  # without it, it starts again
             quarantine = folder / QUARANTINE
             quarantine.mkdir(exist_ok=True)
-            target = quarantine / f"{len(list(quarantine.iterdir())) + 1}-{project.name}"
-            shutil.move(project, target)
+            shutil.move(project, quarantine / f"{len(list(quarantine.iterdir())) + 1}-{project.name}")
             print(
                 f"{project.name} is damaged or has a failed trial: moved to {QUARANTINE}; the search starts again"
             )
