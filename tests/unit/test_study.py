@@ -288,7 +288,7 @@ def task(folder, **changes):
         "params": {"epochs": 3},
         "lessons": ["02_baseline"],
         "limits": Limits(3, 77),
-        "token": "",
+        "marker": "",
         "offline": False,
     }
     return study.RunTask(**values | changes)
@@ -584,8 +584,8 @@ def test_a_damaged_or_foreign_study_file_is_named(tmp_path, content, expected):
 def test_a_run_that_fails_says_why(tmp_path, monkeypatch, code, expected):
     """R7: memory is mentioned for SIGKILL only."""
     monkeypatch.setattr(study.RunTask, "command", lambda self, folder: [sys.executable, "-c", code])
-    (tmp_path / "token").touch()
-    result = study.run_task(task(tmp_path, token="token"))
+    (tmp_path / "marker").touch()
+    result = study.run_task(task(tmp_path, marker="marker"))
     assert result.error == expected
     assert result.files == {}
     assert [path.name for path in tmp_path.glob("*.*")] == ["seed-5.log"] * bool(expected)
@@ -765,7 +765,7 @@ for name in ("course.json", "02_baseline.ipynb", "02_baseline.json", "02_baselin
         "command",
         lambda self, folder: [sys.executable, "-c", code, str(folder / self.run)],
     )
-    result = study.run_task(task(tmp_path / "elsewhere", token="token"))
+    result = study.run_task(task(tmp_path / "elsewhere", marker="marker"))
     assert result.error == ""
     assert set(result.files) == {"course.json", "02_baseline.ipynb", "02_baseline.json"}
     study._write_files(tmp_path / "seed-5", result.files)
