@@ -256,16 +256,16 @@ def check_measured(*, seconds: float, memory_bytes: int | None = None) -> None:
 
     Args:
         seconds: wall time; from 0 to 30 days.
-        memory_bytes: resident memory; from 1 MiB to what this machine has.
+        memory_bytes: resident memory; from 1 MB to what this machine has.
 
     Raises:
         RuntimeError: a value is impossible.
     """
     if not 0 <= seconds < 30 * 24 * 3600:
         raise RuntimeError(f"Impossible time of a lesson. Expected: 0 s to 30 days. Received: {seconds!r} s.")
-    if memory_bytes is not None and not 2**20 <= memory_bytes <= psutil.virtual_memory().total:
+    if memory_bytes is not None and not 10**6 <= memory_bytes <= psutil.virtual_memory().total:
         raise RuntimeError(
-            f"Impossible memory of a lesson. Expected: 1 MiB to this machine's. Received: {memory_bytes!r} bytes."
+            f"Impossible memory of a lesson. Expected: 1 MB to this machine's. Received: {memory_bytes!r} bytes."
         )
 
 

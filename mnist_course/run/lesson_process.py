@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -77,6 +78,7 @@ def execute(
         limits: threads and time that the lesson may use.
         report: receives the reason, as a text, if the lesson fails.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends the kernel on the way out
     processes.end_with_parent()
     messages = io.StringIO()
     try:

@@ -100,7 +100,7 @@ class RunTask(NamedTuple):
         params: the other parameters: name -> value.
         lessons: the lessons to run.
         limits: threads and time that the run may use.
-        token: the name of a file in the study's folder, by which a worker finds out whether it sees the folder.
+        marker: the name of a file in the study's folder, by which a worker finds out whether it sees the folder.
         offline: True if the run must not use the network.
     """
 
@@ -112,7 +112,7 @@ class RunTask(NamedTuple):
     params: dict[str, Any]
     lessons: list[str]
     limits: Limits
-    token: str
+    marker: str
     offline: bool
 
     def texts(self) -> list[tuple[str, str]]:
@@ -324,8 +324,8 @@ def run_study(
     limits = Limits(threads or (1 if scheduler else max(1, num_cores // workers)), cell_seconds)
     failed = []
     _with_earlier_seeds(folder, spec)  # refuses before any worker starts
-    with _client(scheduler, workers) as client, _claimed(folder, spec) as token:
-        tasks = [_task(folder, spec, token, limits, run, *point) for run, point in runs.items()]
+    with _client(scheduler, workers) as client, _claimed(folder, spec) as marker:
+        tasks = [_task(folder, spec, marker, limits, run, *point) for run, point in runs.items()]
         with tqdm(total=len(tasks), unit="run", desc=study, disable=None, smoothing=0) as bar:
             for result in _results(client, tasks):
                 _write_files(folder / result.run, result.files)
@@ -420,7 +420,7 @@ def _claimed(folder: Path, spec: StudySpec) -> Iterator[str]:
 def _task(
     folder: Path,
     spec: StudySpec,
-    token: str,
+    marker: str,
     limits: Limits,
     run: str,
     seed: int,
@@ -431,7 +431,7 @@ def _task(
         params["search_from"] = f"../{spec.search_from}"
     offline = bool(os.environ.get("MNIST_COURSE_OFFLINE"))
     return RunTask(
-        run, folder, spec.profile, spec.dataset, seed, params, spec.lessons, limits, token, offline
+        run, folder, spec.profile, spec.dataset, seed, params, spec.lessons, limits, marker, offline
     )
 
 
@@ -442,7 +442,7 @@ def run_task(task: RunTask) -> RunResult:
     """Runs one task in a child process; a worker calls this."""
     with contextlib.ExitStack() as stack:
         folder = task.results_dir
-        sees_folder = (folder / task.token).is_file()
+        sees_folder = (folder / task.marker).is_file()
         if not sees_folder:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="study-")))
         log = folder / f"{task.run}.log"

@@ -80,15 +80,15 @@ def test_the_growth_with_workers_is_that_of_a_study(monkeypatch):
         for run in study.grid(question):
             folder = Path(results_dir) / name / run
             folder.mkdir(parents=True)
-            monkeypatch.setattr(results, "peak_memory", lambda: 100)
+            monkeypatch.setattr(results, "peak_memory", lambda: 100 * 2**20)
             results.save_record(
                 folder, "02_baseline", params={"seed": 1}, dataset={}, models={}, started=time.perf_counter()
             )
         return Path(results_dir) / name, []
 
     monkeypatch.setattr(study, "run_study", run_study)
-    assert speed.measure("growth", "workers=2", 1, quick=True)["peak_memory_bytes"] == 200
-    assert speed.measure("growth", "seeds=2", 1, quick=True)["peak_memory_bytes"] == 100
+    assert speed.measure("growth", "workers=2", 1, quick=True)["peak_memory_bytes"] == 200 * 2**20
+    assert speed.measure("growth", "seeds=2", 1, quick=True)["peak_memory_bytes"] == 100 * 2**20
     assert asked == [([1, 2, 3, 4], 2, 1), ([1, 2], 1, 1)]
 
 
@@ -175,7 +175,10 @@ def test_a_lessons_time_is_split_by_what_its_cells_do(tmp_path):
     ]
     (tmp_path / "02_baseline.ipynb").write_text(json.dumps({"cells": cells}))
     timing = {"wall_seconds": 15.0, "longest_cell_seconds": 8.0}
-    _files.write_json(tmp_path / runner.COURSE_FILE, {"lessons": {"02_baseline": timing}})
+    settings = {"profile": "quick", "dataset": "digits", "seed": 1, "params": {}}
+    _files.write_json(
+        tmp_path / runner.COURSE_FILE, {"settings": settings, "lessons": {"02_baseline": timing}}
+    )
     assert speed.lesson_times(tmp_path)["02_baseline"] == {
         "kernel start": 1.25,
         "import": 4.0,

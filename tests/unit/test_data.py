@@ -643,7 +643,9 @@ def test_two_folders_of_one_name_are_told_apart(made_up, tmp_path):
     assert {key for key in a["sha256"] if a["sha256"][key] != b["sha256"][key]} == {"x_train"}
     folder, lesson_names = results.run_folder("mixed"), results.LESSONS[:2]
     for lesson, used in zip(lesson_names, described, strict=True):
-        results.save_record(folder, lesson, params={"seed": 1}, dataset=used, models={}, started=0.0)
+        results.save_record(
+            folder, lesson, params={"seed": 1}, dataset=used, models={}, started=time.perf_counter()
+        )
     with pytest.raises(results.MissingLessonError, match="used different images"):
         results.load_records(folder, lesson_names)
 

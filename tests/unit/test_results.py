@@ -129,7 +129,9 @@ def test_a_record_comes_back_as_it_was(folder, capsys):
 )
 def test_a_record_without_stage_or_parameters_is_refused(folder, lesson, params, words):
     with pytest.raises(ValueError, match=words):
-        results.save_record(folder, lesson, params=params, dataset=DATASET, models={}, started=0.0)
+        results.save_record(
+            folder, lesson, params=params, dataset=DATASET, models={}, started=time.perf_counter()
+        )
     assert not list(folder.iterdir())
 
 

@@ -6,6 +6,7 @@
 import dataclasses
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -168,7 +169,9 @@ def made_up_run(folder, seconds, memory, monkeypatch, profile="quick", params=No
     lessons = {lesson: {"wall_seconds": seconds, "longest_cell_seconds": seconds / 2}}
     _files.write_json(folder / runner.COURSE_FILE, {"settings": settings, "lessons": lessons})
     monkeypatch.setattr(results, "peak_memory", lambda: memory)
-    results.save_record(folder, lesson, params={"seed": 1}, dataset={"name": dataset}, models={}, started=0.0)
+    results.save_record(
+        folder, lesson, params={"seed": 1}, dataset={"name": dataset}, models={}, started=time.perf_counter()
+    )
     return folder
 
 
