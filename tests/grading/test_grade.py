@@ -203,7 +203,9 @@ STUBBORN = (
     "import time\nwhile True:\n    try:\n        time.sleep(0.01)\n    except BaseException:\n        pass"
 )
 SLEEP = ["sleep", f"987.{os.getpid()}"]  # nobody else's
-MANY_PROCESSES = f"import subprocess\nothers = [subprocess.Popen({SLEEP}) for _ in range(150)]\nimport time\ntime.sleep(100)"
+MANY_PROCESSES = (
+    f"import subprocess, time\nothers = [subprocess.Popen({SLEEP}) for _ in range(150)]\ntime.sleep(100)"
+)
 SABOTAGE = (
     "import os, signal, psutil\n"
     'open(\'outputs.json\', \'w\').write(\'{"cells": {"3": {"outputs": [7]}}, "problems": []}\')\n'
@@ -217,7 +219,7 @@ SQUARE = "def double(x):\n    return x * x"
 
 
 class Case(NamedTuple):
-    """A damaged submission: the points of double-tests, double-hidden and number-tests, and words of its remarks."""
+    """A damaged submission: points of double-tests, double-hidden and number-tests, words of its remarks."""
 
     points: tuple[float, float, float]
     words: tuple[str, ...] = ()
@@ -233,7 +235,6 @@ class Case(NamedTuple):
 TOOK_HALF = "cell 3 (double) took half of the remaining time, and"
 ENDED = "cell 3 (double) ended the kernel"
 DAMAGED = {
-    "whole": Case((1, 1, 1)),
     "deleted": Case(
         (1, 1, 0),
         tuple(f"cell {name} was missing" for name in ("imports", "double-tests", "number")),
@@ -245,7 +246,6 @@ DAMAGED = {
         _edited_tests,
         {"double": SQUARE},
     ),
-    "scripts": Case((1, 1, 1), answers={"number": SCRIPTS}),
     "loop": Case((0, 0, 1), (f"{TOOK_HALF} was stopped",), answers={"double": "while True:\n    pass"}),
     "hog": Case(
         (1, 1, 0), answers={"number": "import numpy as np\nnumber = None\nnumber = np.ones(2**28).sum()"}
@@ -255,6 +255,7 @@ DAMAGED = {
     "forged": Case((0, 0, 1), answers={"double": FORGED}),
 }
 MORE_DAMAGED = {
+    "whole": Case((1, 1, 1)),
     "copied": Case(
         (1, 1, 1),
         tuple(f"cell {name} is there 2 times" for name in ("double", "double-tests", "number-tests")),
@@ -285,13 +286,13 @@ FILES = {
 
 
 def _spy(folder: Path) -> str:
-    spy = f"number = 7\nimport os\nprint(sorted(os.environ))\nhere, course = os.getcwd(), {str(folder)!r}\n"
+    spy = f"import os\nprint(sorted(os.environ))\nhere, course = os.getcwd(), {str(folder)!r}\n"
     spy += "print('beside', os.listdir(os.path.dirname(here)))\n"
     spy += "print('course', os.listdir(course))\n"
     spy += "print('processes', [p for p in os.listdir('/proc') if p.isdigit()])\n"
     for line in (
         "open(course + '/gradebook.db', 'rb')",
-        "open(course + '/submitted/whole/tiny.ipynb')",
+        "open(course + '/submitted/loop/tiny.ipynb')",
         f"open({str(Path(cli.__file__))!r}, 'a')",
         "open(os.path.dirname(course) + '/planted', 'w')",
         "import socket; socket.create_connection(('127.0.0.1', 80), 1)",
@@ -317,7 +318,7 @@ def class_of_damaged(built, tmp_path_factory) -> Path:
     submit(folder, "a*b", solved())
     submit(folder, "nbgraders", solved(), "tiny/tiny.ipynb")
     (submitted / "nbgraders" / "tiny" / "timestamp.txt").write_text("2026-05-04 10:00:00 UTC")
-    submit(folder, "spy", solved(number=_spy(folder)))
+    submit(folder, "spy", solved(number=f"{SCRIPTS}\n{_spy(folder)}"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECRET_TOKEN", "hunter2")
         grade.grade(folder, limits=LIMITS, workers=2)
@@ -408,7 +409,7 @@ def test_the_time_of_submission_is_kept(class_of_damaged):
 
     with Gradebook(f"sqlite:///{class_of_damaged}/gradebook.db") as book:
         assert str(book.find_submission("tiny", "nbgraders").timestamp) == "2026-05-04 10:00:00"
-        assert book.find_submission("tiny", "whole").timestamp is None
+        assert book.find_submission("tiny", "loop").timestamp is None
 
 
 @isolating
@@ -430,7 +431,7 @@ def test_a_submission_sees_neither_the_others_nor_the_marks_nor_the_network(clas
 
 @pytest.mark.course
 def test_feedback_and_report_run_nobodys_scripts(class_of_damaged):
-    page = (class_of_damaged / "feedback" / "scripts" / "tiny" / "tiny.html").read_text()
+    page = (class_of_damaged / "feedback" / "spy" / "tiny" / "tiny.html").read_text()
     assert "<b>bold</b>" in page
     assert not re.search(r"<script>evil|<img[^>]*onerror|<svg", page)
     report = (class_of_damaged / "report.html").read_text()
@@ -450,10 +451,10 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
-@pytest.mark.course
-def test_nbgrader_itself_goes_on_from_there(class_of_damaged, tmp_path):
+@pytest.mark.long
+def test_nbgrader_itself_goes_on_from_there(class_of_more_damaged, tmp_path):
     command = [sys.executable, "-m", "nbgrader", "export", "--to", str(tmp_path / "grades.csv")]
-    subprocess.run(command, cwd=class_of_damaged, check=True, capture_output=True)
+    subprocess.run(command, cwd=class_of_more_damaged, check=True, capture_output=True)
     with (tmp_path / "grades.csv").open(newline="") as file:
         (whole,) = [row for row in csv.DictReader(file) if row["student_id"] == "whole"]
     assert (whole["assignment"], whole["score"], whole["max_score"]) == ("tiny", "3.0", "3.0")
