@@ -17,7 +17,7 @@ from urllib.parse import quote
 import jinja2
 import nbformat
 
-from mnist_course.grading import sandbox, submissions
+from mnist_course.grading import course_folder, sandbox, submissions
 from mnist_course.grading.submissions import Remark
 from mnist_course.reports import run_report
 from mnist_helpers import _files
@@ -129,15 +129,16 @@ def write(
         "memory_limit_bytes": limits.memory_bytes,
     }
     _files.write_json(folder / "report.json", content)
-    _write_csv(folder / "report.csv", tasks, results)
-    _write_marks(folder / "marks.csv", content)
+    columns = ["student", "exercise", "task", "test", "points", "max_points"]
+    _write_csv(folder / "report.csv", columns, _points_by_test(tasks, results))
+    columns = ["student", *submitted, "total", "maximum"]
+    _write_csv(folder / "marks.csv", columns, _marks(content), "utf-8-sig")  # spreadsheets need the mark
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
     )
     environment.filters |= {"quote": quote, "points": _points}
-    with _files.atomic_write(folder / "report.html") as temporary:
-        page = environment.get_template("class_report.html.j2").render(content)
-        temporary.write_text(page, encoding="utf-8")
+    page = environment.get_template("class_report.html.j2").render(content)
+    course_folder.write(folder / "report.html", page)
     return _summary(content, folder)
 
 
@@ -221,34 +222,32 @@ def _student(student: str, maximum: float, results: Mapping[str, Result]) -> dic
     }
 
 
-def _write_csv(path: Path, tasks: Mapping[str, list[Task]], results: Results) -> None:
-    with _files.atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["student", "exercise", "task", "test", "points", "max_points"])
-        table.writerows(
-            [student, exercise, task.name, test, result.marks[test], most]
-            for student, of_student in results.items()
-            for exercise, result in of_student.items()
-            for task in tasks[exercise]
-            for test, most in task.tests.items()
-            if test in result.marks
-        )
+def _points_by_test(tasks: Mapping[str, list[Task]], results: Results) -> list[list]:
+    return [
+        [student, exercise, task.name, test, result.marks[test], most]
+        for student, of_student in results.items()
+        for exercise, result in of_student.items()
+        for task in tasks[exercise]
+        for test, most in task.tests.items()
+        if test in result.marks
+    ]
 
 
-def _write_marks(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a row per student, for a school's own list; with a byte order mark, for spreadsheets."""
-    with (
-        _files.atomic_write(path) as temporary,
-        temporary.open("w", encoding="utf-8-sig", newline="") as file,
-    ):
-        table = csv.writer(file)
-        table.writerow(["student", *content["submitted"], "total", "maximum"])
-        for student in content["students"]:
-            marks = [_mark(student["exercises"].get(exercise)) for exercise in content["submitted"]]
-            name = student["student"]
-            # A spreadsheet must not take a name for a formula.
-            name = name if re.match(r"\w", name) else f"'{name}"
-            table.writerow([name, *marks, _points(student["points"]), _points(student["max_points"])])
+def _marks(content: Mapping[str, Any]) -> list[list]:
+    """Returns a row per student, for a school's own list."""
+    rows = []
+    for student in content["students"]:
+        marks = [_mark(student["exercises"].get(exercise)) for exercise in content["submitted"]]
+        name = student["student"]
+        # A spreadsheet must not take a name for a formula.
+        name = name if re.match(r"\w", name) else f"'{name}"
+        rows.append([name, *marks, _points(student["points"]), _points(student["max_points"])])
+    return rows
+
+
+def _write_csv(path: Path, columns: list[str], rows: list[list], encoding: str = "utf-8") -> None:
+    with _files.atomic_write(path) as temporary, temporary.open("w", encoding=encoding, newline="") as file:
+        csv.writer(file).writerows([columns, *rows])
 
 
 def _mark(entry: Mapping[str, Any] | None) -> str:

@@ -18,7 +18,6 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import NamedTuple
 
 import nbformat
 
@@ -31,30 +30,9 @@ from mnist_helpers import _files
 from mnist_helpers._errors import UserError
 
 _DEFAULT_LIMITS = Limits()
+_Ran = tuple[nbformat.NotebookNode, sandbox.Outcome]  # a repaired notebook, and what came of its run
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _FILE_AND_LINE = re.compile(r" \([^()]*, line \d+\)$")  # of a syntax error: the file is a temporary one
-
-
-class _Job(NamedTuple):
-    """One notebook to grade.
-
-    Attributes:
-        submission: where it is.
-        key: hash of the contents of the submission and the exercise.
-        work: the folder it may use.
-    """
-
-    submission: Submission
-    key: str
-    work: Path
-
-
-class _Ran(NamedTuple):
-    """A notebook that has run: repaired, with its outcome, and what was wrong with it."""
-
-    notebook: nbformat.NotebookNode
-    outcome: sandbox.Outcome
-    problems: list[str]
 
 
 def grade(folder: Path, *, limits: Limits = _DEFAULT_LIMITS, workers: int = 0, fresh: bool = False) -> str:
@@ -135,21 +113,23 @@ def _grade_all(
         if not (elsewhere := (folder / course_folder.SUBMITTED).resolve()).is_relative_to(folder):  # a link
             hidden.append(elsewhere)
         run = functools.partial(sandbox.run, limits=limits, hidden=hidden, isolated=isolated, stop=stop)
-        jobs: dict[Future[_Ran], _Job] = {}
+        jobs: dict[Future[_Ran], tuple[Submission, str]] = {}
         try:
             for number, submission in enumerate(found):
                 exercise = exercises[submission.exercise]
-                job = _Job(submission, _key(submission.path, exercise), base / str(number))
+                key = _key(submission.path, exercise)
                 before = graded.get(submission.label)
-                if before and _is_graded(before, job.key, limits):
+                if before and _is_graded(before, key, limits):
                     bar.update()
                     reason = "time limit reached before; --fresh or a larger --seconds tries again"
                     tqdm.write(f"{submission.label}: {reason if before.too_small else 'graded before'}")
                 else:
-                    jobs[pool.submit(_repair_and_run, job, exercise, run)] = job
+                    work = base / str(number)
+                    jobs[pool.submit(_repair_and_run, submission.path, exercise, work, run)] = submission, key
             for future in as_completed(jobs):
-                submission = jobs[future].submission
-                entry = _record(folder, base, jobs[future], future, limits, isolated)
+                submission, key = jobs[future]
+                entry = Graded(key, isolated)
+                _record(folder, base / "repaired", submission, future, limits, entry)
                 graded[submission.label] = entry
                 course_folder.write_graded(folder, graded)
                 bar.update()
@@ -175,38 +155,36 @@ def _is_graded(before: Graded, key: str, limits: Limits) -> bool:
     return all(now <= tried for now, tried in zip(limits, before.too_small, strict=True))
 
 
-def _repair_and_run(job: _Job, exercise: Exercise, run: Callable[..., sandbox.Outcome]) -> _Ran:
+def _repair_and_run(path: Path, exercise: Exercise, work: Path, run: Callable[..., sandbox.Outcome]) -> _Ran:
     """Runs a submission; in a thread, so it does not use nbgrader, which changes the process's folder."""
-    notebook, problems = submissions.repair(submissions.read(job.submission.path), *exercise)
-    job.work.mkdir()
+    notebook, problems = submissions.repair(submissions.read(path), *exercise)
+    work.mkdir()
     try:
-        outcome = run(notebook, job.work)
+        outcome = run(notebook, work)
     finally:
-        shutil.rmtree(job.work, ignore_errors=True)
-    return _Ran(notebook, outcome, problems + outcome.problems)
+        shutil.rmtree(work, ignore_errors=True)
+    return notebook, outcome._replace(problems=problems + outcome.problems)
 
 
 def _record(
-    folder: Path, base: Path, job: _Job, future: Future[_Ran], limits: Limits, isolated: bool
-) -> Graded:
-    """Brings one notebook's marks into the gradebook; returns what `graded.json` keeps of it."""
-    entry = Graded(job.key, isolated)
+    folder: Path, repaired: Path, submission: Submission, future: Future[_Ran], limits: Limits, entry: Graded
+) -> None:
+    """Brings one notebook's marks into the gradebook, and completes its entry in `graded.json`."""
     try:
-        ran = future.result()
-        notebook = nbgrader_bridge.with_outputs(ran.notebook, ran.outcome)
-        nbgrader_bridge.record_marks(folder, base / "repaired", job.submission, notebook)
+        notebook, outcome = future.result()
+        notebook = nbgrader_bridge.with_outputs(notebook, outcome)
+        nbgrader_bridge.record_marks(folder, repaired, submission, notebook)
     except submissions.NotReadableError as error:
         entry.problems = [str(error)]
     except Exception as error:  # the other submissions are graded in any case, and this one is tried again
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         entry.try_again, entry.problems = True, [f"could not be graded: {reason}"]
     else:
-        entry.try_again = ran.outcome.disturbed
-        entry.too_small = list(limits) if ran.outcome.out_of_time else None
-        entry.seconds = round(ran.outcome.seconds, 1)
-        entry.problems = ran.problems
+        entry.try_again = outcome.disturbed
+        entry.too_small = list(limits) if outcome.out_of_time else None
+        entry.seconds = round(outcome.seconds, 1)
+        entry.problems = outcome.problems
         entry.messages = _messages(notebook)
-    return entry
 
 
 def _messages(notebook: nbformat.NotebookNode) -> dict[str, str]:

@@ -81,7 +81,7 @@ def _check_config(folder: Path) -> None:
         ) from error
 
 
-def _gradebook_error(folder: Path, error: BaseException | None) -> UserError:
+def _gradebook_error(folder: Path, error: sqlite3.Error) -> UserError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         advice = "Another program is using it: end that program, and give the command again."
@@ -143,15 +143,11 @@ def convert(converter: Any, what: str) -> None:
         raise UserError(f"nbgrader refuses {what}: {(lines or [str(error)])[0]}") from error
 
 
-@contextlib.contextmanager
-def _own_scripts() -> Iterator[None]:
+def _own_scripts() -> contextlib.AbstractContextManager[None]:
     """Puts this environment's commands on PATH: nbgrader runs `alembic` for a new gradebook."""
-    before = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), before])
-    try:
-        yield
-    finally:
-        os.environ["PATH"] = before
+    from nbgrader.utils import setenv
+
+    return setenv(PATH=os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")]))
 
 
 # --- marks and feedback ---
@@ -166,7 +162,6 @@ def gradebook(folder: Path) -> Iterator[Any]:
     """
     from nbgrader.api import Gradebook
     from nbgrader.coursedir import CourseDirectory
-    from sqlalchemy.exc import DatabaseError
 
     try:
         with (
@@ -174,8 +169,10 @@ def gradebook(folder: Path) -> Iterator[Any]:
             Gradebook(CourseDirectory(config=_config(folder), root=str(folder)).db_url) as book,
         ):
             yield book
-    except DatabaseError as error:
-        raise _gradebook_error(folder, error.orig) from error
+    except Exception as error:  # SQLAlchemy wraps the errors of SQLite
+        if not isinstance(cause := getattr(error, "orig", None), sqlite3.Error):
+            raise
+        raise _gradebook_error(folder, cause) from error
 
 
 def read_marks(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
@@ -188,15 +185,9 @@ def read_marks(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
         return {
             f"{submission.student.id}/{submission.assignment.name}": {
                 "marks": {
-                    grade.name: float(grade.score)
-                    for notebook in submission.notebooks
-                    for grade in notebook.grades
+                    grade.name: float(grade.score) for of in submission.notebooks for grade in of.grades
                 },
-                "comments": {
-                    comment.name: comment.comment
-                    for notebook in submission.notebooks
-                    for comment in notebook.comments
-                },
+                "comments": {note.name: note.comment for of in submission.notebooks for note in of.comments},
             }
             for assignment in book.assignments
             for submission in assignment.submissions

@@ -122,10 +122,10 @@ def test_only_what_cannot_be_read_is_not_tried_again(tmp_path, monkeypatch, erro
     if where == "while it is read":
         future.set_exception(error)
     else:
-        future.set_result(grade._Ran(tiny(), sandbox.Outcome({}, [], 1.0, False, False), []))
+        future.set_result((tiny(), sandbox.Outcome({}, [], 1.0, False, False)))
         monkeypatch.setattr(nbgrader_bridge, "record_marks", lambda *_: (_ for _ in ()).throw(error))
-    job = grade._Job(submissions.Submission("anna", "tiny", tmp_path), "k", tmp_path)
-    entry = grade._record(tmp_path, tmp_path, job, future, sandbox.Limits(), True)
+    entry, submission = Graded("k", True), submissions.Submission("anna", "tiny", tmp_path)
+    grade._record(tmp_path, tmp_path, submission, future, sandbox.Limits(), entry)
     assert (entry.try_again, entry.seconds) == (try_again, None)
     assert str(error) in entry.problems[0]
 
