@@ -50,8 +50,9 @@ lab: $(READY)  ## bring the lessons and exercises into my-course/ (or DIR) and o
 bench: $(READY)  ## measure how fast training is on this machine
 	$(BIN)/python -m benchmarks
 
-notebooks: $(READY)  ## run the lessons again on MNIST and write their outputs back into notebooks/
+notebooks: $(READY)  ## run the lessons on MNIST, write their outputs back into notebooks/; write the students' exercises
 	$(BIN)/mnist-course notebooks
+	$(BIN)/mnist-course assignments release
 
 lint: $(READY)  ## check format and lint, notebooks too
 	$(BIN)/ruff format --check .

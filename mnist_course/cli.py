@@ -407,17 +407,27 @@ def bundle(folder: str, datasets: tuple) -> None:
 
 @main.group()
 def assignments() -> None:
-    """Exercises for a class: build what students get, grade what they hand in."""
+    """Exercises for a class: build what students get, grade what they submit."""
 
 
 @assignments.command("build")
 @click.argument("folder")
 def build_assignments(folder: str) -> None:
-    """Make FOLDER an nbgrader course: what students get lies in FOLDER/release/."""
+    """Make FOLDER an nbgrader course; FOLDER/release/ holds what students get."""
     from mnist_course.grading import release
 
     with _one_message():
         click.echo(release.build(expand(folder)))
+
+
+@assignments.command("release")
+def release_assignments() -> None:
+    """Write the students' versions of the exercises into notebooks/exercises/release/ (for authors)."""
+    from mnist_course.grading import release
+
+    with _one_message():
+        for path in release.write_release(release.RELEASE):
+            click.echo(path)
 
 
 @assignments.command("grade")
@@ -444,14 +454,15 @@ def build_assignments(folder: str) -> None:
     metavar="N",
     help="Notebooks at a time; without it, one per core.",
 )
-@click.option("--fresh", is_flag=True, help="Grade all anew, those too that have not changed since.")
+@click.option("--fresh", is_flag=True, help="Grade all submissions again, also those that have not changed.")
 def grade_assignments(folder: str, seconds: int, memory: int, workers: int | None, fresh: bool) -> None:
-    """Grade the hand-ins in FOLDER/submitted/ and write a report for the class."""
-    from mnist_course.grading import grade, sandbox
+    """Grade the submissions in FOLDER/submitted/ and write a report for the class."""
+    from mnist_course.grading import sandbox
+    from mnist_course.grading.grade import grade
 
     with _one_message():
         limits = sandbox.Limits(seconds=seconds, memory_bytes=memory * 2**30)
-        click.echo(grade.grade(expand(folder), limits=limits, workers=workers or 0, fresh=fresh))
+        click.echo(grade(expand(folder), limits=limits, workers=workers or 0, fresh=fresh))
 
 
 @main.command()

@@ -1,6 +1,6 @@
-"""The students' versions of the exercises, and the grading folder that they come from.
+"""The students' versions of the exercises, and the grading folder.
 
-notebooks/exercises/ -> source/, release/        (nbgrader's generate_assignment)
+notebooks/exercises/ -> release/        (nbgrader's generate_assignment takes out solutions and hidden tests)
 """
 
 from __future__ import annotations
@@ -14,58 +14,67 @@ from mnist_course.grading import course_folder, nbgrader_bridge, submissions
 from mnist_helpers._errors import UserError
 
 EXERCISES = lessons.NOTEBOOKS / "exercises"
+RELEASE = EXERCISES / "release"
+
+
+def release_files() -> list[Path]:
+    """Returns the students' versions of all exercises, in order; they come with the course."""
+    return sorted(RELEASE.glob("*.ipynb"))
 
 
 def build(folder: Path) -> str:
-    """Makes a folder an nbgrader course with all exercises; marks and hand-ins that are there stay.
+    """Makes a grading folder with all exercises; marks and submissions that it already holds are kept.
 
     Args:
         folder: a new or empty folder, or one that this function has made.
 
     Returns:
-        What was made, for the terminal.
+        A summary for the terminal.
 
     Raises:
-        UserError: the folder holds other things, nbgrader is missing or refuses an exercise, or an exercise has
-            other cells than when hand-ins to it were graded.
+        UserError: the folder holds other things or damaged files, nbgrader is missing or refuses an exercise, or
+            an exercise has other cells than when submissions to it were graded.
     """
-    nbgrader_bridge.check_nbgrader()
+    nbgrader_bridge.check_installed()
     folder = folder.resolve()
-    exercises = _exercises()
-    course_folder.check_free(folder)
-    for path in exercises:
+    paths = _solution_versions()
+    course_folder.check_place(folder)
+    nbgrader_bridge.check_files(folder)
+    for path in paths:
         _check_same_cells(folder, path)
     with tempfile.TemporaryDirectory() as temporary:
-        release(Path(temporary))  # what nbgrader refuses, it refuses here
-    (folder / "submitted").mkdir(parents=True, exist_ok=True)
+        write_release(
+            Path(temporary)
+        )  # an exercise that nbgrader refuses is refused before anything is written
+    (folder / course_folder.SUBMITTED).mkdir(parents=True, exist_ok=True)
     if not (folder / course_folder.CONFIG_FILE).exists():
         course_folder.write(folder / course_folder.CONFIG_FILE, course_folder.CONFIG)
-    _generate(folder, exercises)
+    _generate(folder, paths)
     return (
-        f"{len(exercises)} exercises: give your students {folder / 'release'}\n"
-        f"What they hand in goes into {folder / 'submitted'}/STUDENT/LESSON.ipynb; then: "
+        f"{len(paths)} exercises: give your students {folder / 'release'}\n"
+        f"What they submit goes into {folder / course_folder.SUBMITTED}/STUDENT/EXERCISE.ipynb; then: "
         f"mnist-course assignments grade {folder}"
     )
 
 
-def release(folder: Path) -> list[Path]:
+def write_release(folder: Path) -> list[Path]:
     """Writes the students' versions of all exercises into a folder.
 
     Args:
-        folder: an existing folder.
+        folder: the folder; it is created if it is missing.
 
     Returns:
-        The files, `<lesson>.ipynb`.
+        The files, `exercise_01.ipynb` and so on.
 
     Raises:
         UserError: nbgrader is missing or refuses an exercise.
     """
-    nbgrader_bridge.check_nbgrader()
-    exercises = _exercises()
+    nbgrader_bridge.check_installed()
     with tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary).resolve()
         course_folder.write(made / course_folder.CONFIG_FILE, course_folder.CONFIG)
-        _generate(made, exercises, with_gradebook=False)
+        _generate(made, _solution_versions(), with_gradebook=False)
+        folder.mkdir(parents=True, exist_ok=True)
         written = []
         for path in sorted(made.glob("release/*/*.ipynb")):
             course_folder.write(folder / path.name, path.read_text(encoding="utf-8"))
@@ -73,38 +82,39 @@ def release(folder: Path) -> list[Path]:
     return written
 
 
-def _exercises() -> list[Path]:
-    found = sorted(EXERCISES.glob("*.ipynb"))
-    if not found:
+def _solution_versions() -> list[Path]:
+    if not (found := sorted(EXERCISES.glob("*.ipynb"))):
         raise UserError(
-            f"There are no exercises. Expected: notebooks in {EXERCISES}. Get the whole repository."
+            f"The solutions of the exercises are not here. Expected: notebooks in {EXERCISES}. An installed "
+            "package holds the students' versions only: get the course's repository, and install it with: "
+            'pip install --editable ".[teach]"'
         )
     return found
 
 
-def _check_same_cells(folder: Path, exercise: Path) -> None:
-    """nbgrader cannot add or remove cells of an exercise once a hand-in to it has marks."""
-    if not (folder / "gradebook.db").exists():
+def _check_same_cells(folder: Path, path: Path) -> None:
+    """Refuses changed cells of a graded exercise: nbgrader cannot add or remove them."""
+    if not (folder / course_folder.GRADEBOOK).exists():
         return
-    lesson = exercise.stem
-    now = {name for cell in course_folder.read(exercise).cells if (name := submissions.name_of(cell))}
+    exercise = path.stem
+    now = {name for cell in course_folder.read(path).cells if (name := submissions.name_of(cell))}
     with nbgrader_bridge.gradebook(folder) as book:
-        before = next((found for found in book.assignments if found.name == lesson), None)
+        before = next((found for found in book.assignments if found.name == exercise), None)
         if before is None or not before.submissions:
             return
         names = {cell.name for notebook in before.notebooks for cell in notebook.source_cells}
     if names != now:
         raise UserError(
-            f"Exercise {lesson} has other cells than when hand-ins to it were graded "
-            f"({', '.join(sorted(names ^ now))}), and nbgrader cannot bring their marks over. Build a new folder."
+            f"{exercise} has other cells than when submissions to it were graded "
+            f"({', '.join(sorted(names ^ now))}), and nbgrader cannot keep their marks. Build a new folder."
         )
 
 
-def _generate(folder: Path, exercises: Sequence[Path], *, with_gradebook: bool = True) -> None:
+def _generate(folder: Path, paths: Sequence[Path], *, with_gradebook: bool = True) -> None:
     from nbgrader.converters import GenerateAssignment
     from nbgrader.preprocessors import SaveCells
 
-    for path in exercises:
+    for path in paths:
         source = folder / "source" / path.stem / path.name
         source.parent.mkdir(parents=True, exist_ok=True)
         course_folder.write(source, path.read_text(encoding="utf-8"))
@@ -112,5 +122,4 @@ def _generate(folder: Path, exercises: Sequence[Path], *, with_gradebook: bool =
         if not with_gradebook:
             converter.no_database = True
             converter.preprocessors = [step for step in converter.preprocessors if step is not SaveCells]
-        with nbgrader_bridge.own_scripts():
-            nbgrader_bridge.convert(converter, f"exercise {path.stem}")
+        nbgrader_bridge.convert(converter, path.stem)

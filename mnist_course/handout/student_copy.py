@@ -82,7 +82,7 @@ def exercises(folder: Path) -> list[Path]:
     if any(_SOLUTION in path.read_text(encoding="utf-8") for path in sources):
         from mnist_course.grading import release
 
-        return release.release(folder)
+        return release.write_release(folder)
     return [
         Path(shutil.copyfile(path, folder / path.name)) for path in sources
     ]  # in a bundle, ready as they are

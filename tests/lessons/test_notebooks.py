@@ -186,7 +186,7 @@ def test_it_ends_with_what_a_student_can_do_and_a_way_to_its_exercise(lesson):
     key_points = prose(lesson).split("## 8. Key points")[1]
     assert "**You can now** " in key_points
     (link,) = re.findall(r"\]\((exercises/\S+\.ipynb)\)", key_points)
-    assert link == f"exercises/{lesson}.ipynb"
+    assert link == f"exercises/exercise_{lesson[:2]}.ipynb"
     assert (lessons.NOTEBOOKS / link).is_file()
 
 

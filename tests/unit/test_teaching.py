@@ -66,8 +66,9 @@ def parts_of(item):
 
 
 def notebook_of(item):
-    folder = lessons.NOTEBOOKS / ("exercises" if item["what"] == "exercise" else "")
-    return folder / f"{results.LESSONS[int(item['number']) - 1]}.ipynb"
+    if item["what"] == "exercise":
+        return lessons.NOTEBOOKS / "exercises" / f"exercise_0{item['number']}.ipynb"
+    return lessons.NOTEBOOKS / f"{results.LESSONS[int(item['number']) - 1]}.ipynb"
 
 
 def test_each_session_adds_up_from_the_headers_of_its_notebooks():
@@ -99,7 +100,8 @@ def test_a_schedule_has_every_lesson_in_class_and_every_exercise_somewhere(sessi
 def test_every_header_has_its_parts():
     for lesson in results.LESSONS:
         assert tuple(timings.announced(lessons.NOTEBOOKS / f"{lesson}.ipynb")) == PARTS
-        assert tuple(timings.announced(lessons.NOTEBOOKS / "exercises" / f"{lesson}.ipynb")) == PARTS[1:]
+        exercise = lessons.NOTEBOOKS / "exercises" / f"exercise_{lesson[:2]}.ipynb"
+        assert tuple(timings.announced(exercise)) == PARTS[1:]
 
 
 # --- the measured tables ---
