@@ -1,6 +1,6 @@
 """For CI: too few passed tests, or a skipped test that this machine should run, is a failure.
 
-    python -m pytest -p tests.required --at-least 900
+python -m pytest -p tests.required --at-least 900
 """
 
 import os
