@@ -42,6 +42,8 @@ def _mnist() -> data.Arrays | None:
 def mnist() -> data.Arrays:
     """The arrays of MNIST; a test that asks for them is skipped where MNIST is not found."""
     arrays = _mnist()
+    if arrays is None and "MNIST_DATA_DIR" in USER_ENVIRONMENT:
+        pytest.fail("MNIST_DATA_DIR is set, and MNIST could not be read from it or from a cache")
     if arrays is None:
         pytest.skip("MNIST is not on this machine: set MNIST_DATA_DIR to check it too")
     return arrays
