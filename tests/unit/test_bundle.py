@@ -380,6 +380,10 @@ def _half(bundle: Path) -> None:
     (bundle / "SHA256SUMS").unlink()
 
 
+def _a_description_of_another_shape(content: str):
+    return lambda bundle: (bundle / "bundle.json").write_text(content)
+
+
 def _for_another_system(bundle: Path) -> None:
     (bundle / "wheelhouse" / "numpy-9-cp311-cp311-manylinux_9_99_x86_64.whl").write_bytes(b"x")
 
@@ -411,7 +415,11 @@ def _nothing(bundle: Path) -> None:
             ["course/notebooks/02_baseline.ipynb", "course/constraints.txt", "Copy the whole"],
         ),
         (_for_another_system, "new", ["too old", "numpy-9-cp311"]),
-        (_half, "new", ["not a whole bundle"]),
+        (_half, "new", ["not a complete bundle"]),
+        *(
+            (_a_description_of_another_shape(content), "new", ["not a complete bundle"])
+            for content in ("", "[]", "null", "{}", '{"python": "3.11"}')
+        ),
         (_nothing, "a file", ["is a file"]),
         (_nothing, "a file/x", ["cannot be written"]),
         (_nothing, "other things", ["holds other things"]),
@@ -465,11 +473,26 @@ def test_what_is_copied_from_a_read_only_bundle_can_be_changed_and_deleted(tmp_p
 
 
 def test_a_second_set_up_of_the_same_folder_is_refused(tmp_path):
-    refused = pytest.raises(setup_course.RefusedError, match="Another set-up works in")
-    with setup_course._alone(tmp_path), refused, setup_course._alone(tmp_path):
+    refused = pytest.raises(setup_course.RefusedError, match="Another set-up is using")
+    with setup_course._locked(tmp_path), refused, setup_course._locked(tmp_path):
         pass
-    with setup_course._alone(tmp_path):
+    with setup_course._locked(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "7", '{"ready": true}', "\0"])
+def test_a_damaged_mark_is_replaced(tmp_path, monkeypatch, content):
+    (tmp_path / "bundle.json").write_text('{"packages": "these"}')
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / setup_course.MARK).write_text(content)
+    monkeypatch.setattr(setup_course, "BUNDLE", tmp_path)
+    assert setup_course._mark(tmp_path / "mine") == {"packages": "these", "ready": False}
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", '{"wheels": 1}', '{"wheels_for": "x", "wheels": []}'])
+def test_a_damaged_description_of_a_bundle_is_replaced(tmp_path, content):
+    (tmp_path / "bundle.json").write_text(content)
+    assert bundle._description(tmp_path)["wheels"] == {}
 
 
 def test_set_up_says_so_to_an_old_python():
