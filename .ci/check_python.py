@@ -20,7 +20,7 @@ def problem():
         return "Expected: Python 3.11, 3.12 or 3.13. Received: Python %s.\n%s" % (version, OTHER_PYTHON)
     system, machine = platform.system(), platform.machine()
     if machine not in MACHINES.get(system, ()):
-        return "TensorFlow has no packages for this system: %s on %s.\n%s" % (system, machine, HUB)
+        return "TensorFlow has no packages for this system: %s on %s.\n%s" % (machine, system, HUB)
     kinds = {
         platform.python_implementation(): platform.python_implementation() != "CPython",
         "a 32-bit build": sys.maxsize < 2**32,

@@ -34,6 +34,7 @@ from tests import conftest, processes
 
 ROOT = lessons.NOTEBOOKS.parent
 HERE = Path(__file__).parent
+STRANGE = "a [1] 100%25 {}? #$x"
 CLOSED = "http://127.0.0.1:9"  # nobody listens there
 QUICK_LESSON = ["run", "try", "--profile", "quick", "--dataset", "digits", "--only", "01"]
 
@@ -85,7 +86,9 @@ def toys(tmp_path_factory) -> Path:
     for requirement in map(Requirement, project["dependencies"]):
         files = see_ours if requirement.name == "click" else {}
         toy_wheel(folder, requirement.name, pins[requirement.name.lower()], files)
-    toy_wheel(folder, "hatchling", "1.99", {"hatchling/__init__.py": "", "hatchling/build.py": BACKEND})
+    toy_wheel(
+        folder, "hatchling", pins["hatchling"], {"hatchling/__init__.py": "", "hatchling/build.py": BACKEND}
+    )
     toy_wheel(folder, "editables", "0.5", {})
     pips = list((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"))
     if not pips:
@@ -179,6 +182,7 @@ def test_the_course_comes_along_and_nothing_else(made):
     assert {path.name for path in (inside / "notebooks").iterdir()} == {
         *(f"{lesson}.ipynb" for lesson in results.LESSONS), "exercises", "matplotlibrc", "profiles.yaml", "quizzes"
     }  # fmt: skip
+    assert [path.name for path in (inside / "notebooks" / "exercises").iterdir()] == ["release"]
     assert [path.name for path in (inside / "results").iterdir()] == ["reference"]
     assert not [path for path in inside.rglob("*") if path.name.startswith((".", "__pycache__"))]
     for package in ("mnist_helpers", "mnist_course"):
@@ -243,13 +247,13 @@ def test_again_it_keeps_the_packages_while_they_are_whole(copy, toy_index, capsy
     (copy / "course" / "notebooks" / "old.ipynb").write_text("from an older course")
     (copy / "SHA256SUMS").unlink()  # as after a kill
     bundle.bundle(copy)
-    assert "brought before" in capsys.readouterr().out
+    assert "complete from an earlier call" in capsys.readouterr().out
     assert everything(copy / "wheelhouse") == wheels
     assert not (copy / "course" / "notebooks" / "old.ipynb").exists()
     first, *_ = (copy / "wheelhouse").iterdir()
     first.write_bytes(b"a bad block")
     bundle.bundle(copy)
-    assert "brought before" not in capsys.readouterr().out
+    assert "complete from an earlier call" not in capsys.readouterr().out
     assert everything(copy / "wheelhouse").keys() == wheels.keys()
     assert first.read_bytes() != b"a bad block"
 
@@ -380,6 +384,10 @@ def _half(bundle: Path) -> None:
     (bundle / "SHA256SUMS").unlink()
 
 
+def _a_description_of_another_shape(content: str):
+    return lambda bundle: (bundle / "bundle.json").write_text(content)
+
+
 def _for_another_system(bundle: Path) -> None:
     (bundle / "wheelhouse" / "numpy-9-cp311-cp311-manylinux_9_99_x86_64.whl").write_bytes(b"x")
 
@@ -411,7 +419,11 @@ def _nothing(bundle: Path) -> None:
             ["course/notebooks/02_baseline.ipynb", "course/constraints.txt", "Copy the whole"],
         ),
         (_for_another_system, "new", ["too old", "numpy-9-cp311"]),
-        (_half, "new", ["not a whole bundle"]),
+        (_half, "new", ["not a complete bundle"]),
+        *(
+            (_a_description_of_another_shape(content), "new", ["not a complete bundle"])
+            for content in ("", "[]", "null", "{}", '{"python": "3.11"}')
+        ),
         (_nothing, "a file", ["is a file"]),
         (_nothing, "a file/x", ["cannot be written"]),
         (_nothing, "other things", ["holds other things"]),
@@ -465,11 +477,26 @@ def test_what_is_copied_from_a_read_only_bundle_can_be_changed_and_deleted(tmp_p
 
 
 def test_a_second_set_up_of_the_same_folder_is_refused(tmp_path):
-    refused = pytest.raises(setup_course.RefusedError, match="Another set-up works in")
-    with setup_course._alone(tmp_path), refused, setup_course._alone(tmp_path):
+    refused = pytest.raises(setup_course.RefusedError, match="Another set-up is using")
+    with setup_course._locked(tmp_path), refused, setup_course._locked(tmp_path):
         pass
-    with setup_course._alone(tmp_path):
+    with setup_course._locked(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "7", '{"ready": true}', "\0"])
+def test_a_damaged_mark_is_replaced(tmp_path, monkeypatch, content):
+    (tmp_path / "bundle.json").write_text('{"packages": "these"}')
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / setup_course.MARK).write_text(content)
+    monkeypatch.setattr(setup_course, "BUNDLE", tmp_path)
+    assert setup_course._mark(tmp_path / "mine") == {"packages": "these", "ready": False}
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", '{"wheels": 1}', '{"wheels_for": "x", "wheels": []}'])
+def test_a_damaged_description_of_a_bundle_is_replaced(tmp_path, content):
+    (tmp_path / "bundle.json").write_text(content)
+    assert bundle._description(tmp_path)["wheels"] == {}
 
 
 def test_set_up_says_so_to_an_old_python():
@@ -483,14 +510,20 @@ def test_set_up_says_so_to_an_old_python():
 # --- a machine without a network ---
 
 
-def assert_ready(place: Path, bundle: Path, home: Path) -> None:
-    """A student's place after the set-up: lessons, a command to open them, and a course that runs."""
+def assert_opens(place: Path, home: Path) -> None:
+    """A student's place after the set-up: lessons, and a command to open them."""
     lessons = {path.name for path in (place / "my-course").glob("*.ipynb")}
     assert lessons == {f"{lesson}.ipynb" for lesson in results.LESSONS}
     assert os.access(place / "course-lab", os.X_OK)
     pipes = {"env": student(home), "cwd": home, "capture_output": True, "text": True, "check": False}
     opened = subprocess.run([str(place / "course-lab"), "--version"], **pipes)
     assert re.match(r"4\.\d", opened.stdout), opened.stderr
+
+
+def assert_ready(place: Path, bundle: Path, home: Path) -> None:
+    """As `assert_opens`, and the course runs."""
+    assert_opens(place, home)
+    pipes = {"env": student(home), "cwd": home, "capture_output": True, "text": True, "check": False}
     pipes["env"].pop("PYTHONPATH")
     command = [str(place / "environment" / "bin" / "mnist-course"), *QUICK_LESSON]
     done = subprocess.run([*alone(bundle), *command], **pipes)
@@ -499,6 +532,7 @@ def assert_ready(place: Path, bundle: Path, home: Path) -> None:
     assert record["dataset"]["name"] == "digits"
 
 
+@pytest.mark.long
 @pytest.mark.course
 @pytest.mark.skipif(os.name == "nt", reason="the toy environment is made as on Linux and macOS")
 def test_two_students_set_up_at_once_one_is_killed_and_goes_on(made, tmp_path):
@@ -523,16 +557,22 @@ def test_two_students_set_up_at_once_one_is_killed_and_goes_on(made, tmp_path):
 @pytest.mark.course
 @pytest.mark.skipif(os.name == "nt", reason="the toy environment is made as on Linux and macOS")
 def test_a_newer_bundle_brings_what_is_new_and_keeps_the_students_work(copy, tmp_path):
-    home, place = tmp_path / "home", tmp_path / "home" / "a place"
-    assert set_up(copy, str(place), home=home).returncode == 0
+    stick = copy.rename(copy.with_name(f"stick {STRANGE}"))  # R11
+    home, place = tmp_path / "home", tmp_path / "home" / STRANGE
+    first = set_up(stick, str(place), home=home)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert [path.name for path in home.iterdir() if not path.name.startswith(".")] == [STRANGE]
+    assert_opens(place, home)
     (place / "course" / "results" / "lab").mkdir(parents=True)
     (place / "course" / "results" / "lab" / "02_baseline.json").write_text("my record")
     (place / "my-course" / "02_baseline.ipynb").write_text("my work")
-    newer = copy / "course" / "notebooks" / "03_batchnorm_dropout.ipynb"
-    newer.write_text(newer.read_text(encoding="utf-8").replace("# 3 · ", "# 3, mended · "), encoding="utf-8")
-    bundle._seal(copy)
+    newer = stick / "course" / "notebooks" / "03_batchnorm_dropout.ipynb"
+    newer.write_text(
+        newer.read_text(encoding="utf-8").replace("# 3 · ", "# 3, corrected · "), encoding="utf-8"
+    )
+    bundle._write_checksums(stick)
     environment = (place / "environment").stat().st_ino
-    done = set_up(copy, str(place), home=home)
+    done = set_up(stick, str(place), home=home)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "packages are there" in done.stdout
     assert (place / "environment").stat().st_ino == environment
