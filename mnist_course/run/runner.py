@@ -123,7 +123,7 @@ def _alone(folder: Path, wait_seconds: float) -> Iterator[None]:
             finally:
                 holder.unlink(missing_ok=True)
     except filelock.Timeout as error:
-        who = ", ".join(f"{key} {value}" for key, value in (lessons.read_notebook(holder) or {}).items())
+        who = ", ".join(f"{key} {value}" for key, value in (_files.read_json_or_none(holder) or {}).items())
         raise UserError(
             f"Another process works in {folder} at this moment ({who or 'it has just begun'}). Wait until it has "
             "ended, or give another name for this run."
@@ -141,9 +141,7 @@ def is_finished(folder: Path, lesson: str, *, models: bool = True) -> bool:
     notebook = lessons.read_notebook(folder / f"{lesson}.ipynb")
     if notebook is None or not lessons.is_executed(notebook):
         return False
-    if lessons.sources(notebook) != lessons.sources(
-        lessons.read_notebook(lessons.NOTEBOOKS / f"{lesson}.ipynb")
-    ):
+    if lessons.sources(notebook) != lessons.sources(lessons.read_lesson(lesson)):
         return False
     try:
         for entry in results.load_record(folder, lesson)["models"].values():
@@ -159,7 +157,7 @@ def timings(folder: Path) -> dict[str, dict[str, float]]:
 
     A lesson that was run by hand, in JupyterLab, is not in it.
     """
-    return (lessons.read_notebook(folder / COURSE_FILE) or {}).get("lessons", {})
+    return (_files.read_json_or_none(folder / COURSE_FILE) or {}).get("lessons", {})
 
 
 def _claim(folder: Path, settings: Settings, fresh: bool) -> None:
@@ -312,13 +310,14 @@ def _through_papermill(lesson: str, output: Path, params: dict[str, Any], limits
         # address of its own, each kernel of a folder would use the same socket in that folder.
         ipc = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
         papermill.execute_notebook(
-            str(lessons.NOTEBOOKS / f"{lesson}.ipynb"),
-            str(output).replace("{", "{{").replace("}", "}}"),  # papermill formats its paths
+            lessons.papermill_path(lessons.NOTEBOOKS / f"{lesson}.ipynb"),
+            lessons.papermill_path(output),
             params,
             kernel_name="python3",
             cwd=str(lessons.NOTEBOOKS),
             progress_bar=bar,
             execution_timeout=limits.cell_seconds or None,
+            coalesce_streams=True,
             **({"config": ipc} if os.name == "posix" else {}),
         )
 
@@ -390,6 +389,6 @@ def refresh_lessons() -> None:
             lessons.write_notebook(
                 path,
                 lessons.with_outputs(
-                    lessons.read_notebook(path), lessons.read_notebook(folder / f"{lesson}.ipynb")
+                    lessons.read_lesson(lesson), lessons.read_notebook(folder / f"{lesson}.ipynb")
                 ),
             )
