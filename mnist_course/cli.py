@@ -1,59 +1,177 @@
-"""The command `mnist-course`: a thin line from the command line to the rooms of the kit.
-
-Exit status: 0 done; 1 something failed while running; 2 bad input, nothing written; 130 interrupted by Ctrl-C,
-143 by SIGTERM.
-"""
+"""The command `mnist-course`: it reads the command line and calls the modules that do the work."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 
+from mnist_helpers import _files
 from mnist_helpers._errors import UserError
-from mnist_helpers._files import expand
 
-_GO_ON = "Called again, the same command goes on where it was."
+EXIT_CODES = {
+    0: "done",
+    1: "something failed",
+    2: "wrong input, and nothing was written",
+    130: "interrupted by Ctrl-C",
+    143: "ended by SIGTERM",
+}
+_PATH_VARIABLES = ("MNIST_COURSE_RESULTS", "MNIST_DATA_DIR", "KERAS_HOME")
+_CONTINUE = "Give the same command again to continue."
+
+
+# --- errors, signals and streams ---
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM: it ends a run as Ctrl-C does."""
+    """SIGTERM was received; it stops a command as Ctrl-C does."""
 
 
-def _terminate(*_: object) -> None:
+def _terminate(*_: object) -> NoReturn:
     raise _Terminated
+
+
+class _MainGroup(click.Group):
+    """The command with its sub-commands: every error that a user can cause becomes one message."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the command line."""
+        _open_closed_streams()
+        return super().main(*args, **kwargs)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Reads the options, of which `--help` prints."""
+        with _one_message():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the sub-command."""
+        with _one_message():
+            for name in _PATH_VARIABLES:  # lessons run in another folder
+                if os.environ.get(name):
+                    os.environ[name] = str(_expand(os.environ[name], name))
+            return super().invoke(ctx)
 
 
 @contextlib.contextmanager
 def _one_message() -> Iterator[None]:
-    """Turns the errors that a user can cause, and signals, into one message and an exit status."""
-    from mnist_course.run import runner
-
+    """Turns errors that are not faults of the program, and signals, into one message and an exit status."""
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
+        sys.stdout.flush()  # here an error of standard output gets its message
     except UserError as error:
-        raise _exit(error, 2) from error
-    except runner.LessonFailedError as error:
-        raise _exit(error, 1) from error
+        _stop(error, 2)
     except OSError as error:
-        raise _exit(f"{error}. {_GO_ON}", 1) from error
+        if _discard_lost_output() and error.errno == errno.EPIPE:  # the reader, such as `head`, has ended
+            sys.exit(1)
+        _stop(f"{error}. {_CONTINUE}", 1)
     except KeyboardInterrupt as error:
-        status = 143 if isinstance(error, _Terminated) else 130
-        raise _exit(f"Interrupted. {_GO_ON}", status) from error
+        _stop(f"Interrupted. {_CONTINUE}", 143 if isinstance(error, _Terminated) else 130)
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _exit(message: object, status: int) -> click.ClickException:
-    exception = click.ClickException(str(message))
-    exception.exit_code = status
-    return exception
+def _stop(message: object, status: int) -> NoReturn:
+    """Ends the command with a message on standard error."""
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(status)
+
+
+def _open_closed_streams() -> None:
+    """Connects each standard stream that the caller has closed (`>&-`) to the null device.
+
+    Python sets such a stream to `None`, and the next file that the process opens would get its number.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, "w" if number else "r")  # noqa: PTH123, SIM115 (it stays open)
+            os.dup2(stream.fileno(), number)
+            os.set_inheritable(number, True)
+            setattr(sys, name, stream)
+
+
+def _discard_lost_output() -> bool:
+    """Connects standard output to the null device if it cannot be written, so that Python ends quietly.
+
+    Returns:
+        True if it could not be written.
+    """
+    try:
+        print(flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
+
+
+# --- folders ---
+
+
+def _expand(text: str | os.PathLike, name: str) -> Path:
+    try:
+        return _files.expand(text)
+    except (UserError, RuntimeError) as error:  # the latter: `~name`, and nobody has this name
+        raise UserError(
+            f"{name}: this path cannot be used ({error}). Expected: the path of a folder. Received: {text!r}."
+        ) from error
+
+
+class _Folder(click.ParamType):
+    """A folder as an absolute path, with `~` expanded.
+
+    Args:
+        expected: what the folder must be, in words.
+        is_right: whether a path is such a folder.
+    """
+
+    name = "folder"
+
+    def __init__(self, expected: str, is_right: Callable[[Path], bool]) -> None:
+        self._expected, self._is_right = expected, is_right
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Returns the path, or fails with what was expected."""
+        path = _expand(value, param.get_error_hint(ctx) if param else self.name)
+        if not os.fspath(value) or not self._is_right(path):
+            self.fail(f"Expected: {self._expected}. Received: {os.fspath(value)!r}.", param, ctx)
+        return path
+
+
+_NEW_FOLDER = _Folder("a folder that can be written, or created", _files.is_writable_place)
+_EXISTING_FOLDER = _Folder("a folder that exists", os.path.isdir)
+# nbgrader reads the path as a pattern (`*`, `?`, `[`) and the gradebook's path as a URL (`?`, `%`).
+_NO_NBGRADER_PATH = set("*?[%")
+_NEW_CLASS_FOLDER = _Folder(
+    "a folder that can be written, or created, without * ? [ % in its path",
+    lambda path: not _NO_NBGRADER_PATH & set(os.path.realpath(path)) and _files.is_writable_place(path),
+)
+_CLASS_FOLDER = _Folder(
+    "a folder that exists, without * ? [ % in its path",
+    lambda path: not _NO_NBGRADER_PATH & set(os.path.realpath(path)) and path.is_dir(),
+)
+
+
+def _default_results() -> Path:
+    from mnist_helpers import results
+
+    return results.results_dir()
+
+
+# --- options and help that commands share ---
+
+
+def _help(example: str) -> str:
+    """Returns what every help page ends with: an example and the exit codes."""
+    codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+    return f"\b\nExample:\n  {example}\n\n\b\nExit codes:\n{codes}"
 
 
 _profile = click.option(
@@ -67,76 +185,71 @@ _dataset = click.option(
     "--dataset",
     default="auto",
     metavar="NAME|DIR",
-    help="auto, mnist, fashion_mnist, digits, or a folder with the four idx files of another one.",
+    help="auto, mnist, fashion_mnist, digits, or a folder with the four idx files of another dataset.",
     show_default=True,
 )
 _only = click.option(
     "--only", multiple=True, metavar="LESSON", help="Run only this lesson, such as 03; can be repeated."
 )
-
-
-def _writable(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    """Refuses a folder that could not be made or written."""
-    try:
-        place = Path(value).resolve()
-        nearest = next(folder for folder in (place, *place.parents) if folder.exists())
-        good = nearest.is_dir() and os.access(nearest, os.W_OK)
-    except (OSError, ValueError):
-        good = False
-    if (value and not good) or (parameter.required and not value):
-        raise click.BadParameter(f"Expected: a folder that can be written, or made. Received: {value!r}.")
-    return value
-
-
 _results_dir = click.option(
     "--results-dir",
-    default="",
-    callback=_writable,
+    type=_NEW_FOLDER,
+    envvar="MNIST_COURSE_RESULTS",
+    default=_default_results,
     metavar="DIR",
-    help="Folder that holds the runs; without it, the course's results/.",
+    help="Folder that holds the runs.",
+    show_default="the course's results/",
+    show_envvar=True,
 )
 _offline = click.option(
     "--offline",
     is_flag=True,
-    help="Never touch the network (as MNIST_COURSE_OFFLINE=1 does).",
+    help="Do not use the network (as MNIST_COURSE_OFFLINE=1 does).",
     expose_value=False,
     callback=lambda context, parameter, value: os.environ.update(MNIST_COURSE_OFFLINE="1") if value else None,
 )
-
-
 _threads = click.option(
     "--threads",
     type=click.IntRange(1, 1024),
     metavar="N",
-    help="Threads of each run; without it, the cores shared out among the runs of this command.",
+    help="Threads of each run; by default, the runs of this command share the cores.",
 )
 _cell_seconds = click.option(
     "--cell-seconds",
     type=click.IntRange(1, 10**7),
     metavar="N",
-    help="Stop a lesson whose cell takes longer; without it, a cell may take for ever.",
+    help="Stop a lesson if one of its cells takes longer; by default, there is no limit.",
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+# --- the commands ---
+
+
+@click.group(
+    cls=_MainGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_help("mnist-course run --profile quick --dataset digits"),
+)
 @click.version_option(package_name="mnist-course")
 def main() -> None:
     """Run the MNIST course: five notebooks, from the data to the evaluation."""
-    for name in ("MNIST_DATA_DIR", "KERAS_HOME"):
-        if os.environ.get(name):  # kernels run in another folder, notebooks/
-            os.environ[name] = str(expand(os.environ[name]))
 
 
-@main.command()
+@main.command(epilog=_help("mnist-course run monday --profile class --seed 2 -p epochs 10"))
 @click.argument("run", default="course")
 @_profile
 @_dataset
 @click.option("--seed", default="1", metavar="N", help="Seed of all lessons.", show_default=True)
 @click.option(
-    "-p", "params", nargs=2, multiple=True, metavar="NAME VALUE", help="Set any notebook parameter."
+    "-p",
+    "params",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help="Set a parameter of the lessons; `mnist-course params` lists them. Can be repeated.",
 )
 @_only
-@click.option("--fresh", is_flag=True, help="Delete what an earlier run of this name left.")
+@click.option("--fresh", is_flag=True, help="Delete what an earlier run of this name has left.")
 @_threads
 @_cell_seconds
 @click.option("--part-of-study", is_flag=True, hidden=True, help="End when standard input ends.")
@@ -153,47 +266,52 @@ def run(
     threads: int | None,
     cell_seconds: int | None,
     part_of_study: bool,
-    results_dir: str,
+    results_dir: Path,
 ) -> None:
-    """Run the lessons in order into results/RUN/ and report; a run that was stopped goes on."""
+    """Run the lessons in order and write a report.
+
+    The results are in the folder RUN of the results folder. If the run was stopped, the same command
+    continues it.
+    """
     from mnist_course import processes
     from mnist_course.reports import run_report
     from mnist_course.run import runner
     from mnist_course.run.settings import Limits, check_lessons, check_search, check_settings
     from mnist_helpers import parameters, results
 
-    with _one_message():
-        if part_of_study:
-            processes.end_with_parent()
-        parameters.check("run", run)
-        folder_of_runs = results.results_dir(results_dir)
-        lesson_names = check_lessons(only)
-        settings = check_settings(profile, dataset, parameters.parse("seed", seed), params)
-        check_search(settings.params.get("search_from", ""), folder_of_runs)
-        limits = Limits(threads or 0, cell_seconds or 0)
+    if part_of_study:
+        processes.end_with_parent()
+    parameters.check("run", run)
+    lesson_names = check_lessons(only)
+    settings = check_settings(profile, dataset, parameters.parse("seed", seed), params)
+    check_search(settings.params.get("search_from", ""), results_dir)
+    limits = Limits(threads or 0, cell_seconds or 0)
+    try:
         folder = runner.run_lessons(
             run,
             settings,
             lesson_names,
-            results_dir=folder_of_runs,
+            results_dir=results_dir,
             fresh=fresh,
             limits=limits,
             wait_seconds=runner.PREDECESSOR_SECONDS if part_of_study else 0.0,
         )
-        unfinished = [lesson for lesson in results.LESSONS if not runner.is_finished(folder, lesson)]
-        if unfinished:
-            click.echo(f"No report yet: {', '.join(unfinished)} not run.")
-            return
-        page = run_report.write_report(folder)
-        rows = run_report.summary(results.load_records(folder))
-        click.echo(f"\n{run_report.results_table(rows).text()}\n")
-        click.echo(results.load_record(folder, results.LESSONS[-1])["conclusion"])
-        click.echo(f"\nDataset: {results.load_record(folder, results.LESSONS[-1])['dataset']['name']}")
-        click.echo(f"Figures: {', '.join(sorted(path.name for path in folder.glob('*.png')))} in {folder}")
-        click.echo(f"Report:  {page}")
+    except runner.LessonFailedError as error:
+        _stop(error, 1)
+    finished = tuple(lesson for lesson in results.LESSONS if runner.is_finished(folder, lesson))
+    page = run_report.write_report(folder)
+    records = results.load_records(folder, finished)
+    click.echo(f"\n{run_report.results_table(run_report.summary(records)).text()}\n")
+    if results.LESSONS[-1] in records:
+        click.echo(f"{records[results.LESSONS[-1]]['conclusion']}\n")
+    if missing := [lesson for lesson in results.LESSONS if lesson not in finished]:
+        click.echo(f"Not run: {', '.join(missing)}")
+    click.echo(f"Dataset: {records[finished[0]]['dataset']['name']}")
+    click.echo(f"Figures: {', '.join(sorted(path.name for path in folder.glob('*.png')))} in {folder}")
+    click.echo(f"Report:  {page}")
 
 
-@main.command()
+@main.command(epilog=_help("mnist-course study widths --seeds 1-5 --only 02 -p units 256,512"))
 @click.argument("study")
 @click.option("--seeds", required=True, metavar="LIST", help="Seeds and ranges, such as 1-10 or 1,2,5.")
 @_profile
@@ -204,7 +322,7 @@ def run(
     nargs=2,
     multiple=True,
     metavar="NAME V1,V2,...",
-    help="Set any notebook parameter; several values are swept.",
+    help="Set a parameter of the lessons; with several values, each of them is run. Can be repeated.",
 )
 @_only
 @click.option(
@@ -214,7 +332,7 @@ def run(
     "--workers",
     type=click.IntRange(1, 1024),
     metavar="N",
-    help="Processes on this machine; without it, one per core.",
+    help="Processes on this machine; by default, one for each core.",
 )
 @_threads
 @_cell_seconds
@@ -233,137 +351,167 @@ def study(
     threads: int | None,
     cell_seconds: int | None,
     scheduler: str,
-    results_dir: str,
+    results_dir: Path,
 ) -> None:
-    """Run the course with several seeds, and several values of parameters, into results/STUDY/."""
+    """Run the course with several seeds or parameter values.
+
+    The runs and their report are in the folder STUDY of the results folder. If the study was stopped, the
+    same command continues it; with more seeds, it adds them.
+    """
     from mnist_course.reports import study_report
     from mnist_course.run import study as studies
-    from mnist_helpers import parameters, results
+    from mnist_helpers import parameters
 
-    with _one_message():
-        parameters.check("run", study)
-        folder_of_runs = results.results_dir(results_dir)
-        if workers and scheduler:
-            raise UserError(
-                "--workers is for this machine, and a scheduler has its own. Leave --workers or --scheduler out."
-            )
-        question = studies.check_spec(
-            seeds=seeds,
-            profile=profile,
-            dataset=dataset,
-            params=params,
-            only=only,
-            search_from=search_from,
-            results_dir=folder_of_runs,
+    parameters.check("run", study)
+    if workers and scheduler:
+        raise UserError(
+            "--workers is for this machine, and a scheduler has workers of its own. "
+            "Leave --workers or --scheduler out."
         )
-        engine = {"workers": workers or 0, "threads": threads or 0, "cell_seconds": cell_seconds or 0}
-        folder, failed = studies.run_study(
-            study, question, results_dir=folder_of_runs, scheduler=scheduler, **engine
-        )
-        for outcome in failed:
-            click.echo(f"\n{outcome.run} failed:\n{outcome.error.strip()}", err=True)
-        if any(folder.glob("*/0*.json")):
-            page = study_report.write_study_report(folder)
-            click.echo(f"\n{study_report.study_text(folder)}\n\nReport:  {page}")
-        if failed:
-            raise _exit(
-                f"{len(failed)} of the runs failed. Called again, the same command tries these again.", 1
-            )
+    spec = studies.check_spec(
+        seeds=seeds,
+        profile=profile,
+        dataset=dataset,
+        params=params,
+        only=only,
+        search_from=search_from,
+        results_dir=results_dir,
+    )
+    folder, failed = studies.run_study(
+        study,
+        spec,
+        results_dir=results_dir,
+        scheduler=scheduler,
+        workers=workers or 0,
+        threads=threads or 0,
+        cell_seconds=cell_seconds or 0,
+    )
+    for result in failed:
+        click.echo(f"\n{result.run} failed:\n{result.error.strip()}", err=True)
+    if any(folder.glob("*/0*.json")):
+        page = study_report.write_study_report(folder)
+        click.echo(f"\n{study_report.study_text(folder)}\n\nReport:  {page}")
+    if failed:
+        _stop(f"{len(failed)} of the runs failed. Give the same command again to repeat them.", 1)
 
 
-@main.command()
+@main.command(epilog=_help("mnist-course report monday"))
 @click.argument("run", default="course")
 @_results_dir
-def report(run: str, results_dir: str) -> None:
-    """Write the report of results/RUN/, a run or a study, anew from its records."""
+def report(run: str, results_dir: Path) -> None:
+    """Write the report of a run or a study again.
+
+    RUN is the name of a run or a study in the results folder; the report is made from its records.
+    """
     from mnist_course.reports import run_report, study_report
-    from mnist_helpers import parameters, results
+    from mnist_helpers import parameters
 
-    with _one_message():
-        parameters.check("run", run)
-        folder = results.results_dir(results_dir) / run
-        if not folder.is_dir():
-            raise UserError(
-                f"There is no run {run!r} in {folder.parent}. Run the course first: mnist-course run {run}"
-            )
-        is_study = (folder / study_report.STUDY_FILE).is_file()
-        click.echo(study_report.write_study_report(folder) if is_study else run_report.write_report(folder))
+    parameters.check("run", run)
+    folder = _existing_run(results_dir, run)
+    is_study = (folder / study_report.STUDY_FILE).is_file()
+    click.echo(study_report.write_study_report(folder) if is_study else run_report.write_report(folder))
 
 
-@main.command()
+def _existing_run(results_dir: Path, run: str) -> Path:
+    if not (results_dir / run).is_dir():
+        raise UserError(
+            f"There is no run {run!r} in {results_dir}. Run the course first: mnist-course run {run}"
+        )
+    return results_dir / run
+
+
+@main.command(epilog=_help("mnist-course timings monday tuesday"))
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
-@click.option("--into", default="", metavar="NAME", help="Write results/NAME/timings.json, too.")
+@click.option("--into", default="", metavar="NAME", help="Also write timings.json into the folder NAME.")
 @_results_dir
-def timings(runs: tuple, into: str, results_dir: str) -> None:
-    """Say how long the lessons of each RUN (or study) took, and how much memory, by profile."""
+def timings(runs: tuple, into: str, results_dir: Path) -> None:
+    """Show the time and memory that each lesson took.
+
+    RUN is the name of a run or a study in the results folder; the tables have a column for each profile.
+    """
     from mnist_course.reports import timings
-    from mnist_helpers import parameters, results
+    from mnist_helpers import parameters
 
-    with _one_message():
-        for name in (*runs, *([into] if into else [])):
-            parameters.check("run", name)
-        base = results.results_dir(results_dir)
-        profiles = timings.measured([base / run for run in runs])
-        if into:
-            click.echo(f"{timings.write(base / into, profiles)}\n")
-        content = timings.content(profiles)
-        for table in (timings.times_table(content), timings.memory_table(content)):
-            click.echo(f"{table.text()}\n{table.note}\n")
+    for name in (*runs, *([into] if into else [])):
+        parameters.check("run", name)
+    profiles = timings.measured([results_dir / run for run in runs])
+    content = timings.content(profiles)
+    for table in (timings.times_table(content), timings.memory_table(content)):
+        click.echo(f"{table.text()}\n{table.note}\n")
+    if into:
+        click.echo(f"Numbers: {timings.write(results_dir / into, profiles)}")
 
 
-@main.group(invoke_without_command=True)
-@click.option("--data-dir", default="", metavar="DIR", help="Look here first; without it, $MNIST_DATA_DIR.")
+@main.command(epilog=_help("mnist-course params 02"))
+@click.argument("lesson", default="")
+def params(lesson: str) -> None:
+    """List the parameters of the lessons, or of one LESSON."""
+    from mnist_course import lessons
+    from mnist_course.reports.page import Table
+    from mnist_course.run.settings import check_lessons
+
+    for name in check_lessons([lesson] if lesson else []):
+        columns = ("name", "type", "default", "allowed", "meaning")
+        click.echo(f"{Table(name, columns, lessons.parameter_rows(name), is_text=True).text()}\n")
+
+
+@main.group(
+    invoke_without_command=True, epilog=_help("mnist-course data --data-dir ~/mnist"), no_args_is_help=False
+)
+@click.option(
+    "--data-dir",
+    type=_EXISTING_FOLDER,
+    metavar="DIR",
+    help="Look here first; by default, in $MNIST_DATA_DIR.",
+)
 @_offline
 @click.pass_context
-def data(context: click.Context, data_dir: str) -> None:
-    """Show where each dataset was found, or why not."""
+def data(context: click.Context, data_dir: Path | None) -> None:
+    """Show where each dataset was found, or why it was not found."""
     if context.invoked_subcommand:
+        if data_dir:
+            raise click.UsageError(f"--data-dir is not an option of `{context.invoked_subcommand}`.", context)
         return
     from mnist_helpers import data as datasets
 
-    with _one_message():
-        for dataset in datasets.NAMES:
-            try:
-                arrays, place = datasets.load_arrays(dataset, data_dir=data_dir, download=False)
-            except datasets.DatasetNotFoundError as error:
-                click.echo(f"{dataset}: not here")
-                for attempt in error.attempts:
-                    click.echo(f"  - {attempt.place}: {attempt.outcome}")
-            else:
-                click.echo(
-                    f"{dataset}: {place} ({len(arrays['x_train']):,} + {len(arrays['x_test']):,} images)"
-                )
+    for dataset in datasets.NAMES:
+        try:
+            arrays, source = datasets.load_arrays(dataset, data_dir=data_dir, download=False)
+        except datasets.DatasetNotFoundError as error:
+            click.echo(f"{dataset}: not here")
+            for attempt in error.attempts:
+                click.echo(f"  - {attempt.place}: {attempt.outcome}")
+        else:
+            click.echo(f"{dataset}: {source} ({len(arrays['x_train']):,} + {len(arrays['x_test']):,} images)")
 
 
-@data.command()
+@data.command(epilog=_help("mnist-course data fetch mnist"))
 @click.argument("name")
 @_offline
 def fetch(name: str) -> None:
-    """Bring dataset NAME into the cache: for a teacher, before the class."""
+    """Download the dataset NAME into the cache."""
     from mnist_helpers import data as datasets
 
-    with _one_message():
-        _, place = datasets.load_arrays(name)
-        click.echo(f"{name}: {place}; the cache is {datasets.cache_dir()}")
+    _, source = datasets.load_arrays(name)
+    click.echo(f"{name}: {source}; the cache is {datasets.cache_dir()}")
 
 
-@data.command()
-@click.argument("folder")
-def check(folder: str) -> None:
-    """Say whether FOLDER, with four idx files, can be taken as --dataset."""
+@data.command(epilog=_help("mnist-course data check ~/kmnist"))
+@click.argument("folder", type=_EXISTING_FOLDER)
+def check(folder: Path) -> None:
+    """Check that the idx files in FOLDER fit --dataset."""
     from mnist_helpers import data as datasets
 
-    with _one_message():
-        name, place = datasets.resolve_dataset(str(datasets.expand(folder)))
-        described = datasets.describe(name, **datasets.load_arrays(name, data_dir=place)[0])
-        for array, shape in described["shapes"].items():
-            click.echo(f"  {array}: {shape}, sha256 {described['sha256'][array]}")
+    name, place = datasets.resolve_dataset(str(folder))
+    described = datasets.describe(name, **datasets.load_arrays(name, data_dir=place)[0])
+    for array, shape in described["shapes"].items():
+        click.echo(f"  {array}: {shape}, sha256 {described['sha256'][array]}")
 
 
-@main.command()
+@main.command(epilog=_help("mnist-course doctor"))
 @_offline
 def doctor() -> None:
-    """Say whether this machine is ready for the course."""
+    """Check that this machine is ready for the course."""
     from mnist_course.doctor import examine
 
     failed = 0
@@ -371,73 +519,80 @@ def doctor() -> None:
         failed += not finding.ok
         click.echo(f"{'OK  ' if finding.ok else 'FAIL'}  {finding.question}: {finding.answer}")
     if failed:
-        click.echo(f"{failed} FAIL: the course may not run here.", err=True)
-        sys.exit(1)
+        _stop(f"{failed} FAIL: the course may not run here.", 1)
     click.echo("Everything is ready.")
 
 
-@main.command()
-@click.argument("folder", callback=_writable)
-def start(folder: str) -> None:
-    """Copy the lessons and exercises into FOLDER, a student's own; never over anybody's work."""
+@main.command(epilog=_help("mnist-course start my-course"))
+@click.argument("folder", type=_NEW_FOLDER)
+def start(folder: Path) -> None:
+    """Copy the lessons and exercises into a student's FOLDER.
+
+    Called again, it brings new versions; files that the student has changed are kept.
+    """
     from mnist_course.handout import student_copy
 
-    with _one_message():
-        for line in student_copy.start(expand(folder)):
-            click.echo(line)
+    for line in student_copy.start(folder):
+        click.echo(line)
 
 
-@main.command()
-@click.argument("folder", callback=_writable)
+@main.command(epilog=_help("mnist-course bundle usb-stick --dataset mnist"))
+@click.argument("folder", type=_NEW_FOLDER)
 @click.option(
     "--dataset",
     "datasets",
     multiple=True,
     metavar="NAME",
-    help="Bring this dataset along (mnist, fashion_mnist); can be repeated. The digits always come.",
+    help="Include this dataset (mnist, fashion_mnist); can be repeated. The digits are always included.",
 )
 @_offline
-def bundle(folder: str, datasets: tuple) -> None:
-    """Make FOLDER: all that a machine with Python and without a network needs for the course."""
+def bundle(folder: Path, datasets: tuple) -> None:
+    """Make a FOLDER for machines without a network.
+
+    It holds everything that a machine with Python needs for the course.
+    """
     from mnist_course.handout import bundle
 
-    with _one_message():
-        bundle.bundle(expand(folder), datasets)
+    bundle.bundle(folder, datasets)
 
 
-@main.group()
+@main.group(epilog=_help("mnist-course assignments build class-2026"))
 def assignments() -> None:
-    """Exercises for a class: build what students get, grade what they submit."""
+    """Make exercises for a class and grade submissions."""
 
 
-@assignments.command("build")
-@click.argument("folder")
-def build_assignments(folder: str) -> None:
-    """Make FOLDER an nbgrader course; FOLDER/release/ holds what students get."""
+@assignments.command("build", epilog=_help("mnist-course assignments build class-2026"))
+@click.argument("folder", type=_NEW_CLASS_FOLDER)
+def build_assignments(folder: Path) -> None:
+    """Make FOLDER an nbgrader course with the exercises.
+
+    The students' versions are in FOLDER/release/.
+    """
     from mnist_course.grading import release
 
-    with _one_message():
-        click.echo(release.build(expand(folder)))
+    click.echo(release.build(folder))
 
 
-@assignments.command("release")
+@assignments.command("release", epilog=_help("mnist-course assignments release"))
 def release_assignments() -> None:
-    """Write the students' versions of the exercises into notebooks/exercises/release/ (for authors)."""
+    """Write the students' exercises into the course.
+
+    Authors use this command after a change of a solution; the folder is notebooks/exercises/release/.
+    """
     from mnist_course.grading import release
 
-    with _one_message():
-        for path in release.write_release(release.RELEASE):
-            click.echo(path)
+    for path in release.write_release(release.RELEASE):
+        click.echo(path)
 
 
-@assignments.command("grade")
-@click.argument("folder")
+@assignments.command("grade", epilog=_help("mnist-course assignments grade class-2026 --workers 2"))
+@click.argument("folder", type=_CLASS_FOLDER)
 @click.option(
     "--seconds",
     default=120,
     type=click.IntRange(1, 10**6),
     metavar="N",
-    help="Time of one notebook.",
+    help="Time limit of one notebook.",
     show_default=True,
 )
 @click.option(
@@ -445,34 +600,38 @@ def release_assignments() -> None:
     default=4,
     type=click.IntRange(1, 1024),
     metavar="GIB",
-    help="Memory of one notebook.",
+    help="Memory limit of one notebook.",
     show_default=True,
 )
 @click.option(
     "--workers",
     type=click.IntRange(1, 1024),
     metavar="N",
-    help="Notebooks at a time; without it, one per core.",
+    help="Notebooks that are graded at the same time; by default, one for each core.",
 )
 @click.option("--fresh", is_flag=True, help="Grade all submissions again, also those that have not changed.")
-def grade_assignments(folder: str, seconds: int, memory: int, workers: int | None, fresh: bool) -> None:
-    """Grade the submissions in FOLDER/submitted/ and write a report for the class."""
-    from mnist_course.grading import sandbox
+def grade_assignments(folder: Path, seconds: int, memory: int, workers: int | None, fresh: bool) -> None:
+    """Grade the submissions and write a class report.
+
+    The submissions are in FOLDER/submitted/STUDENT/.
+    """
     from mnist_course.grading.grade import grade
+    from mnist_course.grading.sandbox import Limits
 
-    with _one_message():
-        limits = sandbox.Limits(seconds=seconds, memory_bytes=memory * 2**30)
-        click.echo(grade(expand(folder), limits=limits, workers=workers or 0, fresh=fresh))
+    limits = Limits(seconds=seconds, memory_bytes=memory * 2**30)
+    click.echo(grade(folder, limits=limits, workers=workers or 0, fresh=fresh))
 
 
-@main.command()
+@main.command(epilog=_help("mnist-course notebooks"))
 @_offline
 def notebooks() -> None:
-    """Run the lessons anew on MNIST and write their outputs back into notebooks/ (for authors)."""
+    """Run the lessons on MNIST and store their outputs."""
     from mnist_course.run import runner
 
-    with _one_message():
+    try:
         runner.refresh_lessons()
+    except runner.LessonFailedError as error:
+        _stop(error, 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Is this machine ready for the course? One OK or FAIL line per question, and what to do about each FAIL."""
+"""Check that a machine is ready for the course: one OK or FAIL line per question, and what to do about a FAIL."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from mnist_course import lessons
 from mnist_helpers import _files, data, results
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 _FREE_MEMORY_BYTES = 2 * 2**30
 _FREE_DISK_BYTES = 200 * 2**20
@@ -33,42 +37,43 @@ class Finding(NamedTuple):
 
 
 def examine() -> Iterator[Finding]:
-    """Looks at the machine, one finding at a time; an examination that breaks is a FAIL, never a traceback."""
-    for requirement in _requirements():
-        yield _package(requirement)
+    """Examines the machine and yields one finding at a time; an examination that raises an error is a FAIL."""
+    requirements = _requirements()
+    problems = [Finding(item.name, problem, False) for item in requirements if (problem := _problem(item))]
+    yield from problems or [Finding("packages", f"{len(requirements)} packages in range", True)]
     examinations: dict[str, Callable[[], str]] = {
         "Python": _python,
+        "lessons": _lessons,
         "kernel": _kernel,
         "data": _data,
         "write access": _write_access,
         "memory": _memory,
         "training": _training,
     }
-    for question, look in examinations.items():
+    for question, examination in examinations.items():
         try:
-            yield Finding(question, look(), True)
+            yield Finding(question, examination(), True)
         except Exception as error:
             yield Finding(question, str(error) or type(error).__name__, False)
 
 
-def _requirements() -> list:
+def _requirements() -> list[Requirement]:
     from packaging.requirements import Requirement
 
     requirements = (Requirement(line) for line in metadata.requires("mnist-course") or [])
     return [item for item in requirements if item.marker is None or item.marker.evaluate({"extra": ""})]
 
 
-def _package(requirement) -> Finding:
-    remedy = "run `make test` or `pip install -c constraints.txt -e .` in the course's folder"
+def _problem(requirement: Requirement) -> str:
+    """Returns what is wrong with a package, and what to do; empty if nothing is wrong."""
+    remedy = "run `make setup` or `pip install -c constraints.txt -e .` in the course's folder"
     try:
         version = metadata.version(requirement.name)
     except metadata.PackageNotFoundError:
-        return Finding(requirement.name, f"not installed (needed: {requirement.specifier}); {remedy}", False)
+        return f"not installed (needed: {requirement.specifier}); {remedy}"
     if not requirement.specifier.contains(version, prereleases=True):
-        return Finding(
-            requirement.name, f"{version} is installed, {requirement.specifier} is needed; {remedy}", False
-        )
-    return Finding(requirement.name, version, True)
+        return f"{version} is installed, {requirement.specifier} is needed; {remedy}"
+    return ""
 
 
 def _python() -> str:
@@ -80,13 +85,22 @@ def _python() -> str:
     return version
 
 
+def _lessons() -> str:
+    profiles = lessons.profiles()
+    for lesson in results.LESSONS:
+        lessons.declared(lesson)
+    return f"{len(results.LESSONS)} lessons and {len(profiles)} profiles in {lessons.NOTEBOOKS}"
+
+
 def _kernel() -> str:
     from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
     try:
         spec = KernelSpecManager().get_kernel_spec("python3")
-    except NoSuchKernel as error:
-        raise RuntimeError("no kernel 'python3'; run `python -m ipykernel install --sys-prefix`") from error
+    except (NoSuchKernel, ValueError, TypeError) as error:  # the latter two: a damaged kernel.json
+        raise RuntimeError(
+            f"no usable kernel 'python3' ({error}); run `python -m ipykernel install --sys-prefix`"
+        ) from error
     program = Path(spec.argv[0])
     if program.is_absolute() and program.absolute() != Path(sys.executable).absolute():
         raise RuntimeError(
@@ -98,11 +112,15 @@ def _kernel() -> str:
 
 def _data() -> str:
     try:
-        _, place = data.load_arrays("mnist", seconds=15)
-    except data.DatasetNotFoundError:
+        _, source = data.load_arrays("mnist", seconds=15)
+    except data.DatasetNotFoundError as error:
+        if folder := os.environ.get("MNIST_DATA_DIR"):
+            raise RuntimeError(
+                f"MNIST_DATA_DIR is {folder}, and MNIST was not found there; `mnist-course data` shows why"
+            ) from error
         data.load_arrays("digits")
-        return "digits (embedded); MNIST was not found, `mnist-course data` says why"
-    return f"mnist, {place}"
+        return "digits (embedded); MNIST was not found, `mnist-course data` shows why"
+    return f"mnist, {source}"
 
 
 def _write_access() -> str:
@@ -134,7 +152,7 @@ def _memory() -> str:
 
 
 def _training() -> str:
-    """Five seconds of real training, on the embedded digits."""
+    """Trains for five seconds on the embedded digits."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _quiet():
         import keras
@@ -169,11 +187,11 @@ def _training() -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps what TensorFlow's C++ code logs while it loads from frightening people; errors are still raised."""
+    """Hides the log lines that TensorFlow's C++ code writes while it loads; errors are still raised."""
     sys.stderr.flush()
     kept = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+    with Path(os.devnull).open("w") as null:
+        os.dup2(null.fileno(), 2)
         try:
             yield
         finally:

@@ -1,4 +1,4 @@
-"""The lessons: which there are, their parameters and profiles, and their notebooks as files."""
+"""The lessons: their parameters, their profiles, and their notebooks as files."""
 
 from __future__ import annotations
 
@@ -58,34 +58,112 @@ def _wrong_profiles(path: Path, reason: str) -> UserError:
 
 
 def declared(lesson: str) -> dict[str, Any]:
-    """Returns the parameters that a lesson declares: name -> default."""
-    lines = ast.parse(tagged_source(lesson, "parameters")).body
-    return {line.target.id: ast.literal_eval(line.value) for line in lines}
+    """Returns the parameters that a lesson declares: name -> default.
+
+    Raises:
+        UserError: the lesson's notebook, or its parameters cell, is damaged.
+    """
+    found: dict[str, Any] = {}
+    try:
+        for line in ast.parse(tagged_source(lesson, "parameters")).body:
+            match line:
+                case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                    found[name] = ast.literal_eval(value)
+                case _:
+                    raise UserError(f"line {line.lineno} is another statement")
+    except (SyntaxError, ValueError) as error:
+        raise UserError(
+            f"The parameters cell of lesson {lesson} cannot be read: {error}. "
+            "Expected: lines such as `epochs: int = 5  # passes over the training images`."
+        ) from error
+    return found
+
+
+def parameter_rows(lesson: str) -> list[list[str]]:
+    """Returns a row for each parameter of a lesson: its name, type, default, allowed values and meaning."""
+    import papermill
+
+    declared(lesson)  # refuses a damaged cell, which papermill would pass over
+    found = papermill.inspect_notebook(papermill_path(NOTEBOOKS / f"{lesson}.ipynb"))
+    return [
+        [name, entry["inferred_type_name"], entry["default"], _allowed(name), entry["help"]]
+        for name, entry in found.items()
+    ]
+
+
+def _allowed(name: str) -> str:
+    parameter = parameters.PARAMETERS[name]
+    if parameter.type is str:
+        return ", ".join([*parameter.choices, *(["or a folder"] if parameter.or_folder else [])])
+    return f"{parameter.low:,} to {parameter.high:,}"
+
+
+def papermill_path(path: Path) -> str:
+    """Returns a path as papermill needs it: papermill applies `str.format` to every path."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def read_lesson(lesson: str) -> dict:
+    """Returns the notebook of a lesson as plain JSON.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    path = NOTEBOOKS / f"{lesson}.ipynb"
+    notebook = _files.read_json(path, "Get the course's files again.")
+    if not _is_notebook(notebook):
+        raise UserError(f"{path} is damaged: it is not a notebook. Get the course's files again.")
+    return notebook
 
 
 def tagged_source(lesson: str, tag: str) -> str:
-    """Returns the source of the one cell of a lesson that carries a tag."""
-    notebook = json.loads((NOTEBOOKS / f"{lesson}.ipynb").read_text(encoding="utf-8"))
-    (cell,) = [cell for cell in notebook["cells"] if tag in cell["metadata"].get("tags", [])]
-    return "".join(cell["source"])
+    """Returns the source of the one cell of a lesson that has a tag.
+
+    Raises:
+        UserError: the notebook is damaged, or no cell or several cells have the tag.
+    """
+    cells = [cell for cell in read_lesson(lesson)["cells"] if tag in cell["metadata"].get("tags", [])]
+    if len(cells) != 1:
+        raise UserError(
+            f"Lesson {lesson} is damaged. Expected: one cell with the tag {tag!r}. Received: {len(cells)}. "
+            "Get the course's files again."
+        )
+    return "".join(cells[0]["source"])
 
 
 def read_notebook(path: Path) -> dict | None:
-    """Returns a notebook as plain JSON, `None` if it cannot be read."""
-    return _files.read_json_or_none(path)
+    """Returns a notebook as plain JSON; `None` if it is missing or damaged."""
+    notebook = _files.read_json_or_none(path)
+    return notebook if _is_notebook(notebook) else None
+
+
+def _is_notebook(content: Any) -> bool:
+    """Returns whether JSON has the parts of a notebook that this module reads."""
+    return (
+        isinstance(content, dict)
+        and isinstance(content.get("metadata"), dict)
+        and isinstance(content.get("cells"), list)
+        and all(
+            isinstance(cell, dict)
+            and isinstance(cell.get("metadata"), dict)
+            and isinstance(cell.get("source"), str | list)
+            and (cell.get("cell_type") != "code" or {"execution_count", "outputs"} <= cell.keys())
+            for cell in content["cells"]
+        )
+    )
 
 
 def write_notebook(path: Path, notebook: dict) -> None:
-    """Writes a notebook as the course keeps them."""
-    with _files.atomic_write(path) as beside:
-        beside.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Writes a notebook in the layout of the committed ones: indented by one space, not ASCII only."""
+    with _files.atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def without_widgets(notebook: dict) -> dict:
-    """Returns a copy of an executed notebook whose widgets are what they say as text.
+    """Returns a copy of an executed notebook that has the text of each widget in place of the widget.
 
-    A widget lives as long as its kernel. Kept in a file, JupyterLab would show an error in its place, and an
-    exported page would fetch a program from the network to show it.
+    A widget needs its kernel. From a file, JupyterLab would show an error in its place, and an exported page
+    would load a program from the network to show it.
     """
     notebook = copy.deepcopy(notebook)
     notebook["metadata"].pop("widgets", None)
@@ -96,7 +174,7 @@ def without_widgets(notebook: dict) -> dict:
 
 
 def is_executed(notebook: dict) -> bool:
-    """Says whether every code cell was executed without an error."""
+    """Returns whether every code cell was executed without an error."""
     code_cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     return all(
         cell["execution_count"] is not None
@@ -116,13 +194,13 @@ def sources(notebook: dict) -> list[str]:
 
 
 def with_outputs(lesson: dict, executed: dict) -> dict:
-    """Returns a copy of `lesson` with the outputs of `executed`, cell by cell; nothing else is taken over."""
+    """Returns a copy of the notebook `lesson` that has the outputs of the same cells of `executed`."""
     lesson = copy.deepcopy(lesson)
     outputs = {cell["id"]: cell["outputs"] for cell in executed["cells"] if cell["cell_type"] == "code"}
     code_cells = [cell for cell in lesson["cells"] if cell["cell_type"] == "code"]
     for number, cell in enumerate(code_cells, 1):
         cell["execution_count"] = number
-        cell["outputs"] = outputs[cell["id"]]
+        cell["outputs"] = copy.deepcopy(outputs[cell["id"]])
         for output in cell["outputs"]:
             if "execution_count" in output:
                 output["execution_count"] = number

@@ -51,11 +51,13 @@ class Table:
     is_text: bool = False
 
     def text(self) -> str:
-        """Returns title and rows for a terminal, in columns: the first left-aligned, the others right-aligned."""
+        """Returns title and rows for a terminal, in columns: text to the left, numbers to the right."""
         lines = [[" ".join(_shown(cell).split()) for cell in row] for row in (self.columns, *self.rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        align = str.ljust if self.is_text else str.rjust
         aligned = [
-            "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines
+            "  ".join([line[0].ljust(widths[0]), *map(align, line[1:], widths[1:])]).rstrip()
+            for line in lines
         ]
         return "\n".join([*filter(None, [self.title]), *aligned])
 

@@ -111,10 +111,7 @@ def execute_notebook(lesson: str, output: Path, params: dict[str, Any], limits: 
         sockets = {"transport": "ipc", "ip": str(folder / "kernel")} if processes.socket_folder() else {}
         is_terminal = sys.stdout is not None and sys.stdout.isatty()
         papermill.execute_notebook(
-            *(
-                str(path).replace("{", "{{").replace("}", "}}")  # papermill formats its paths
-                for path in (lessons.NOTEBOOKS / f"{lesson}.ipynb", output)
-            ),
+            *(lessons.papermill_path(path) for path in (lessons.NOTEBOOKS / f"{lesson}.ipynb", output)),
             params,
             kernel_name="python3",
             kernel_manager_class=_KernelManager,

@@ -132,7 +132,7 @@ def is_finished(folder: Path, lesson: str, *, models: bool = True) -> bool:
     notebook = lessons.read_notebook(folder / f"{lesson}.ipynb")
     if notebook is None or not lessons.is_executed(notebook):
         return False
-    if lessons.sources(notebook) != lessons.sources(_files.read_json(lessons.NOTEBOOKS / f"{lesson}.ipynb")):
+    if lessons.sources(notebook) != lessons.sources(lessons.read_lesson(lesson)):
         return False
     try:
         for entry in results.load_record(folder, lesson)["models"].values():
@@ -363,4 +363,4 @@ def refresh_lessons() -> None:
         for lesson in results.LESSONS:
             path = lessons.NOTEBOOKS / f"{lesson}.ipynb"
             executed = _files.read_json(folder / path.name)
-            lessons.write_notebook(path, lessons.with_outputs(_files.read_json(path), executed))
+            lessons.write_notebook(path, lessons.with_outputs(lessons.read_lesson(lesson), executed))
