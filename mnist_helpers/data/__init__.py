@@ -160,7 +160,7 @@ def resolve_dataset(dataset: str, *, data_dir: str | os.PathLike | None = None) 
     elif folder and not os.path.isdir(folder):  # noqa: PTH112 (it returns False for what cannot be a path)
         raise UserError(
             f"data_dir has a wrong value. Expected: a folder with the data files, or nothing. Received: "
-            f"{str(data_dir)!r}; there is no such folder."
+            f"{str(data_dir)!r}, which is not a folder."
         )
     elif dataset == "auto":
         name = _mnist_or_digits(folder)

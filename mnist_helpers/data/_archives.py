@@ -352,16 +352,6 @@ def own_name(folder: Path) -> str:
     return f"folder-{name}".strip("-") if taken or not name else name
 
 
-_SMALL_RANGE = (
-    "have a small range of pixel values (typically {a} to {b}). Expected: 0 (background) to 255 (ink). "
-    "Replace each pixel x by 255 * (x - {a}) / ({b} - {a})."
-)
-_BRIGHT = (
-    "have a bright background. Expected: bright ink (255) on a dark background (0). Invert them: replace each "
-    "pixel x by 255 - x (after the change of the range, if there is one)."
-)
-
-
 def unusual_pixels(arrays: Arrays) -> list[str]:
     """Compares the pixels of a user's own dataset with MNIST's format: 0 for the background, 255 for full ink.
 
@@ -372,14 +362,16 @@ def unusual_pixels(arrays: Arrays) -> list[str]:
     for part in ("train", "test"):
         images = arrays[f"x_{part}"]
         low, high = images.min(axis=(1, 2)).astype(int), images.max(axis=(1, 2)).astype(int)
-        edges = np.concatenate([images[:, [0, -1]], images[:, :, [0, -1]].swapaxes(1, 2)], axis=1).mean(
-            axis=(1, 2)
-        )
+        edges = np.concatenate([images[:, [0, -1]], images[:, :, [0, -1]].swapaxes(1, 2)], axis=1)
         a, b = int(np.median(low)), int(np.median(high))
+        small = f"have a small range of pixel values (typically {a} to {b}). Expected: 0 to 255. "
+        small += f"Replace each pixel x by 255 * (x - {a}) / ({b} - {a})."
+        bright = "have a bright background. Expected: bright ink (255) on a dark background (0). "
+        bright += "Invert them: replace each pixel x by 255 - x (if need be, after the change of the range)."
         for deviates, share, text in (
             (low == high, 0.0, "are blank: all their pixels are equal. Remove them."),
-            ((low < high) & (high - low < 128), 0.25, _SMALL_RANGE.format(a=a, b=b)),
-            ((low < high) & (edges > low + 0.7 * (high - low)), 0.1, _BRIGHT),
+            ((low < high) & (high - low < 128), 0.25, small),
+            ((low < high) & (edges.mean(axis=(1, 2)) > low + 0.7 * (high - low)), 0.1, bright),
         ):
             if deviates.mean() > share:
                 notes.append(f"{deviates.sum()} of {len(images)} {part} images {text}")

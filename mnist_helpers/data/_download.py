@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -100,13 +101,11 @@ def download(row: Dataset, attempts: list[Attempt], seconds: float) -> tuple[Arr
     raise DatasetNotFoundError(row.name, attempts)
 
 
-def _mirrors(row: Dataset) -> list[tuple[str, tuple[str, ...]]]:
+def _mirrors(row: Dataset) -> Sequence[tuple[str, tuple[str, ...]]]:
     """Returns the mirrors to try: those of `MNIST_COURSE_MIRRORS` if it is set, otherwise the built-in ones."""
     given = [base.strip().rstrip("/") for base in os.environ.get("MNIST_COURSE_MIRRORS", "").split(",")]
     layouts = (("/", (f"{row.name}.npz",)), (f"/{row.name}/", IDX), ("/", IDX))
-    return [(base + folder, names) for base in given if base for folder, names in layouts] or list(
-        row.mirrors
-    )
+    return [(base + folder, names) for base in given if base for folder, names in layouts] or row.mirrors
 
 
 def _download_from(
@@ -131,7 +130,7 @@ def _download_files(base: str, names: tuple[str, ...], folder: Path, deadline: f
     """
     if time.monotonic() >= deadline:
         raise TimeoutError("not tried: the time allowed was over")
-    failures: list[BaseException] = []
+    failures: list[str] = []
 
     def work() -> None:
         try:
@@ -139,7 +138,7 @@ def _download_files(base: str, names: tuple[str, ...], folder: Path, deadline: f
                 for name in names:
                     _download_file(session, base + name, folder / name, deadline)
         except Exception as error:
-            failures.append(error)
+            failures.append(_one_line(error))
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -147,7 +146,7 @@ def _download_files(base: str, names: tuple[str, ...], folder: Path, deadline: f
     if thread.is_alive():
         raise TimeoutError("no complete answer in the time allowed")
     if failures:
-        raise OSError(_one_line(failures[0]))
+        raise OSError(failures[0])
 
 
 def _session() -> requests.Session:
