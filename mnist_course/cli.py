@@ -145,17 +145,24 @@ class _Folder(click.ParamType):
         return path
 
 
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 (unlike Path.is_dir, it raises no error for a name that is too long)
+
+
+def _suits_nbgrader(path: Path) -> bool:
+    """Returns whether nbgrader can use a path, which it takes for a pattern and, in the gradebook's, for a URL."""
+    return not set("*?[%") & set(os.path.realpath(path))
+
+
 _NEW_FOLDER = _Folder("a folder that can be written, or created", _files.is_writable_place)
-_EXISTING_FOLDER = _Folder("a folder that exists", os.path.isdir)
-# nbgrader reads the path as a pattern (`*`, `?`, `[`) and the gradebook's path as a URL (`?`, `%`).
-_NO_NBGRADER_PATH = set("*?[%")
+_EXISTING_FOLDER = _Folder("a folder that exists", _is_folder)
 _NEW_CLASS_FOLDER = _Folder(
     "a folder that can be written, or created, without * ? [ % in its path",
-    lambda path: not _NO_NBGRADER_PATH & set(os.path.realpath(path)) and _files.is_writable_place(path),
+    lambda path: _suits_nbgrader(path) and _files.is_writable_place(path),
 )
 _CLASS_FOLDER = _Folder(
     "a folder that exists, without * ? [ % in its path",
-    lambda path: not _NO_NBGRADER_PATH & set(os.path.realpath(path)) and path.is_dir(),
+    lambda path: _suits_nbgrader(path) and _is_folder(path),
 )
 
 

@@ -75,8 +75,8 @@ def arguments_at(target, command_line, monkeypatch):
         bound.apply_defaults()
         raise ArrivedError(bound.arguments)
 
-    monkeypatch.setattr(module, name, arrive)
-    with pytest.raises(ArrivedError) as caught:
+    with monkeypatch.context() as patch, pytest.raises(ArrivedError) as caught:
+        patch.setattr(module, name, arrive)
         cli.main.main(command_line, standalone_mode=False)
     return caught.value.arguments
 
@@ -381,6 +381,41 @@ def test_an_option_of_the_group_is_not_ignored_by_its_commands(tmp_path):
     assert "--data-dir" in invoke("data", "--data-dir", tmp_path, "fetch", "mnist", status=2).output
 
 
+ODD_NAMES = ["a [b]", "c%25d", "e?f", "g#h", "i{j}", "k l", "m*n", "o'p\"q", "r$s", "t&u;v", "-w", "é"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("is_link", [False, True])
+def test_r11_a_folder_with_an_odd_name_works_or_is_refused(name, is_link, tmp_path, monkeypatch):
+    """nbgrader cannot use some names; everything else arrives as it was typed."""
+    (tmp_path / name).mkdir()
+    folder = tmp_path / name
+    if is_link:
+        folder = tmp_path / "link"
+        folder.symlink_to(tmp_path / name)
+    for command, target in (
+        (["start"], "mnist_course.handout.student_copy.start"),
+        (["bundle"], "mnist_course.handout.bundle.bundle"),
+        (["data", "check"], "mnist_helpers.data.resolve_dataset"),
+        (["run", "--results-dir"], RUN),
+    ):
+        arguments = arguments_at(target, [*command, str(folder)], monkeypatch)
+        assert str(folder) in map(str, arguments.values()), command
+    for command in ("build", "grade"):
+        if set(name) & set("*?[%"):
+            assert "without * ? [ %" in invoke("assignments", command, folder, status=2).output
+        else:
+            target = f"mnist_course.grading.assignments.{command}"
+            assert (
+                arguments_at(target, ["assignments", command, str(folder)], monkeypatch)["folder"] == folder
+            )
+    assert not list((tmp_path / name).iterdir())
+
+
+def test_r11_papermill_takes_a_path_literally():
+    assert lessons.papermill_path(Path("/a {b}/{0}.ipynb")).format() == str(Path("/a {b}/{0}.ipynb"))
+
+
 # --- errors, signals, streams ---
 
 
@@ -516,7 +551,7 @@ def test_r13_closed_broken_and_full_streams():
     [
         ("--help", ">&-", 0),
         ("doctor --fast", ">&- 2>&- <&-", 2),
-        ("--help", "| true", 1),
+        ("--help", "| (exec <&-; sleep 2)", 1),
         ("--help", "> /dev/full", 1),
     ],
 )
