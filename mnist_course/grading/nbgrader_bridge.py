@@ -143,11 +143,16 @@ def convert(converter: Any, what: str) -> None:
         raise UserError(f"nbgrader refuses {what}: {(lines or [str(error)])[0]}") from error
 
 
-def _own_scripts() -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def _own_scripts() -> Iterator[None]:
     """Puts this environment's commands on PATH: nbgrader runs `alembic` for a new gradebook."""
-    from nbgrader.utils import setenv
-
-    return setenv(PATH=os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")]))
+    before = os.environ.get("PATH", "")
+    # nbgrader.utils.setenv would empty the environment for a moment, in which other threads start processes.
+    os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), before])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
 
 
 # --- marks and feedback ---

@@ -180,6 +180,13 @@ def _foreign_database(folder: Path) -> None:
         database.execute("CREATE TABLE recipes (name TEXT)")
 
 
+def _bad_page(folder: Path) -> None:
+    """Damages the second half of the database; its size and its first pages stay as they were."""
+    path = folder / "gradebook.db"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + b"\xff" * (len(content) - len(content) // 2))
+
+
 def _older_version(folder: Path) -> None:
     for kind in ("release", "source"):
         (folder / kind / "tiny").rename(folder / kind / "02_baseline")
@@ -224,6 +231,7 @@ DAMAGES = {
     "gradebook.db cut": (lambda folder: _cut(folder / "gradebook.db"), "gradebook.db"),
     "gradebook.db empty": (lambda folder: (folder / "gradebook.db").write_text(""), "gradebook.db"),
     "gradebook.db text": (lambda folder: (folder / "gradebook.db").write_text("hello" * 999), "gradebook.db"),
+    "gradebook.db with bad pages": (_bad_page, "gradebook.db"),
     "gradebook.db of another program": (_foreign_database, "gradebook.db"),
     **{
         f"nbgrader_config.py {number}": (_config(line), "nbgrader_config.py")
