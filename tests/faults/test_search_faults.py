@@ -9,9 +9,9 @@ from pathlib import Path
 
 import keras
 import pytest
-from test_tuning import build_failing_model, searched
 
 from mnist_helpers import tuning
+from tests.unit.test_tuning import build_failing_model, searched
 
 pytestmark = [
     # Keras Tuner and TensorFlow, not ours: a deprecated NumPy call, and a file left to the garbage collector.
