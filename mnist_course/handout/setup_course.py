@@ -2,8 +2,8 @@
 
     python3 setup_course.py [FOLDER]
 
-Everything that it makes is in FOLDER (default: ~/mnist-course); nothing is written here. The same command continues
-an interrupted set-up; with a newer bundle, it updates the course. `mnist-course bundle` adds this file to a bundle.
+Everything that it makes is in FOLDER (default: ~/mnist-course); nothing is written here. The same command
+continues an interrupted set-up; with a newer bundle, it updates the course. `mnist-course bundle` copies this file.
 
 Any Python 3 must be able to run it, because it says which Python is needed: it uses the standard library only, and
 no syntax newer than Python 3.6.

@@ -1,4 +1,4 @@
-"""A bundle is made, and a machine without a network is set up from it: with toy packages, and for real (`long`).
+"""A bundle is made, and a machine without a network is set up from it: with toy packages, and for real (`full`).
 
 A toy package has the name and version of a real one and nothing in it; one of them lets the new environment see
 the packages of the environment that runs the tests.
@@ -581,7 +581,7 @@ def test_a_newer_bundle_brings_what_is_new_and_keeps_the_students_work(copy, tmp
     assert "updated     03_batchnorm_dropout.ipynb" in done.stdout
 
 
-@pytest.mark.long
+@pytest.mark.full
 @pytest.mark.course
 @pytest.mark.skipif(os.name == "nt", reason="a Windows machine without a network cannot be made here")
 def test_the_real_thing(tmp_path, monkeypatch):
