@@ -210,8 +210,9 @@ def test_each_make_target_exists(page):
 
 
 def is_there(word, page):
-    """Says whether a path exists, or fits what the course writes: its last part is named in the sources."""
+    """Returns whether a path exists, or is in a folder of results and its last part is named in the sources."""
     word = word.rstrip("/").replace("~/", "")
+    folder = word.split("/")[0]
     if any(
         (base / word).exists() or list(base.glob(word)) for base in (ROOT, page.parent, lessons.NOTEBOOKS)
     ):
@@ -219,6 +220,8 @@ def is_there(word, page):
     ignored = {line.strip("/!") for line in (ROOT / ".gitignore").read_text().splitlines()}
     if word in ignored:
         return True
+    if "/" in word and folder != "results" and (ROOT / folder).is_dir():
+        return False
     last = word.split("/")[-1]
     if re.fullmatch(PLACEHOLDER, last):
         return True

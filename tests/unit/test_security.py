@@ -25,7 +25,8 @@ ROOT = lessons.NOTEBOOKS.parent
 
 def sources() -> dict[str, ast.Module]:
     """Every piece of Python that the project runs for a user, parsed."""
-    texts = {str(path): path.read_text() for path in ROOT.glob("mnist_*/**/*.py")}
+    paths = [*ROOT.glob("mnist_*/**/*.py"), *ROOT.glob("benchmarks/**/*.py")]
+    texts = {str(path): path.read_text() for path in paths}
     for path in lessons.NOTEBOOKS.glob("*.ipynb"):
         for cell in json.loads(path.read_text())["cells"]:
             if cell["cell_type"] == "code":
@@ -113,6 +114,31 @@ def test_make_hands_on_what_it_was_given_as_it_is(tmp_path, variable, value):
     assert not (tmp_path / "pwned").exists()
 
 
+@pytest.mark.parametrize(
+    "folder", ["", "a b", "a [b]", "c%25d", "e?f#g", "i{j}", 'x"; touch PWNED; "', "`touch PWNED`", "é"]
+)
+def test_make_lab_hands_on_its_folder_as_it_is(tmp_path, folder):
+    """Programs in place of `mnist-course` and `jupyter` write down their arguments."""
+    folder = folder.replace("PWNED", str(tmp_path / "pwned"))
+    for name in ("mnist-course", "jupyter"):
+        program = tmp_path / name
+        program.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+        program.chmod(0o755)
+    done = subprocess.run(
+        ["make", "-s", "lab", f"BIN={tmp_path}", f"READY={program}", *([f"DIR={folder}"] if folder else [])],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    start, lab = map(json.loads, done.stdout.splitlines())
+    folder = folder or "my-course"
+    assert start == ["start", folder]
+    assert lab[:2] == ["lab", f"--notebook-dir={folder}"]
+    assert not (tmp_path / "pwned").exists()
+
+
 def test_jupyter_is_never_told_to_do_without_its_token():
     texts = [
         ROOT / "Makefile",
@@ -164,7 +190,3 @@ def test_nothing_listens_beyond_this_machine(tmp_path):
         assert all(ipaddress.ip_address(address).is_loopback for address in listening)
     finally:
         kill_all(process)
-
-
-def test_security_md_is_half_a_page():
-    assert len((ROOT / "SECURITY.md").read_text().split()) < 350

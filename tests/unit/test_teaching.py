@@ -111,7 +111,7 @@ def test_every_header_has_its_parts():
 def test_measured_tables_are_those_of_the_record(name):
     page, expected = expected_blocks()[name]
     assert marked(name).findall(page.read_text()) == [expected], (
-        "python -m tests.unit.test_teaching writes it again"
+        "write it again with: python -m tests.unit.test_teaching"
     )
 
 
@@ -131,12 +131,6 @@ def test_announced_machine_time_is_not_less_than_what_the_class_profile_took():
         assert timing["median_seconds"] <= 60 * announced, lesson
 
 
-def test_teachers_are_told_of_commands_that_there_are():
-    for page in (TEACHING, HUBS):
-        commands = set(re.findall(r"(?:`|^ {4})mnist-course ([a-z]+)", page.read_text(), re.M))
-        assert commands and commands <= set(cli.main.commands)
-
-
 def test_answers_quote_the_bands_of_the_lessons():
     cells = [
         cell
@@ -149,15 +143,6 @@ def test_answers_quote_the_bands_of_the_lessons():
     assert len(bands) >= 5
     for band in bands:
         assert band in told, band
-
-
-def test_links_lead_somewhere():
-    for page in (TEACHING, HUBS):
-        for target in re.findall(r"\]\(([^)#][^)#]*)", page.read_text()):
-            assert (page.parent / target).exists(), target
-        headings = re.findall(r"^## (.+)$", page.read_text(), re.M)
-        anchors = {re.sub(r"[^a-z -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-        assert set(re.findall(r"\]\(#([^)]+)", page.read_text())) <= anchors
 
 
 # --- how they are measured ---
