@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mnist_course import cli, doctor, lessons
+from mnist_course import cli, doctor, lessons, processes
 from mnist_course.reports import run_report
 from mnist_course.run import runner
 from mnist_helpers import data, parameters, results
@@ -64,6 +64,12 @@ def own_folder(tmp_path):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _no_watch(monkeypatch):
+    """The run of a study ends with its standard input, which is closed here."""
+    monkeypatch.setattr(processes, "end_with_parent", lambda: None)
+
+
 def arguments_at(target, command_line, monkeypatch):
     """Runs a command line and returns the arguments with which it calls `target`, "module.function"."""
     module, name = target.rsplit(".", 1)
@@ -83,7 +89,7 @@ def arguments_at(target, command_line, monkeypatch):
 
 RUN, STUDY = "mnist_course.run.runner.run_lessons", "mnist_course.run.study.run_study"
 SPEC, DATA = "mnist_course.run.study.check_spec", "mnist_helpers.data.load_arrays"
-GRADE, BENCH = "mnist_course.grading.assignments.grade", "benchmarks.speed.run_bench"
+GRADE, BUILD = "mnist_course.grading.grade.grade", "mnist_course.grading.release.build"
 OFFLINE = object()  # the option sets MNIST_COURSE_OFFLINE
 
 # (command, parameter): the command line (FOLDER is a temporary folder, OWN a dataset), the function that it must
@@ -104,6 +110,7 @@ ARRIVALS = {
     ("run", "cell_seconds"): ("run --cell-seconds 8", RUN, {"limits.cell_seconds": 8, "limits.threads": 0}),
     ("run", "results_dir"): ("run --results-dir FOLDER", RUN, {"results_dir": "FOLDER"}),
     ("run", "offline"): ("run --offline", RUN, OFFLINE),
+    ("run", "part_of_study"): ("run --part-of-study", RUN, {"wait_seconds": runner.PREDECESSOR_SECONDS}),
     ("study", "study"): ("study widths --seeds 1", STUDY, {"study": "widths"}),
     ("study", "seeds"): ("study s --seeds 2-4", SPEC, {"seeds": "2-4"}),
     ("study", "profile"): ("study s --seeds 1 --profile full", SPEC, {"profile": "full"}),
@@ -123,12 +130,6 @@ ARRIVALS = {
         "mnist_course.cli._existing_run",
         {"results_dir": "FOLDER"},
     ),
-    ("bench", "name"): ("bench fast", BENCH, {"folder": "RESULTS/fast"}),
-    ("bench", "repeats"): ("bench --repeats 9", BENCH, {"repeats": 9}),
-    ("bench", "quick"): ("bench --quick", BENCH, {"quick": True}),
-    ("bench", "runs"): ("bench --course here", BENCH, {"course_runs": {"here": "RESULTS/here"}}),
-    ("bench", "results_dir"): ("bench --results-dir FOLDER", BENCH, {"folder": "FOLDER/bench"}),
-    ("bench", "offline"): ("bench --offline", BENCH, OFFLINE),
     ("timings", "runs"): (
         "timings a b",
         "mnist_course.reports.timings.measured",
@@ -173,7 +174,7 @@ ARRIVALS = {
     ("bundle", "offline"): ("bundle FOLDER --offline", "mnist_course.handout.bundle.bundle", OFFLINE),
     ("assignments build", "folder"): (
         "assignments build FOLDER",
-        "mnist_course.grading.assignments.build",
+        BUILD,
         {"folder": "FOLDER"},
     ),
     ("assignments grade", "folder"): ("assignments grade OWN", GRADE, {"folder": "OWN"}),
@@ -223,7 +224,6 @@ DEFAULTS = [
         "mnist_course.cli._existing_run",
         {"run": "course", "results_dir": "RESULTS"},
     ),
-    ("bench", BENCH, {"folder": "RESULTS/bench", "repeats": 5, "quick": False, "course_runs": {}}),
     ("data", DATA, {"data_dir": None, "download": False}),
     ("bundle FOLDER", "mnist_course.handout.bundle.bundle", {"datasets": ()}),
     (
@@ -332,7 +332,7 @@ def _here(tmp_path, monkeypatch):
         ("study s --seeds 1 --results-dir {}", STUDY, "results_dir"),
         ("start {}", "mnist_course.handout.student_copy.start", "folder"),
         ("bundle {}", "mnist_course.handout.bundle.bundle", "folder"),
-        ("assignments build {}", "mnist_course.grading.assignments.build", "folder"),
+        ("assignments build {}", BUILD, "folder"),
         ("assignments grade {}", GRADE, "folder"),
         ("data --data-dir {}", DATA, "data_dir"),
         ("data check {}", "mnist_helpers.data.resolve_dataset", "dataset"),
@@ -405,7 +405,7 @@ def test_r11_a_folder_with_an_odd_name_works_or_is_refused(name, is_link, tmp_pa
         if set(name) & set("*?[%"):
             assert "without * ? [ %" in invoke("assignments", command, folder, status=2).output
         else:
-            target = f"mnist_course.grading.assignments.{command}"
+            target = {"build": BUILD, "grade": GRADE}[command]
             assert (
                 arguments_at(target, ["assignments", command, str(folder)], monkeypatch)["folder"] == folder
             )
