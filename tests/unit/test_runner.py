@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
@@ -428,6 +429,18 @@ def test_a_record_with_two_clocks_is_not_written(tmp_path):
                 tmp_path, "02_baseline", params={"seed": 1}, dataset={}, models={}, started=started
             )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no resource module")
+@pytest.mark.parametrize(("system", "reported"), [("Linux", 3 * 2**20), ("Darwin", 3 * 2**30)])
+def test_the_memory_of_a_process_is_in_bytes(monkeypatch, system, reported):
+    """Kind J: Linux reports KiB, macOS bytes."""
+    import resource
+
+    usage = SimpleNamespace(ru_maxrss=reported)
+    monkeypatch.setattr(resource, "getrusage", lambda who: usage)
+    monkeypatch.setattr("platform.system", lambda: system)
+    assert results.peak_memory() == 3 * 2**30
 
 
 class FinishedProcess:
