@@ -181,10 +181,9 @@ def _foreign_database(folder: Path) -> None:
 
 
 def _bad_page(folder: Path) -> None:
-    """Damages the second half of the database; its size and its first pages stay as they were."""
+    """Damages the last page of the database, which is read late; size and schema stay as they were."""
     path = folder / "gradebook.db"
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2] + b"\xff" * (len(content) - len(content) // 2))
+    path.write_bytes(path.read_bytes()[:-4096] + b"\xff" * 4096)
 
 
 def _older_version(folder: Path) -> None:
@@ -231,7 +230,7 @@ DAMAGES = {
     "gradebook.db cut": (lambda folder: _cut(folder / "gradebook.db"), "gradebook.db"),
     "gradebook.db empty": (lambda folder: (folder / "gradebook.db").write_text(""), "gradebook.db"),
     "gradebook.db text": (lambda folder: (folder / "gradebook.db").write_text("hello" * 999), "gradebook.db"),
-    "gradebook.db with bad pages": (_bad_page, "gradebook.db"),
+    "gradebook.db with a bad page": (_bad_page, "gradebook.db"),
     "gradebook.db of another program": (_foreign_database, "gradebook.db"),
     **{
         f"nbgrader_config.py {number}": (_config(line), "nbgrader_config.py")
