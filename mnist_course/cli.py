@@ -118,10 +118,8 @@ def _discard_lost_output() -> bool:
 def _expand(text: str | os.PathLike, name: str) -> Path:
     try:
         return _files.expand(text)
-    except (UserError, RuntimeError) as error:  # the latter: `~name`, and nobody has this name
-        raise UserError(
-            f"{name}: this path cannot be used ({error}). Expected: the path of a folder. Received: {text!r}."
-        ) from error
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
 
 
 class _Folder(click.ParamType):

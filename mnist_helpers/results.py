@@ -33,7 +33,8 @@ import psutil
 from mnist_helpers import _course, _files
 from mnist_helpers._errors import UserError
 
-__all__ = ["LESSONS", "ROW_FIELDS", "MissingLessonError", "fingerprint", "load_arrays", "load_record"]
+__all__ = ["LESSONS", "ROW_FIELDS", "MissingLessonError", "check_measured", "fingerprint", "load_arrays"]
+__all__ += ["load_record"]
 __all__ += ["load_records", "machine", "model_table", "peak_memory", "reference_bench", "reference_records"]
 __all__ += ["results_dir", "run_folder", "run_folders", "save_arrays", "save_model", "save_record", "table"]
 __all__ += ["verified_path", "versions"]

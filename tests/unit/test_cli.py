@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from mnist_course import cli, doctor, lessons, processes
 from mnist_course.reports import run_report
+from mnist_course.reports.page import Table
 from mnist_course.run import runner
 from mnist_helpers import data, parameters, results
 from mnist_helpers._errors import UserError
@@ -276,10 +277,10 @@ def check_arrival(command_line, target, expected, tmp_path, own_folder, monkeypa
 def test_every_option_arrives(command_line, target, expected, tmp_path, own_folder, monkeypatch):
     if expected is OFFLINE:
         monkeypatch.delenv("MNIST_COURSE_OFFLINE")
-        monkeypatch.setattr(data, "_offline", lambda: True)
+        monkeypatch.setattr("mnist_helpers.data._download.is_offline", lambda: True)
     if "timings" in target and "write" in target:
-        monkeypatch.setattr("mnist_course.reports.timings.times_table", lambda profiles: [["a"]])
-        monkeypatch.setattr("mnist_course.reports.timings.memory_table", lambda profiles: [["a"]])
+        for name in ("content", "times_table", "memory_table"):
+            monkeypatch.setattr(f"mnist_course.reports.timings.{name}", lambda profiles: Table("", ["a"], []))
     if "--search-from" in command_line:
         monkeypatch.setattr("mnist_course.run.study.check_search", lambda *_, **__: None)
     check_arrival(command_line, target, expected, tmp_path, own_folder, monkeypatch)
@@ -597,7 +598,7 @@ def test_r10_damaged_profiles_are_one_message_that_names_the_file(text, tmp_path
     monkeypatch.setattr(lessons, "NOTEBOOKS", tmp_path)
     path = tmp_path / "profiles.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    assert str(path) in invoke("run", status=2).output
+    assert str(path) in invoke("run", "--profile", "quick", status=2).output
 
 
 @pytest.mark.parametrize(
@@ -708,7 +709,9 @@ def made_up_run(monkeypatch, finished):
     monkeypatch.setattr(runner, "is_finished", lambda folder, lesson: lesson in finished)
     monkeypatch.setattr(run_report, "write_report", write_report)
     monkeypatch.setattr(run_report, "summary", list)
-    monkeypatch.setattr(run_report, "text_table", lambda rows: f"table of {', '.join(rows)}")
+    monkeypatch.setattr(
+        run_report, "results_table", lambda rows: Table(f"table of {', '.join(rows)}", ["a"], [])
+    )
     monkeypatch.setattr(
         results, "load_records", lambda folder, names: {lesson: record(lesson) for lesson in names}
     )

@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 
 from mnist_course import cli, lessons
 from mnist_course.reports import run_report, study_report
+from mnist_course.reports.page import Table
 from mnist_course.run import study
 from mnist_course.run.settings import check_lessons
 from mnist_helpers import data, parameters, results
@@ -61,6 +62,13 @@ FOREIGN_OPTIONS = {
         "--nbval-sanitize-with",
         "--editable",
         "--host",
+        "--course",
+        "--upgrade",
+        "--universal",
+        "--python-version",
+        "--fork-strategy",
+        "--all-extras",
+        "--no-annotate",
     )
 }
 FOREIGN_VARIABLES = {
@@ -349,7 +357,7 @@ def test_the_readmes_batch_examples_are_accepted(line, tmp_path, monkeypatch):
     made_up_run(monkeypatch, results.LESSONS)
     monkeypatch.setattr(study, "run_study", lambda name, *_, results_dir, **__: (results_dir / name, []))
     monkeypatch.setattr(study_report, "write_study_report", lambda folder: folder / "report.html")
-    monkeypatch.setattr(run_report, "text_table", str)
+    monkeypatch.setattr(run_report, "results_table", lambda rows: Table("", ["a"], []))
     if line.startswith("make "):
         line = make_runs(line, tmp_path)
     words = shlex.split(line)

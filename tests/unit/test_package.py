@@ -31,7 +31,6 @@ assert not loaded, loaded
 assert "importlib.metadata" not in sys.modules
 assert mnist_helpers.parameters.DATASETS
 assert "mnist_helpers.parameters" in sys.modules
-assert "numpy" not in sys.modules
 from mnist_helpers import quiz
 assert mnist_helpers.quiz is quiz
 """

@@ -432,14 +432,14 @@ def test_a_record_with_two_clocks_is_not_written(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no resource module")
-@pytest.mark.parametrize(("system", "reported"), [("Linux", 3 * 2**20), ("Darwin", 3 * 2**30)])
+@pytest.mark.parametrize(("system", "reported"), [("linux", 3 * 2**20), ("darwin", 3 * 2**30)])
 def test_the_memory_of_a_process_is_in_bytes(monkeypatch, system, reported):
     """Kind J: Linux reports KiB, macOS bytes."""
     import resource
 
     usage = SimpleNamespace(ru_maxrss=reported)
     monkeypatch.setattr(resource, "getrusage", lambda who: usage)
-    monkeypatch.setattr("platform.system", lambda: system)
+    monkeypatch.setattr(sys, "platform", system)
     assert results.peak_memory() == 3 * 2**30
 
 
@@ -462,7 +462,8 @@ def fake_lesson(monkeypatch, durations, seconds, exit_status=0, reason="", execu
         notebook = executed(*durations)
         for cell in notebook["cells"]:
             if cell["cell_type"] == "code":
-                cell |= {"source": "x", "outputs": [], "execution_count": 1 if executes else None}
+                cell |= {"outputs": [], "execution_count": 1 if executes else None}
+            cell["source"] = "x"
         partial.write_text(json.dumps(notebook | {"metadata": {}}))
         if record:
             (partial.parent / f"{lesson}.json").write_text("{}")

@@ -374,7 +374,7 @@ def _of_the_course(*parts: str) -> str:
         ("", "Expected: a folder"),
         ("a file", "Expected: a folder"),
         ("a file/x", "Expected: a folder"),
-        ("\0", "Expected: a folder"),
+        ("\0", "zero byte"),
         ("/dev/null", "Expected: a folder"),
         (_of_the_course(), "part of the course itself"),
         (_of_the_course("notebooks"), "part of the course itself"),
