@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import click
 import pytest
@@ -62,6 +63,7 @@ FOREIGN_OPTIONS = {
         "--nbval-sanitize-with",
         "--editable",
         "--host",
+        "--cwd",
         "--course",
         "--upgrade",
         "--universal",
@@ -399,3 +401,15 @@ def test_the_readmes_quick_examples_run(line, tmp_path):
         notebook = json.loads(path.read_text())
         shown = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
         assert not [output for output in shown if output.get("name") == "stderr"], path
+
+
+def test_r14_the_papermill_example_cannot_touch_a_students_run():
+    """It names a run of its own, and runs where the style of the figures is."""
+    (line,) = re.findall(r"`(\.venv/bin/papermill .+?)`", (ROOT / "README.md").read_text())
+    words = shlex.split(line)
+    given = dict(zip(words[words.index("-p") + 1 :: 3], words[words.index("-p") + 2 :: 3], strict=True))
+    lesson = Path(words[1]).stem
+    assert given.keys() <= lessons.declared(lesson).keys()
+    assert given["run"] != lessons.declared(lesson)["run"]
+    assert (ROOT / words[words.index("--cwd") + 1] / "matplotlibrc").is_file()
+    assert not Path(words[2]).exists()
