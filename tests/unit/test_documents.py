@@ -298,6 +298,13 @@ def test_the_profiles_of_the_readme_are_those_of_the_course():
     assert default == [profile]
 
 
+@every_page
+def test_the_number_of_embedded_digits_is_right(page):
+    digits = data.load_arrays("digits")[0]
+    for number in re.findall(r"([\d,]+) (?:embedded|bundled|handwritten) digits", page.read_text()):
+        assert int(number.replace(",", "")) == len(digits["x_train"]) + len(digits["x_test"])
+
+
 def section(page, heading):
     text = (ROOT / page).read_text()
     return text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
