@@ -150,7 +150,9 @@ def check(name: str, value: Any) -> Any:
             what was received.
     """
     parameter = lookup(name)
-    good = type(value) in ((float, int) if parameter.type is float else (parameter.type,))
+    if parameter.type is float and type(value) is int:
+        value = float(value)
+    good = type(value) is parameter.type
     if good and parameter.choices:
         good = value in parameter.choices or bool(parameter.or_folder and is_folder(value))
     elif good and parameter.type is str:
@@ -162,7 +164,7 @@ def check(name: str, value: Any) -> Any:
         raise ParameterError(
             f"Parameter {name!r} has a wrong value. Expected: {parameter.expected}. Received: {value!r}.{hint}"
         )
-    return parameter.type(value)
+    return value
 
 
 def checked(**values: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from mnist_helpers import data, plots, results
 pytestmark = pytest.mark.course
 EXPECTED = Path(__file__).parent / "expected_digits_quick.json"
 SEED = 1
-MOVES = ("train_seconds", "seconds", "peak_memory_bytes", "machine", "sha256", "params")
+MOVES = ("train_seconds", "seconds", "peak_memory_bytes", "machine", "sha256", "params", "date")
 
 
 def environment(results_dir, **more):
@@ -145,9 +145,10 @@ def test_checked_outputs_are_those_expected_on_every_machine(quick, lesson):
 
 
 @pytest.mark.parametrize("lesson", results.LESSONS)
-def test_records_hold_every_parameter_as_it_was(records, lesson):
+def test_records_hold_every_parameter_as_it_was(records, results_dir, lesson):
     quick_profile = lessons.profiles()["quick"]
     given = quick_profile | {"seed": SEED, "profile": "quick", "dataset": "digits", "run": "quick"}
+    given["results_dir"] = str(results_dir)
     expected = {name: given.get(name, default) for name, default in lessons.declared(lesson).items()}
     assert records[lesson]["params"] == expected
 
@@ -389,7 +390,7 @@ def test_another_seed_gives_other_numbers(records, results_dir):
     options = ["--profile", "quick", "--dataset", "digits", "--seed", str(SEED + 1), "--only", "02"]
     done = mnist_course("run", "other", *options, results_dir=results_dir)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "No report yet: 01_data_exploration" in done.stdout
+    assert "Not run: 01_data_exploration" in done.stdout
     other = results.load_record(results_dir / "other", "02_baseline")
     mine = records["02_baseline"]
     assert other["params"]["seed"] == SEED + 1
