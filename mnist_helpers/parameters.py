@@ -150,7 +150,7 @@ def check(name: str, value: Any) -> Any:
             what was received.
     """
     parameter = lookup(name)
-    if parameter.type is float and type(value) is int:
+    if parameter.type is float and type(value) is int and abs(value) < 2**53:
         value = float(value)
     good = type(value) is parameter.type
     if good and parameter.choices:
