@@ -789,8 +789,19 @@ def test_lesson_1_never_waits_for_tensorflow():
     assert "keras" not in loaded
 
 
+# A module imports from its own folder and from the layers before its own.
+LAYERS = (("lessons", "cores", "processes"), ("reports",), ("run", "grading", "handout", "doctor"), ("cli",))
+
+
 def test_imports_go_one_way():
-    """`mnist_helpers` does not import `mnist_course`."""
-    root = Path(cli.__file__).parent.parent
-    for path in (root / "mnist_helpers").rglob("*.py"):
+    root = Path(cli.__file__).parent
+    layer_of = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+    assert {path.stem for path in root.glob("[a-z]*")} - {"jupyter"} == layer_of.keys()
+    for module in root.rglob("*.py"):
+        own = module.relative_to(root).parts[0].removesuffix(".py")
+        found = re.findall(r"^\s*from mnist_course(?:\.(\w+)\S*)? import ([\w, ]+)", module.read_text(), re.M)
+        for package, names in found if own in layer_of else ():
+            for other in [package] if package else names.split(" as ")[0].split(", "):
+                assert other == own or layer_of[other] < layer_of[own], f"{module}: {other}"
+    for path in (root.parent / "mnist_helpers").rglob("*.py"):
         assert "mnist_course" not in re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(), re.M), path
