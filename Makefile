@@ -1,56 +1,74 @@
 # Every target sets up its own environment first; a second call does not install again.
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
-READY  := $(VENV)/.ready
+PYTHON      ?= python3
+VENV        := .venv
+BIN         := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+READY       := $(VENV)/.ready
+CONSTRAINTS := --constraint constraints.txt
+
+# uv is faster than pip, so it makes the environment where it is installed.
+ifeq ($(shell command -v uv),)
+NEW_VENV := $(PYTHON) -m venv $(VENV)
+INSTALL  := $(BIN)/python -m pip install
+else
+NEW_VENV := uv venv --quiet --seed --python $(PYTHON) $(VENV)
+INSTALL  := uv pip install --python $(BIN)/python
+endif
+
+# The tests of one file stay in one process, because they share what is slow to make.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_OPTIONS)
 
 # make course DATASET=digits PROFILE=quick SEED=2 RUN=monday
 # The shell takes them from its environment: pasted into its commands, a value could be a command.
 OPTIONS := $${PROFILE:+--profile "$$PROFILE"} $${DATASET:+--dataset "$$DATASET"} \
            $${SEED:+--seed "$$SEED"} $${FRESH:+--fresh}
 
-.PHONY: setup course test faults browser lab bench notebooks lint format help
+.PHONY: setup course check test faults browser lab bench notebooks lint format help
 
 setup: $(READY)  ## only set up the environment, .venv
 
 course: $(READY)  ## run the five notebooks, write results/course/, print the results table
 	$(BIN)/mnist-course run "$${RUN:-course}" $(OPTIONS)
 
-test: $(READY)  ## pass the tests (offline; checks MNIST too where it is found)
-	$(BIN)/python -m pytest
+check: $(READY) lint  ## check format, lint and types, and run the fast tests: those that start no kernel
+	$(BIN)/mypy
+	$(PYTEST) -m "not course and not long and not full and not browser"
 
-faults: $(READY)  ## try every fault, also those that take minutes; write results/reference/faults.json and the report
+test: $(READY)  ## run the tests, those with kernels too (offline; with MNIST too, where it is found)
+	$(PYTEST)
+
+faults: $(READY)  ## try every fault, also those that take minutes; write results/reference/faults.json and its page
 	$(BIN)/python -m pytest tests/faults -m "" --faults results/reference/faults.json
 	$(BIN)/mnist-course report reference
 
 browser: $(READY)  ## run the lessons in JupyterLab in a real browser (Chromium); pictures in tests/browser/screenshots/
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest tests/browser -m browser
 
 lab: $(READY)  ## bring the lessons and exercises into my-course/ (or DIR) and open JupyterLab there
 	$(BIN)/mnist-course start "$${DIR:-my-course}"
 	$(BIN)/jupyter lab --notebook-dir="$${DIR:-my-course}" $(LAB_OPTIONS)
 
 bench: $(READY)  ## measure how fast training is on this machine
-	$(BIN)/mnist-course bench
+	$(BIN)/python -m benchmarks
 
-notebooks: $(READY)  ## run the lessons anew on MNIST and write their outputs back into notebooks/
+notebooks: $(READY)  ## run the lessons on MNIST, write their outputs back into notebooks/; write the students' exercises
 	$(BIN)/mnist-course notebooks
+	$(BIN)/mnist-course assignments release
 
 lint: $(READY)  ## check format and lint, notebooks too
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-format: $(READY)  ## mend what lint would complain about
+format: $(READY)  ## correct what lint would report
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-# The environment is made anew from what stands in these two files, and only when one of them changed.
+# The environment is made from these two files, and again only when one of them changed.
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Say which with: make PYTHON=python3.12 ...")'
+	@if test -x $(BIN)/python; then $(BIN)/python .ci/check_python.py; else $(PYTHON) .ci/check_python.py; fi
 	@echo "Setting up $(VENV): about two minutes, the first time more."
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@test -x $(BIN)/python || $(NEW_VENV)
+	$(INSTALL) --quiet $(CONSTRAINTS) --editable '.[dev]'
 	@touch $@

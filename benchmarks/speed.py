@@ -1,6 +1,6 @@
 """How fast: time to a given accuracy, use of the processor, where a lesson's time goes, growth.
 
-    mnist-course bench -> one process per measurement -> bench.json, bench.md, bench.png, growth.png
+    python -m benchmarks -> one process per measurement -> bench.json, bench.md, bench.html, bench.png, growth.png
 
 The measurements take turns: one of each, then the next repetition, in an order that a seed shuffles. Imports and
 the reading of the data are not counted; set-up and tracing are. Each measurement is kept as soon as it is made,
@@ -13,7 +13,6 @@ import functools
 import importlib.util
 import json
 import os
-import platform
 import random
 import re
 import subprocess
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from benchmarks import speed_report
 from mnist_course import lessons
@@ -287,16 +287,22 @@ def study_growth(seeds: int, workers: int) -> dict[str, float]:
     from mnist_course.run import study
 
     lesson = results.LESSONS[1]
-    question = study.check_spec(
-        seeds=f"1-{seeds}", profile="quick", dataset="digits", params=[], only=[lesson], search_from=""
-    )
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        spec = study.check_spec(
+            seeds=f"1-{seeds}",
+            profile="quick",
+            dataset="digits",
+            params=[],
+            only=[lesson],
+            search_from="",
+            results_dir=Path(folder),
+        )
         started = time.perf_counter()
-        path, failed = study.run_study("growth", question, results_dir=folder, workers=workers, threads=1)
+        path, failed = study.run_study("growth", spec, results_dir=Path(folder), workers=workers, threads=1)
         seconds = time.perf_counter() - started
         if failed:
             raise RuntimeError(failed[0].error)
-        records = [results.load_record(path / run, lesson) for run in study.grid(question)]
+        records = [results.load_record(path / run, lesson) for run in study.grid(spec)]
     peaks = [record["peak_memory_bytes"] for record in records]
     return {"seconds": seconds, "peak_memory_bytes": min(workers, seeds) * max(peaks)}
 
@@ -306,7 +312,7 @@ def study_growth(seeds: int, workers: int) -> dict[str, float]:
 _KINDS = {
     "import": re.compile(r"^import ", re.M),
     "training": re.compile(r"\.(fit|search)\("),
-    "data": re.compile(r"\bdata\.(load_|resolve|describe|used_in)"),
+    "data": re.compile(r"\bdata\.(load_|resolve|describe|dataset_of_record)"),
     "figures": re.compile(r"\bplots\."),
 }
 
@@ -415,7 +421,13 @@ def run_bench(
         done.append({"kind": kind, "name": name, "seed": seed, "quick": quick, "value": value})
         with kept.open("a", encoding="utf-8") as file:
             file.write(json.dumps(done[-1]) + "\n")
-    content = summary(done) | {"machine": machine(), "repeats": repeats, "quick": quick}
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    machine = results.machine() | {
+        "versions": results.versions(),
+        "date": time.strftime("%Y-%m-%d"),
+        "load": load,
+    }
+    content = summary(done) | {"machine": machine, "repeats": repeats, "quick": quick}
     content["lessons"] = {profile: lesson_times(path) for profile, path in (course_runs or {}).items()}
     _files.write_json(folder / speed_report.BENCH_FILE, content)
     return folder / speed_report.BENCH_FILE
@@ -427,22 +439,6 @@ def _in_a_process(kind: str, name: str, seed: int, quick: bool) -> Any:
     if done.returncode:
         raise RuntimeError(f"Measurement {kind} {name} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def machine() -> dict[str, Any]:
-    """Describes this machine, its packages and today's date, for a measurement that is kept."""
-    model = ""
-    if Path("/proc/cpuinfo").is_file():
-        match = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-        model = match[1] if match else ""
-    return {
-        "processor": model or platform.processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": results.versions(),
-        "date": time.strftime("%Y-%m-%d"),
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-    }
 
 
 # --- what the measurements say ---
@@ -508,12 +504,15 @@ def straight_line(points: list[dict[str, float]], what: str) -> dict[str, Any]:
     """
     points = sorted(points, key=lambda point: point["value"])
     x = np.array([point["num_params" if what == "units" else "value"] for point in points], float)
-    if what == "workers":
-        x = STUDY_RUNS / x
-    y = np.array([point["seconds"] for point in points])
-    slope, intercept = np.polyfit(x, y, 1)
-    unexplained = ((y - slope * x - intercept) ** 2).sum() / max(((y - y.mean()) ** 2).sum(), 1e-12)
-    return {"points": points, "slope": slope, "intercept": intercept, "r_squared": 1 - unexplained}
+    line = stats.linregress(
+        STUDY_RUNS / x if what == "workers" else x, [point["seconds"] for point in points]
+    )
+    return {
+        "points": points,
+        "slope": line.slope,
+        "intercept": line.intercept,
+        "r_squared": line.rvalue**2,
+    }
 
 
 def _median(values: list[float]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,7 +23,7 @@ EXIT_CODES = {
     130: "interrupted by Ctrl-C",
     143: "ended by SIGTERM",
 }
-_PATH_VARIABLES = ("MNIST_COURSE_RESULTS", "MNIST_DATA_DIR")
+_PATH_VARIABLES = ("MNIST_COURSE_RESULTS", "MNIST_DATA_DIR", "KERAS_HOME")
 _CONTINUE = "Give the same command again to continue."
 
 
@@ -118,10 +118,8 @@ def _discard_lost_output() -> bool:
 def _expand(text: str | os.PathLike, name: str) -> Path:
     try:
         return _files.expand(text)
-    except (UserError, RuntimeError) as error:  # the latter: `~name`, and nobody has this name
-        raise UserError(
-            f"{name}: this path cannot be used ({error}). Expected: the path of a folder. Received: {text!r}."
-        ) from error
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
 
 
 class _Folder(click.ParamType):
@@ -229,14 +227,6 @@ _cell_seconds = click.option(
 )
 
 
-def _echo_table(title: str, rows: Sequence[Sequence[str]], note: str = "") -> None:
-    """Prints rows of cells, the heading first."""
-    from mnist_course.reports import run_report
-
-    parts = (title, run_report.aligned([list(row) for row in rows]), note)
-    click.echo("\n".join(part for part in parts if part) + "\n")
-
-
 # --- the commands ---
 
 
@@ -267,6 +257,7 @@ def main() -> None:
 @click.option("--fresh", is_flag=True, help="Delete what an earlier run of this name has left.")
 @_threads
 @_cell_seconds
+@click.option("--part-of-study", is_flag=True, hidden=True, help="End when standard input ends.")
 @_results_dir
 @_offline
 def run(
@@ -279,6 +270,7 @@ def run(
     fresh: bool,
     threads: int | None,
     cell_seconds: int | None,
+    part_of_study: bool,
     results_dir: Path,
 ) -> None:
     """Run the lessons in order and write a report.
@@ -286,11 +278,14 @@ def run(
     The results are in the folder RUN of the results folder. If the run was stopped, the same command
     continues it.
     """
+    from mnist_course import processes
     from mnist_course.reports import run_report
     from mnist_course.run import runner
     from mnist_course.run.settings import Limits, check_lessons, check_search, check_settings
     from mnist_helpers import parameters, results
 
+    if part_of_study:
+        processes.end_with_parent()
     parameters.check("run", run)
     lesson_names = check_lessons(only)
     settings = check_settings(profile, dataset, parameters.parse("seed", seed), params)
@@ -298,14 +293,20 @@ def run(
     limits = Limits(threads or 0, cell_seconds or 0)
     try:
         folder = runner.run_lessons(
-            run, settings, lesson_names, results_dir=results_dir, fresh=fresh, limits=limits
+            run,
+            settings,
+            lesson_names,
+            results_dir=results_dir,
+            fresh=fresh,
+            limits=limits,
+            wait_seconds=runner.PREDECESSOR_SECONDS if part_of_study else 0.0,
         )
     except runner.LessonFailedError as error:
         _stop(error, 1)
     finished = tuple(lesson for lesson in results.LESSONS if runner.is_finished(folder, lesson))
     page = run_report.write_report(folder)
     records = results.load_records(folder, finished)
-    click.echo(f"\n{run_report.text_table(run_report.summary(records))}\n")
+    click.echo(f"\n{run_report.results_table(run_report.summary(records)).text()}\n")
     if results.LESSONS[-1] in records:
         click.echo(f"{records[results.LESSONS[-1]]['conclusion']}\n")
     if missing := [lesson for lesson in results.LESSONS if lesson not in finished]:
@@ -424,48 +425,6 @@ def _existing_run(results_dir: Path, run: str) -> Path:
     return results_dir / run
 
 
-@main.command(epilog=_help("mnist-course bench --repeats 3"))
-@click.argument("name", default="bench")
-@click.option(
-    "--repeats",
-    default=5,
-    type=click.IntRange(1, 1000),
-    metavar="N",
-    help="Repetitions of each measurement.",
-    show_default=True,
-)
-@click.option("--quick", is_flag=True, help="Measure tiny trainings on the digits, to see that it works.")
-@click.option(
-    "--course",
-    "runs",
-    multiple=True,
-    metavar="RUN",
-    help="Split the times of this run's lessons; can be repeated.",
-)
-@_results_dir
-@_offline
-def bench(name: str, repeats: int, quick: bool, runs: tuple, results_dir: Path) -> None:
-    """Measure how fast training is on this machine.
-
-    The measurements are in the file bench.json of the folder NAME of the results folder.
-    """
-    try:
-        from benchmarks import speed, speed_report
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "The benchmarks are not a part of the installed package. Use the course's repository: make bench"
-        ) from error
-    from mnist_helpers import parameters
-
-    for run in (name, *runs):
-        parameters.check("run", run)
-    folders = {run: _existing_run(results_dir, run) for run in runs}
-    path = speed.run_bench(results_dir / name, repeats=repeats, quick=quick, course_runs=folders)
-    for table in speed_report.tables(_files.read_json(path)):
-        _echo_table(table["title"], [table["columns"], *table["rows"]], table["note"])
-    click.echo(f"Numbers: {path}")
-
-
 @main.command(epilog=_help("mnist-course timings monday tuesday"))
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--into", default="", metavar="NAME", help="Also write timings.json into the folder NAME.")
@@ -481,8 +440,9 @@ def timings(runs: tuple, into: str, results_dir: Path) -> None:
     for name in (*runs, *([into] if into else [])):
         parameters.check("run", name)
     profiles = timings.measured([results_dir / run for run in runs])
-    _echo_table("Time", timings.times_table(profiles))
-    _echo_table("Memory", timings.memory_table(profiles))
+    content = timings.content(profiles)
+    for table in (timings.times_table(content), timings.memory_table(content)):
+        click.echo(f"{table.text()}\n{table.note}\n")
     if into:
         click.echo(f"Numbers: {timings.write(results_dir / into, profiles)}")
 
@@ -492,10 +452,12 @@ def timings(runs: tuple, into: str, results_dir: Path) -> None:
 def params(lesson: str) -> None:
     """List the parameters of the lessons, or of one LESSON."""
     from mnist_course import lessons
+    from mnist_course.reports.page import Table
     from mnist_course.run.settings import check_lessons
 
     for name in check_lessons([lesson] if lesson else []):
-        _echo_table(name, [["name", "type", "default", "allowed", "meaning"], *lessons.parameter_rows(name)])
+        columns = ("name", "type", "default", "allowed", "meaning")
+        click.echo(f"{Table(name, columns, lessons.parameter_rows(name), is_text=True).text()}\n")
 
 
 @main.group(
@@ -611,9 +573,21 @@ def build_assignments(folder: Path) -> None:
 
     The students' versions are in FOLDER/release/.
     """
-    from mnist_course.grading import assignments
+    from mnist_course.grading import release
 
-    click.echo(assignments.build(folder))
+    click.echo(release.build(folder))
+
+
+@assignments.command("release", epilog=_help("mnist-course assignments release"))
+def release_assignments() -> None:
+    """Write the students' exercises into the course.
+
+    Authors use this command after a change of a solution; the folder is notebooks/exercises/release/.
+    """
+    from mnist_course.grading import release
+
+    for path in release.write_release(release.RELEASE):
+        click.echo(path)
 
 
 @assignments.command("grade", epilog=_help("mnist-course assignments grade class-2026 --workers 2"))
@@ -646,10 +620,11 @@ def grade_assignments(folder: Path, seconds: int, memory: int, workers: int | No
 
     The submissions are in FOLDER/submitted/STUDENT/.
     """
-    from mnist_course.grading import assignments
+    from mnist_course.grading.grade import grade
+    from mnist_course.grading.sandbox import Limits
 
-    limits = assignments.Limits(seconds=seconds, memory_bytes=memory * 2**30)
-    click.echo(assignments.grade(folder, limits=limits, workers=workers or 0, fresh=fresh))
+    limits = Limits(seconds=seconds, memory_bytes=memory * 2**30)
+    click.echo(grade(folder, limits=limits, workers=workers or 0, fresh=fresh))
 
 
 @main.command(epilog=_help("mnist-course notebooks"))

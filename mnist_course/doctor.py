@@ -152,7 +152,7 @@ def _memory() -> str:
 
 
 def _training() -> str:
-    """Trains for five seconds on the embedded digits."""
+    """Trains ten epochs on the embedded digits: the accuracy shows the installation, the seconds the machine."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _quiet():
         import keras
@@ -172,16 +172,12 @@ def _training() -> str:
     )
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     started = time.perf_counter()
-    epochs = 0
-    while time.perf_counter() - started < 5:
-        model.fit(x_train, y_train, batch_size=32, verbose=0)
-        epochs += 1
+    model.fit(x_train, y_train, batch_size=32, epochs=10, verbose=0)
+    seconds = time.perf_counter() - started
     _, accuracy = model.evaluate(x_val, y_val, verbose=0)
-    text = f"{epochs} epochs on the digits in 5 s, validation accuracy {accuracy:.2f}"
+    text = f"10 epochs on the digits in {seconds:.1f} s, validation accuracy {accuracy:.2f}"
     if accuracy < 0.8:
-        raise RuntimeError(
-            f"{text}; 0.80 was expected: the machine is very slow, or the installation is damaged"
-        )
+        raise RuntimeError(f"{text}; at least 0.80 was expected: install the course's packages again")
     return text
 
 

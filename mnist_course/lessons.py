@@ -11,28 +11,50 @@ from typing import Any
 import yaml
 
 from mnist_helpers import _files, parameters
+from mnist_helpers._course import NOTEBOOKS
 from mnist_helpers._errors import UserError
-
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 
 
 def profiles() -> dict[str, dict[str, Any]]:
     """Returns the profiles: name -> parameters.
 
     Raises:
-        UserError: `profiles.yaml` is damaged, or a value in it is wrong.
+        UserError: the file that holds them, which authors may change, cannot be read.
     """
     path = NOTEBOOKS / "profiles.yaml"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if not (isinstance(content, dict) and all(isinstance(params, dict) for params in content.values())):
-            raise UserError("Expected: lines such as `quick:`, each followed by lines such as `  epochs: 3`.")
-        return {
-            str(profile): {str(name): parameters.check(str(name), value) for name, value in params.items()}
-            for profile, params in content.items()
-        }
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be used. Correct it, or get it again. {error}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise _wrong_profiles(path, " ".join(str(error).split())) from error
+    if not isinstance(content, dict) or not content:
+        raise _wrong_profiles(path, f"it holds {type(content).__name__}")
+    for name, params in content.items():
+        if (
+            not isinstance(name, str)
+            or not isinstance(params, dict)
+            or not all(isinstance(key, str) for key in params)
+        ):
+            raise _wrong_profiles(path, f"the entry {name!r} is not a profile")
+    return content
+
+
+def profile_parameters(profile: str) -> dict[str, Any]:
+    """Returns the parameters of one profile, checked.
+
+    Raises:
+        UserError: a parameter is unknown or has a wrong value.
+    """
+    try:
+        return {name: parameters.check(name, value) for name, value in profiles()[profile].items()}
+    except UserError as error:
+        raise _wrong_profiles(NOTEBOOKS / "profiles.yaml", f"in {profile!r}: {error}") from error
+
+
+def _wrong_profiles(path: Path, reason: str) -> UserError:
+    return UserError(
+        f"{path} is wrong: {reason.rstrip('.')}. Expected: profile names, each with lines NAME: VALUE below it. "
+        "Correct the file, or restore the course's own."
+    )
 
 
 def declared(lesson: str) -> dict[str, Any]:

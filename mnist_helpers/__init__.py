@@ -9,5 +9,27 @@
 - `results`: records, models and arrays of a run
 - `tuning`: workarounds for Keras Tuner's pitfalls
 
-Importing the package imports none of them; the package `mnist_course`, which runs the lessons, is never imported.
+A module is imported when it is used for the first time, so that a lesson that does not train never waits for
+TensorFlow. The package `mnist_course`, which runs the lessons, is never imported.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__all__ = ["canvas", "data", "metrics", "parameters", "plots", "quiz", "results", "tuning"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name == "__version__":
+        from importlib import metadata
+
+        return metadata.version("mnist-course")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

@@ -1,6 +1,10 @@
-"""The base class of errors that are about what a user did."""
+"""Errors that are about what a user did, and checks that several modules share."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(ValueError):
@@ -12,3 +16,28 @@ class UserError(ValueError):
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Returns `" Did you mean 'epochs'?"` for the nearest of `names`, or an empty string."""
+    matches = difflib.get_close_matches(name, list(names), n=1)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def check_same_length(*, one_dimensional: bool = False, **arrays: Any) -> None:
+    """Checks that sequences or arrays have the same length.
+
+    Args:
+        one_dimensional: whether each must have the shape `(n,)`, as labels have.
+        **arrays: the sequences or arrays by name.
+
+    Raises:
+        ValueError: the lengths differ, or an array has more dimensions than allowed.
+    """
+    shapes = {
+        name: array.shape if hasattr(array, "shape") else (len(array),) for name, array in arrays.items()
+    }
+    lengths = {shape if one_dimensional else shape[:1] for shape in shapes.values()}
+    if len(lengths) != 1 or len(lengths.pop()) != 1:
+        form = "one-dimensional and of the same length" if one_dimensional else "of the same length"
+        raise ValueError(f"Expected: {', '.join(arrays)} {form}. Received: shapes {shapes}.")

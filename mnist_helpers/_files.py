@@ -23,13 +23,19 @@ def expand(path: str | os.PathLike) -> Path:
     Every path that a user gives passes through this function once, where it enters the program.
 
     Raises:
-        UserError: no file can have this path.
+        UserError: no file can have this path, or `~NAME` names an unknown user.
     """
-    if "\0" in os.fspath(path):
-        raise UserError(
-            f"A path holds a zero byte. Expected: the path of a file or folder. Received: {path!r}."
-        )
-    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 (resolve() would follow links)
+    try:
+        if "\0" in os.fspath(path):
+            raise RuntimeError("it holds a zero byte")
+        return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 (resolve() would follow links)
+    except RuntimeError as error:  # of expanduser, too: an unknown user
+        raise UserError(f"Expected: the path of a file or folder. Received: {path!r} ({error}).") from error
+
+
+def is_folder(text: str) -> bool:
+    """Returns whether `text` means a folder: it is written as a path, or a folder of this name exists."""
+    return "/" in text or os.sep in text or text.startswith("~") or os.path.isdir(text)  # noqa: PTH112 (never raises)
 
 
 def is_writable_place(path: Path) -> bool:

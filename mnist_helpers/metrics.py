@@ -7,11 +7,18 @@ scikit-learn and statsmodels do the counting; this module fixes the conventions.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+
+from mnist_helpers._errors import check_same_length
+
+__all__ = ["LABELS", "Comparison", "MeanInterval", "accuracy_interval", "apply_temperature", "brier_score"]
+__all__ += ["calibration_error", "confusion_matrix", "fit_temperature", "mcnemar", "mcnemar_pairs"]
+__all__ += ["mean_interval", "most_confident_mistakes", "negative_log_likelihood", "paired_difference"]
+__all__ += ["per_class", "reliability"]
 
 LABELS = tuple(range(10))
 
@@ -48,10 +55,10 @@ class MeanInterval(NamedTuple):
     high: float
 
 
-def mean_interval(values: Sequence[float]) -> MeanInterval:
-    """Summarises what several seeds gave (Student 1908, "The probable error of a mean", Biometrika 6, p. 1).
+def mean_interval(values: Iterable[float]) -> MeanInterval:
+    """Summarises the results of several seeds (Student 1908, "The probable error of a mean", Biometrika 6, p. 1).
 
-    The interval is about the seeds: it says where the mean of many more trainings would lie, on the same images.
+    The interval concerns the seeds: it estimates the mean of many more trainings, evaluated on the same images.
 
     Args:
         values: a number per seed.
@@ -64,17 +71,18 @@ def mean_interval(values: Sequence[float]) -> MeanInterval:
     """
     from statsmodels.stats.weightstats import DescrStatsW
 
-    values = np.asarray(values, float)
-    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise ValueError(f"Expected: one finite number per seed, at least one. Received: {values.tolist()}.")
-    if len(values) == 1:
-        return MeanInterval(float(values[0]), np.nan, 1, np.nan, np.nan)
-    low, high = DescrStatsW(values).tconfint_mean()
-    return MeanInterval(float(values.mean()), float(values.std(ddof=1)), len(values), float(low), float(high))
+    numbers = np.array([*values], float)
+    if numbers.ndim != 1 or not len(numbers) or not np.isfinite(numbers).all():
+        raise ValueError(f"Expected: one finite number per seed, at least one. Received: {numbers.tolist()}.")
+    if len(numbers) == 1:
+        return MeanInterval(float(numbers[0]), np.nan, 1, np.nan, np.nan)
+    low, high = DescrStatsW(numbers).tconfint_mean()
+    mean, sd = float(numbers.mean()), float(numbers.std(ddof=1))
+    return MeanInterval(mean, sd, len(numbers), float(low), float(high))
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> MeanInterval:
-    """Summarises `second - first` over the same seeds: what the seeds share cancels out.
+    """Summarises `second - first` over the same seeds, so that what both have in common cancels out.
 
     Args:
         first: a number per seed.
@@ -86,10 +94,7 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> MeanIn
     Raises:
         ValueError: the lengths differ, or as `mean_interval`.
     """
-    if len(first) != len(second):
-        raise ValueError(
-            f"Expected: two numbers for each seed. Received: {len(first)} and {len(second)} numbers."
-        )
+    check_same_length(first=first, second=second)
     return mean_interval(np.subtract(second, first))
 
 
@@ -115,9 +120,9 @@ def accuracy_interval(num_correct: int, num_images: int, confidence: float = 0.9
     from statsmodels.stats.proportion import proportion_confint
 
     if not 0 <= num_correct <= num_images or num_images < 1:
+        received = f"num_correct={num_correct}, num_images={num_images}"
         raise ValueError(
-            f"Expected: 0 <= num_correct <= num_images and num_images >= 1. "
-            f"Received: num_correct={num_correct}, num_images={num_images}."
+            f"Expected: 0 <= num_correct <= num_images and num_images >= 1. Received: {received}."
         )
     low, high = proportion_confint(num_correct, num_images, alpha=1 - confidence, method="wilson")
     return float(low), float(high)
@@ -144,7 +149,7 @@ def negative_log_likelihood(labels: np.ndarray, probabilities: np.ndarray) -> fl
 def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Comparison:
     """Compares two classifiers on the same images (McNemar 1947, Psychometrika 12, p. 153; exact binomial form).
 
-    Images that both get right, or both wrong, say nothing about which is better; only the others count.
+    Only images that exactly one of the two classifies correctly count.
 
     Args:
         labels: true labels, `(n,)`.
@@ -159,14 +164,11 @@ def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Compar
     """
     from statsmodels.stats.contingency_tables import mcnemar as exact_test
 
-    labels, first, second = _same_length(labels, first, second)
-    first_right, second_right = first == labels, second == labels
-    table = [
-        [np.sum(first_right & second_right), np.sum(first_right & ~second_right)],
-        [np.sum(~first_right & second_right), np.sum(~first_right & ~second_right)],
-    ]
-    p_value = float(exact_test(table, exact=True).pvalue)
-    return Comparison(int(table[0][1]), int(table[1][0]), min(p_value, 1.0))
+    labels, first, second = _labels(labels=labels, first=first, second=second)
+    only_first = int(np.sum((first == labels) & (second != labels)))
+    only_second = int(np.sum((first != labels) & (second == labels)))
+    p_value = float(exact_test([[0, only_first], [only_second, 0]], exact=True).pvalue)
+    return Comparison(only_first, only_second, min(p_value, 1.0))
 
 
 def mcnemar_pairs(labels: np.ndarray, predictions: Mapping[str, np.ndarray]) -> pd.DataFrame:
@@ -187,11 +189,10 @@ def mcnemar_pairs(labels: np.ndarray, predictions: Mapping[str, np.ndarray]) -> 
 
     if len(predictions) < 2:
         raise ValueError(f"Expected: two classifiers or more. Received: {list(predictions)}.")
-    rows = [
-        {"first": first, "second": second}
-        | mcnemar(labels, predictions[first], predictions[second])._asdict()
-        for first, second in itertools.combinations(predictions, 2)
-    ]
+    rows = []
+    for first, second in itertools.combinations(predictions, 2):
+        comparison = mcnemar(labels, predictions[first], predictions[second])
+        rows.append({"first": first, "second": second, **comparison._asdict()})
     table = pd.DataFrame(rows)
     table["p_holm"] = multipletests(table["p_value"], method="holm")[1]
     return table
@@ -210,12 +211,15 @@ def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
     Raises:
         ValueError: as `negative_log_likelihood`.
     """
+    from sklearn.metrics import brier_score_loss
+
     probabilities = _checked_probabilities(labels, probabilities)
-    return float(((probabilities - np.eye(len(LABELS))[labels]) ** 2).sum(axis=1).mean())
+    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # else float32 gets a warning
+    return float(brier_score_loss(labels, probabilities, labels=LABELS, scale_by_half=False))
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray, num_bins: int = 15) -> pd.DataFrame:
-    """Groups images by how sure a classifier is of them (Guo et al. 2017, section 2: equal-width bins).
+    """Groups images by the classifier's confidence (Guo et al. 2017, section 2: equal-width bins).
 
     Args:
         labels: true labels, `(n,)`.
@@ -231,17 +235,10 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, num_bins: int = 1
     """
     probabilities = _checked_probabilities(labels, probabilities)
     confidence = probabilities.max(axis=1)
-    table = pd.DataFrame(
-        {
-            "group": np.minimum((confidence * num_bins).astype(int), num_bins - 1),
-            "confidence": confidence,
-            "right": probabilities.argmax(axis=1) == labels,
-        }
-    )
-    grouped = table.groupby("group")
-    return grouped.agg(
-        confidence=("confidence", "mean"), accuracy=("right", "mean"), images=("right", "size")
-    ).reset_index(drop=True)
+    group = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
+    table = pd.DataFrame({"confidence": confidence, "accuracy": probabilities.argmax(axis=1) == labels})
+    groups = table.groupby(group)
+    return groups.mean().assign(images=groups.size()).reset_index(drop=True)
 
 
 def calibration_error(labels: np.ndarray, probabilities: np.ndarray, num_bins: int = 15) -> float:
@@ -263,7 +260,7 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray, num_bins: i
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """Counts how often each digit was taken for each.
+    """Counts how often each digit was classified as each digit.
 
     Args:
         labels: true labels, `(n,)`.
@@ -274,7 +271,7 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """
     from sklearn.metrics import confusion_matrix as count
 
-    labels, predictions = _same_length(labels, predictions)
+    labels, predictions = _labels(labels=labels, predictions=predictions)
     return count(labels, predictions, labels=LABELS)
 
 
@@ -291,14 +288,14 @@ def per_class(labels: np.ndarray, predictions: np.ndarray) -> pd.DataFrame:
     """
     from sklearn.metrics import precision_recall_fscore_support
 
-    labels, predictions = _same_length(labels, predictions)
+    labels, predictions = _labels(labels=labels, predictions=predictions)
     scores = precision_recall_fscore_support(labels, predictions, labels=LABELS, zero_division=0)
     table = pd.DataFrame(dict(zip(("precision", "recall", "f1", "images"), scores, strict=True)))
     return table.rename_axis("digit")
 
 
 def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray, count: int) -> np.ndarray:
-    """Finds the images on which a classifier was surest and wrong.
+    """Finds the wrong predictions with the highest confidence.
 
     Args:
         labels: true labels, `(n,)`.
@@ -309,7 +306,7 @@ def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray, count
         Indices, the surest first; fewer than `count` where there are fewer mistakes.
     """
     predictions = probabilities.argmax(axis=1)
-    labels, predictions = _same_length(labels, predictions)
+    labels, predictions = _labels(labels=labels, predictions=predictions)
     wrong = np.flatnonzero(predictions != labels)
     order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")
     return wrong[order][:count]
@@ -349,20 +346,15 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def _checked_probabilities(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    probabilities = np.asarray(probabilities, float)
-    if probabilities.shape != (len(labels), len(LABELS)) or not np.allclose(
-        probabilities.sum(axis=1), 1, atol=1e-3
-    ):
+    probabilities, shape = np.asarray(probabilities, float), (len(labels), len(LABELS))
+    if probabilities.shape != shape or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
+        received = f"shape {probabilities.shape}"
         raise ValueError(
-            f"Expected: probabilities of shape ({len(labels)}, {len(LABELS)}), each row adding up to 1. "
-            f"Received: shape {probabilities.shape}."
+            f"Expected: probabilities of shape {shape}, each row adding up to 1. Received: {received}."
         )
     return probabilities
 
 
-def _same_length(*arrays: np.ndarray) -> list[np.ndarray]:
-    arrays = [np.asarray(array) for array in arrays]
-    shapes = [array.shape for array in arrays]
-    if len(set(shapes)) != 1 or len(shapes[0]) != 1:
-        raise ValueError(f"Expected: label arrays of one length, shape (n,). Received: shapes {shapes}.")
-    return arrays
+def _labels(**arrays: np.ndarray) -> list[np.ndarray]:
+    check_same_length(one_dimensional=True, **arrays)
+    return [np.asarray(array) for array in arrays.values()]

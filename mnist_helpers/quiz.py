@@ -6,7 +6,7 @@
 
     quiz.show("02_baseline", [None, "b", None, None])
 
-The questions stand in `notebooks/quizzes/<lesson>.yaml`, one file per lesson:
+The questions are in `notebooks/quizzes/<lesson>.yaml`, one file per lesson:
 
     - question: What is 2 + 2?
       choices:
@@ -20,15 +20,17 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
-from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
 import yaml
 
+from mnist_helpers._course import NOTEBOOKS
 from mnist_helpers._errors import UserError
 
-QUIZZES = Path(__file__).resolve().parent.parent / "notebooks" / "quizzes"
+__all__ = ["QUIZZES", "Quiz", "compare", "show"]
+
+QUIZZES = NOTEBOOKS / "quizzes"
 
 
 # --- predictions ---
@@ -37,46 +39,39 @@ QUIZZES = Path(__file__).resolve().parent.parent / "notebooks" / "quizzes"
 def compare(
     prediction: Any, outcome: Any, what: str, *, form: str = ".4g", choices: Sequence[str] = ()
 ) -> None:
-    """Prints what a student had predicted beside what came out; without a prediction, prints nothing.
+    """Prints a student's prediction and the outcome; prints nothing without a prediction.
 
     Args:
         prediction: a number or one of `choices`; `None` for no prediction.
-        outcome: the number, or the choice, that came out.
+        outcome: the measured number, or the right choice.
         what: the thing that was predicted, such as `"validation accuracy"`.
         form: how numbers are shown, a format such as `".1%"`.
         choices: what could be chosen; empty for a number.
     """
     if prediction is None:
         return
-    if choices:
-        print(_compared_choices(prediction, outcome, what, choices))
-    else:
-        print(_compared_numbers(prediction, outcome, what, form))
+    verdict = _choice(prediction, outcome, choices) if choices else _number(prediction, outcome, form)
+    print(f"Your prediction ({what}): {verdict}")
 
 
-def _compared_choices(prediction: Any, outcome: str, what: str, choices: Sequence[str]) -> str:
+def _choice(prediction: Any, outcome: str, choices: Sequence[str]) -> str:
     if not isinstance(prediction, str) or prediction not in choices:
-        named = ", ".join(repr(choice) for choice in choices)
-        return (
-            f"Your prediction ({what}): expected one of {named}, received {prediction!r}. It was {outcome!r}."
-        )
+        expected = ", ".join(repr(choice) for choice in choices)
+        return f"expected one of {expected}, received {prediction!r}. It was {outcome!r}."
     verdict = "as you predicted" if prediction == outcome else f"you predicted {prediction!r}"
-    return f"Your prediction ({what}): it is {outcome!r}, {verdict}."
+    return f"it is {outcome!r}, {verdict}."
 
 
-def _compared_numbers(prediction: Any, outcome: float, what: str, form: str) -> str:
+def _number(prediction: Any, outcome: float, form: str) -> str:
     shown = format(outcome, form)
-    number = isinstance(prediction, numbers.Real) and not isinstance(prediction, bool)
-    if not number or not abs(prediction) < 1e9:  # nan, too
-        return f"Your prediction ({what}): expected a number, received {prediction!r}. It was {shown}."
+    is_number = isinstance(prediction, numbers.Real) and not isinstance(prediction, bool)
+    if not is_number or not abs(prediction) < 1e9:  # NaN, too
+        return f"expected a number, received {prediction!r}. It was {shown}."
     predicted = format(prediction, form)
     if predicted == shown:
-        return f"Your prediction ({what}): {predicted}, and so it is."
-    side = "more" if outcome > prediction else "less"
-    hint = ""
-    if form.endswith("%") and prediction > 1:
-        hint = " (Write a share: 0.9 for 90 %.)"
-    return f"Your prediction ({what}): {predicted}. It is {shown}, {side} than you thought.{hint}"
+        return f"{predicted}, and so it is."
+    hint = " (Write a share: 0.9 for 90 %.)" if form.endswith("%") and prediction > 1 else ""
+    return f"{predicted}. It is {shown}, {'more' if outcome > prediction else 'less'} than you thought.{hint}"
 
 
 # --- the quiz ---
@@ -124,7 +119,7 @@ def show(lesson: str, answers: Sequence[str | None] = ()) -> Quiz:
         known = ", ".join(sorted(path.stem for path in QUIZZES.glob("*.yaml")))
         raise UserError(f"Unknown lesson. Expected: one of {known}. Received: {lesson!r}.")
     questions = yaml.safe_load(path.read_text(encoding="utf-8"))
-    given = list(answers) if isinstance(answers, list | tuple | str) else [answers]
+    given: list[Any] = list(answers) if isinstance(answers, list | tuple | str) else [answers]
     return Quiz(questions, [*given, *[None] * len(questions)][: len(questions)])
 
 

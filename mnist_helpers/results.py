@@ -1,13 +1,12 @@
-"""The one place that writes and reads the files of a run.
+"""Write and read the files of a run: records, models and arrays.
 
-A run is one folder, and everything that a lesson makes in it carries the lesson's name:
+A run is one folder, and every file that a lesson writes into it carries the lesson's name:
 
     results/<run>/02_baseline.ipynb    the executed notebook: the evidence
     results/<run>/02_baseline.json     the record
-    results/<run>/02_baseline.keras    the model (`<lesson>.<model>.keras` where a lesson makes several)
+    results/<run>/02_baseline.keras    the model (`<lesson>.<model>.keras` if a lesson saves several)
 
-A file appears whole or not at all. Models and arrays are loaded only if their sha256 is the recorded one, and a
-record only if its own is.
+A file is complete or absent. A model, an array or a record is loaded only if its sha256 is the recorded one.
 """
 
 from __future__ import annotations
@@ -16,8 +15,12 @@ import hashlib
 import json
 import os
 import platform
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,49 +30,47 @@ import pandas as pd
 import platformdirs
 import psutil
 
+from mnist_helpers import _course, _files
 from mnist_helpers._errors import UserError
-from mnist_helpers._files import atomic_write, read_json, sha256, to_jsonable, write_json
+
+__all__ = ["LESSONS", "ROW_FIELDS", "MissingLessonError", "check_measured", "fingerprint", "load_arrays"]
+__all__ += ["load_record"]
+__all__ += ["load_records", "machine", "model_table", "peak_memory", "reference_bench", "reference_records"]
+__all__ += ["results_dir", "run_folder", "run_folders", "save_arrays", "save_model", "save_record", "table"]
+__all__ += ["verified_path", "versions"]
 
 LESSONS = ("01_data_exploration", "02_baseline", "03_batchnorm_dropout", "04_tuning", "05_evaluation")
-ROW_FIELDS = (
-    "lesson",
-    "model",
-    "dataset",
-    "profile",
-    "seed",
-    "num_params",
-    "train_seconds",
-    "val_accuracy",
-    "val_loss",
-    "test_accuracy",
-    "test_loss",
-    "test_accuracy_low",
-    "test_accuracy_high",
-)
+_MODEL_FIELDS = ("num_params", "train_seconds", "val_accuracy", "val_loss")
+_TEST_FIELDS = ("test_accuracy", "test_loss", "test_accuracy_low", "test_accuracy_high")
+ROW_FIELDS = ("lesson", "model", "dataset", "profile", "seed", *_MODEL_FIELDS, *_TEST_FIELDS)
 _RECORD_FIELDS = {"lesson", "params", "dataset", "models", "sha256"}
-_MODEL_FIELDS = ("num_params", "val_accuracy", "val_loss", "train_seconds")
+Entry = Mapping[str, Any]
+_PLACES = ("run", "results_dir", "data_dir")  # parameters that say where files are
 _PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "scikit-learn", "papermill")
 
 
 class MissingLessonError(UserError):
-    """A lesson needs what an earlier lesson of the same run makes, and it is not there or not intact."""
+    """A lesson needs a file of an earlier lesson of the same run, which is missing or damaged."""
 
 
-# --- folders and whole files ---
+# --- folders ---
 
 
 def results_dir(folder: str | os.PathLike = "") -> Path:
     """Returns the folder that holds the runs.
 
     Args:
-        folder: the folder; empty for `$MNIST_COURSE_RESULTS`, and where that is not set `results/` beside
-            the package, or, in a course that is installed read-only for everybody, a folder in the user's home.
+        folder: the folder, relative to the working directory or beginning with `~`; empty for
+            `$MNIST_COURSE_RESULTS`. If that is not set either, it is `results/` of the checkout; outside a
+            checkout, or if the checkout is read-only, it is a folder in the user's home.
+
+    Returns:
+        An absolute path. Nothing is created.
     """
-    default = Path(__file__).resolve().parent.parent / "results"
-    nearest = default if default.exists() else default.parent
-    if not os.access(nearest, os.W_OK):
+    default = _course.ROOT / "results"
+    if not (_course.IS_CHECKOUT and _files.is_writable_place(default)):
         default = Path(platformdirs.user_data_dir("mnist-course")) / "results"
-    return Path(folder or os.environ.get("MNIST_COURSE_RESULTS") or default).resolve()
+    return _files.expand(folder or os.environ.get("MNIST_COURSE_RESULTS") or default)
 
 
 def run_folder(run: str, folder: str | os.PathLike = "") -> Path:
@@ -93,23 +94,28 @@ def save_model(folder: Path, lesson: str, model: Any, name: str = "") -> dict[st
     Args:
         folder: the run folder.
         lesson: the lesson, one of `LESSONS`.
-        model: the model; its input is raw uint8 images, its `Rescaling` is inside.
-        name: the model's name, where the lesson saves several.
+        model: the model; its input is raw uint8 images, and it rescales them itself.
+        name: the model's name, if the lesson saves several.
 
     Returns:
-        What the record says of it: `file`, `sha256`, `num_params`.
+        The model's entry for the record: `file`, `sha256`, `num_params`.
     """
     path = folder / (f"{lesson}.{name}.keras" if name else f"{lesson}.keras")
-    with atomic_write(path) as beside:
-        model.save(beside)
-    return {"file": path.name, "sha256": sha256(path), "num_params": model.count_params()}
+    with _files.atomic_write(path) as temporary:
+        model.save(temporary)
+    return {"file": path.name, "sha256": _files.sha256(path), "num_params": model.count_params()}
 
 
-def save_arrays(folder: Path, lesson: str, **arrays: np.ndarray) -> dict[str, Any]:
+def save_arrays(folder: Path, lesson: str, **arrays: Any) -> dict[str, Any]:
     """Saves arrays into the run folder as `<lesson>.npz`.
 
+    Args:
+        folder: the run folder.
+        lesson: the lesson, one of `LESSONS`.
+        **arrays: NumPy arrays by name.
+
     Returns:
-        What the record says of them: `file`, `sha256`.
+        The entry for the record: `file`, `sha256`.
 
     Raises:
         UserError: an array holds Python objects, which only pickle could save.
@@ -117,13 +123,13 @@ def save_arrays(folder: Path, lesson: str, **arrays: np.ndarray) -> dict[str, An
     if objects := [name for name, array in arrays.items() if np.asarray(array).dtype.hasobject]:
         raise UserError(f"Expected: arrays of numbers. Received: Python objects, in {', '.join(objects)}.")
     path = folder / f"{lesson}.npz"
-    with atomic_write(path) as beside:
-        np.savez(beside, **arrays)
-    return {"file": path.name, "sha256": sha256(path)}
+    with _files.atomic_write(path) as temporary:
+        np.savez(temporary, **arrays)
+    return {"file": path.name, "sha256": _files.sha256(path)}
 
 
-def load_arrays(folder: Path, entry: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Loads what `save_arrays` saved, if it is still what the record says.
+def load_arrays(folder: Path, entry: Entry) -> dict[str, np.ndarray]:
+    """Loads the arrays of `save_arrays` if the file still has the recorded sha256.
 
     Args:
         folder: the run folder.
@@ -136,7 +142,7 @@ def load_arrays(folder: Path, entry: Mapping[str, Any]) -> dict[str, np.ndarray]
         return dict(archive)
 
 
-def verified_path(folder: Path, entry: Mapping[str, Any]) -> Path:
+def verified_path(folder: Path, entry: Entry) -> Path:
     """Returns the path of a recorded file whose sha256 is still the recorded one.
 
     Args:
@@ -149,22 +155,18 @@ def verified_path(folder: Path, entry: Mapping[str, Any]) -> Path:
     path = folder / Path(entry["file"]).name
     lesson = path.name.split(".")[0]
     if not path.is_file():
-        raise MissingLessonError(
-            f"{path.name} is missing from run {folder.name!r}. {_how_to_run(folder, lesson)}"
-        )
-    if sha256(path) != entry["sha256"]:
-        raise MissingLessonError(
-            f"{path.name} in run {folder.name!r} is not the file that its record describes (sha256 differs), "
-            f"so it is not loaded. {_how_to_run(folder, lesson)}"
-        )
-    return path
+        problem = "is missing"
+    elif _files.sha256(path) != entry["sha256"]:
+        problem = "is not the file that its record describes (sha256 differs), so it is not loaded"
+    else:
+        return path
+    raise MissingLessonError(f"{path.name} of run {folder.name!r} {problem}. {_how_to_run(folder, lesson)}")
 
 
 def _how_to_run(folder: Path, lesson: str) -> str:
     by_hand = f"Run lesson {lesson} first, in this run: open {lesson}.ipynb and run all its cells"
-    begun_by_hand = folder.is_dir() and any(folder.iterdir()) and not (folder / "course.json").is_file()
-    if begun_by_hand:  # which the runner would refuse
-        return f"{by_hand}."
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "course.json").is_file():
+        return f"{by_hand}."  # the runner refuses a run that was begun by hand
     return f"{by_hand}, or: mnist-course run {folder.name} --only {lesson}"
 
 
@@ -172,24 +174,17 @@ def _how_to_run(folder: Path, lesson: str) -> str:
 
 
 def save_record(
-    folder: Path,
-    lesson: str,
-    *,
-    params: Mapping[str, Any],
-    dataset: Mapping[str, Any],
-    models: Mapping[str, Mapping[str, Any]],
-    started: float,
-    **more: Any,
+    folder: Path, lesson: str, *, params: Entry, dataset: Entry, models: Entry, started: float, **more: Any
 ) -> Path:
     """Writes the record of a lesson, `<lesson>.json`.
 
     Args:
         folder: the run folder.
         lesson: the lesson, one of `LESSONS`.
-        params: every parameter of the lesson, defaults too.
-        dataset: what `data.describe` says.
-        models: model name -> what is known of it: `num_params`, `file`, `sha256`, `val_accuracy`,
-            `val_loss`, `history`, `train_seconds`. Fractions and seconds, unrounded.
+        params: all parameters of the lesson, including defaults.
+        dataset: the dataset, as `data.describe` returns it.
+        models: model name -> its entry: `num_params`, `file`, `sha256`, `val_accuracy`, `val_loss`, `history`,
+            `train_seconds`. Fractions and seconds, unrounded.
         started: `time.perf_counter()` at the lesson's start.
         **more: further entries of this lesson.
 
@@ -202,31 +197,20 @@ def save_record(
     if lesson not in LESSONS:
         raise UserError(f"Unknown lesson. Expected: one of {', '.join(LESSONS)}. Received: {lesson!r}.")
     if not params:
-        raise UserError("A record without its parameters proves nothing. Expected: a dict of all parameters.")
-    record = {
-        "lesson": lesson,
-        "params": params,
-        "dataset": dataset,
-        "models": models,
-        **more,
-        "versions": versions(),
-        "machine": {
-            "python": platform.python_version(),
-            "system": platform.system(),
-            "processor": platform.machine(),
-            "cores": os.cpu_count(),
-        },
-        "seconds": time.perf_counter() - started,
-        "peak_memory_bytes": peak_memory(),
-    }
+        raise UserError("A record needs its parameters. Expected: a dict of all parameters. Received: none.")
+    record = {"lesson": lesson, "params": params, "dataset": dataset, "models": models, **more}
+    record |= {"versions": versions(), "machine": machine()}
+    record |= {"date": datetime.now(UTC).isoformat(timespec="seconds")}
+    record |= {"seconds": time.perf_counter() - started, "peak_memory_bytes": peak_memory()}
+    check_measured(seconds=record["seconds"], memory_bytes=record["peak_memory_bytes"])
     path = folder / f"{lesson}.json"
-    write_json(path, record | {"sha256": fingerprint(to_jsonable(record))})
+    _files.write_json(path, record | {"sha256": fingerprint(_files.to_jsonable(record))})
     print(f"saved: {folder.name}/{path.name}")
     return path
 
 
-def fingerprint(record: Mapping[str, Any]) -> str:
-    """Returns the sha256 of a record's content, its own entry `sha256` left out."""
+def fingerprint(record: Entry) -> str:
+    """Returns the sha256 of a record's content without its entry `sha256`."""
     content = {key: value for key, value in record.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -236,46 +220,88 @@ def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in _PACKAGES}
 
 
+def machine() -> dict[str, Any]:
+    """Describes this machine.
+
+    Returns:
+        `python` (version), `system`, `architecture` (such as `"x86_64"`), `processor` (its model name, empty if the
+        system does not tell it) and `cores`.
+    """
+    software = {"python": platform.python_version(), "system": platform.system()}
+    hardware = {"architecture": platform.machine(), "processor": _processor(), "cores": os.cpu_count()}
+    return software | hardware
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file() and (model := re.search(r"(?m)^model name\s*: (.+)$", cpuinfo.read_text("utf-8"))):
+        return model[1].strip()
+    if platform.system() == "Darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    name = platform.processor()
+    return "" if name == platform.machine() else name
+
+
 def peak_memory() -> int:
-    """The largest resident memory that this process has had, in bytes."""
-    try:
-        import resource  # not on Windows
-    except ImportError:
+    """Returns the largest resident memory that this process has had, in bytes."""
+    if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset
-    unit = 1 if platform.system() == "Darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def check_measured(*, seconds: float, memory_bytes: int | None = None) -> None:
+    """Refuses a time or a memory that no lesson can have had: a wrong unit, or two clocks mixed.
+
+    Args:
+        seconds: wall time; from 0 to 30 days.
+        memory_bytes: resident memory; from 1 MB to what this machine has.
+
+    Raises:
+        RuntimeError: a value is impossible.
+    """
+    if not 0 <= seconds < 30 * 24 * 3600:
+        raise RuntimeError(f"Impossible time of a lesson. Expected: 0 s to 30 days. Received: {seconds!r} s.")
+    if memory_bytes is not None and not 10**6 <= memory_bytes <= psutil.virtual_memory().total:
+        raise RuntimeError(
+            f"Impossible memory of a lesson. Expected: 1 MB to this machine's. Received: {memory_bytes!r} bytes."
+        )
 
 
 def load_record(folder: Path, lesson: str) -> dict[str, Any]:
     """Reads the record of a lesson.
 
+    Args:
+        folder: the run folder.
+        lesson: the lesson, one of `LESSONS`.
+
     Raises:
-        MissingLessonError: there is none, or it cannot be read or was changed; the message names the lesson to run.
+        MissingLessonError: the record is missing, damaged, changed or of an older version of the course; the
+            message names the lesson to run.
     """
     path = folder / f"{lesson}.json"
+    record = _files.read_json_or_none(path)
     if not path.is_file():
-        raise MissingLessonError(
-            f"Run {folder.name!r} has no record of lesson {lesson}. {_how_to_run(folder, lesson)}"
-        )
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(record, dict) or not record.keys() >= _RECORD_FIELDS:
-            raise UserError("entries are missing")
-        if record["lesson"] != lesson or record["sha256"] != fingerprint(record):
-            raise UserError("its sha256 is another: it was changed after the lesson wrote it")
-    except (OSError, ValueError, RecursionError) as error:
-        raise MissingLessonError(
-            f"{path.name} in run {folder.name!r} is damaged ({error}). {_how_to_run(folder, lesson)}"
-        ) from error
-    return record
+        reason = f"Run {folder.name!r} has no record of lesson {lesson}."
+    elif isinstance(record, dict) and "stage" in record and "lesson" not in record:
+        reason = f"{path.name} in run {folder.name!r} was written by an older version of the course."
+    elif not isinstance(record, dict) or not record.keys() >= _RECORD_FIELDS:
+        reason = f"{path.name} in run {folder.name!r} is damaged: it is not a complete record."
+    elif record["lesson"] != lesson or record["sha256"] != fingerprint(record):
+        reason = f"{path.name} in run {folder.name!r} was changed after the lesson wrote it (sha256 differs)."
+    else:
+        return record
+    raise MissingLessonError(f"{reason} {_how_to_run(folder, lesson)}")
 
 
 def load_records(folder: Path, lesson_names: tuple[str, ...] = LESSONS) -> dict[str, dict[str, Any]]:
-    """Reads the records of several lessons and holds them to one dataset.
+    """Reads the records of several lessons, and checks that all of them used the same images.
 
     Args:
         folder: the run folder.
-        lessons: the lessons.
+        lesson_names: the lessons.
 
     Returns:
         lesson -> record.
@@ -285,25 +311,24 @@ def load_records(folder: Path, lesson_names: tuple[str, ...] = LESSONS) -> dict[
     """
     missing = [lesson for lesson in lesson_names if not (folder / f"{lesson}.json").is_file()]
     if len(missing) > 1:
-        raise MissingLessonError(
-            f"Run {folder.name!r} has no records of lessons {', '.join(missing)}. "
-            f"{_how_to_run(folder, missing[0])}"
-        )
+        how = _how_to_run(folder, missing[0])
+        raise MissingLessonError(f"Run {folder.name!r} has no records of lessons {', '.join(missing)}. {how}")
     records = {lesson: load_record(folder, lesson) for lesson in lesson_names}
-    first, *others = records.items()
-    for lesson, record in others:
-        shared = first[1]["dataset"]["sha256"].keys() & record["dataset"]["sha256"].keys()
-        same = all(record["dataset"]["sha256"][key] == first[1]["dataset"]["sha256"][key] for key in shared)
-        if record["dataset"]["name"] != first[1]["dataset"]["name"] or not same:
+    first, *others = records
+    used = records[first]["dataset"]
+    for lesson in others:
+        dataset = records[lesson]["dataset"]
+        same = all(dataset["sha256"].get(name, digest) == digest for name, digest in used["sha256"].items())
+        if dataset["name"] != used["name"] or not same:
             raise MissingLessonError(
-                f"Lessons {first[0]} and {lesson} of run {folder.name!r} used different images (another dataset, "
+                f"Lessons {first} and {lesson} of run {folder.name!r} used different images (another dataset, "
                 f"seed, num_train or num_validation). {_how_to_run(folder, lesson)}"
             )
     return records
 
 
 def reference_records(study: str, lesson: str) -> list[dict[str, Any]]:
-    """Reads what a lesson recorded in each run of a reference study, those that come with the course.
+    """Reads the records of a lesson in all runs of a reference study, which comes with the course.
 
     Args:
         study: the study's folder in `results/reference/`, such as `"ablation"`.
@@ -315,15 +340,11 @@ def reference_records(study: str, lesson: str) -> list[dict[str, Any]]:
     Raises:
         MissingLessonError: the course was copied without its reference results.
     """
-    folder = _reference_folder() / study
-    runs = sorted(path.parent for path in folder.glob(f"*/{lesson}.json"))
-    if not runs:
-        raise MissingLessonError(_no_reference(f"runs with {lesson}.json in {folder}"))
-    return [load_record(run, lesson) for run in runs]
+    return [load_record(path.parent, lesson) for path in _reference(f"{study}/*/{lesson}.json")]
 
 
 def reference_bench() -> dict[str, Any]:
-    """Reads the reference measurements of speed, those that come with the course.
+    """Reads the reference measurements of speed, which come with the course.
 
     Returns:
         The content of `bench.json`: `target`, `time_to_target`, `matmul_fraction`, `growth`, `machine`, ...
@@ -331,47 +352,95 @@ def reference_bench() -> dict[str, Any]:
     Raises:
         MissingLessonError: the course was copied without its reference results.
     """
-    path = _reference_folder() / "bench.json"
-    if not path.is_file():
-        raise MissingLessonError(_no_reference(str(path)))
-    return read_json(path)
+    return _files.read_json(_reference("bench.json")[0], "Get the course's whole repository.")
 
 
-def _reference_folder() -> Path:
-    return Path(__file__).resolve().parent.parent / "results" / "reference"
-
-
-def _no_reference(expected: str) -> str:
-    return (
-        f"The reference results are not here. Expected: {expected}. "
+def _reference(pattern: str) -> list[Path]:
+    if paths := sorted(_course.REFERENCE.glob(pattern)):
+        return paths
+    raise MissingLessonError(
+        f"The reference results are not here. Expected: {_course.REFERENCE / pattern}. "
         "Get the course's whole repository, with its folder results/reference."
     )
 
 
-def model_table(records: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Lists every model of a run, one row each: what 1-4 recorded, beside what 5 measured on the test set.
+def model_table(records: Mapping[str, Entry]) -> pd.DataFrame:
+    """Lists every model of a run, one row each, with its validation metrics and its test metrics of lesson 5.
 
     Args:
         records: lesson -> record, as `load_records` returns them.
 
     Returns:
-        A table with the columns `ROW_FIELDS`; a number that nobody measured is NaN.
+        A table with the columns `ROW_FIELDS`; a number that was not measured is NaN.
     """
     tested = records.get(LESSONS[-1], {}).get("models", {})
-    found = []
+    names = {lesson: set(record["models"]) for lesson, record in records.items()}
+    trained = set().union(*(models for lesson, models in names.items() if lesson != LESSONS[-1]))
+    rows = []
     for lesson, record in records.items():
-        if lesson == LESSONS[-1]:
-            continue
+        settings = {key: record["params"].get(key) for key in ("profile", "seed")}
         for name, model in record["models"].items():
-            row = {
-                "lesson": lesson,
-                "model": name,
-                "dataset": record["dataset"]["name"],
-                "profile": record["params"]["profile"],
-                "seed": record["params"]["seed"],
-            }
-            found.append(row | {field: model.get(field) for field in _MODEL_FIELDS} | tested.get(name, {}))
-    table = pd.DataFrame(found).reindex(columns=list(ROW_FIELDS))
-    numbers = list(ROW_FIELDS[ROW_FIELDS.index("seed") :])
+            if lesson == LESSONS[-1] and name in trained:
+                continue  # the lesson that trained the model has its row
+            row = {"lesson": lesson, "model": name, "dataset": record["dataset"]["name"], **settings}
+            rows.append(row | {field: model.get(field) for field in _MODEL_FIELDS} | tested.get(name, {}))
+    table = pd.DataFrame(rows).reindex(columns=list(ROW_FIELDS))
+    numbers = ["seed", *_MODEL_FIELDS, *_TEST_FIELDS]
     table[numbers] = table[numbers].apply(pd.to_numeric)
     return table
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """Lists the runs in a folder that have at least one record, `seed-2` before `seed-10`.
+
+    Args:
+        folder: a run folder, the folder of a study, or a folder of runs and studies.
+    """
+    levels = [""] if any((folder / f"{lesson}.json").is_file() for lesson in LESSONS) else ["*/"]
+    if levels == ["*/"] and not (folder / "study.json").is_file():
+        levels.append("*/*/")
+    found = {
+        path.parent for level in levels for lesson in LESSONS for path in folder.glob(f"{level}{lesson}.json")
+    }
+    visible = [
+        run for run in found if not any(part.startswith(".") for part in run.relative_to(folder).parts)
+    ]
+    numbered = {run: re.split(r"(\d+)", run.relative_to(folder).as_posix()) for run in visible}
+    return sorted(
+        visible, key=lambda run: [int(part) if part.isdecimal() else part for part in numbered[run]]
+    )
+
+
+def _provenance(record: Mapping[str, Any]) -> dict[str, Any]:
+    values = {"lesson_seconds": record["seconds"], "peak_memory_bytes": record["peak_memory_bytes"]}
+    values |= {name: record["versions"][name] for name in ("tensorflow", "keras", "numpy")}
+    values |= {name: record["machine"][name] for name in ("python", "cores")}
+    return values | {"date": record["date"]} if "date" in record else values
+
+
+def table(folder: Path) -> pd.DataFrame:
+    """Lists every model of one or several runs, one row each, with all parameters: the content of `runs.csv`.
+
+    Args:
+        folder: as in `run_folders`. A run may lack lessons.
+
+    Returns:
+        A table with the columns `run` (the path of the run below `folder`, or its name); `ROW_FIELDS`;
+        `lesson_seconds`, `peak_memory_bytes` and `date` of the model's lesson; the versions `python`,
+        `tensorflow`, `keras` and `numpy`; `cores`; then every parameter of the run's lessons. Unknown is NaN.
+
+    Raises:
+        MissingLessonError: a record was changed, or two lessons of a run used different images.
+    """
+    tables = []
+    for run in run_folders(folder):
+        records = load_records(run, tuple(lesson for lesson in LESSONS if (run / f"{lesson}.json").is_file()))
+        params = {name: value for record in records.values() for name, value in record["params"].items()}
+        rows = model_table(records)
+        extra = [
+            _provenance(records[lesson]) | params | records[lesson]["params"] for lesson in rows["lesson"]
+        ]
+        more = pd.DataFrame(extra, index=rows.index).drop(columns=[*ROW_FIELDS, *_PLACES], errors="ignore")
+        rows.insert(0, "run", run.relative_to(folder).as_posix() if run != folder else folder.name)
+        tables.append(rows.join(more.replace("", None)))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["run", *ROW_FIELDS])

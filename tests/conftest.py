@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import os
 import struct
@@ -11,9 +12,8 @@ import numpy as np
 import pytest
 
 from mnist_helpers import data
+from mnist_helpers.data import _archives
 
-# Where this machine has MNIST is asked once, before the tests shut the caches.
-_FOUND: dict[str, data.Arrays] = {}
 USER_ENVIRONMENT = dict(os.environ)
 
 
@@ -23,27 +23,22 @@ def pytest_addoption(parser):
     )
 
 
-def _mnist() -> data.Arrays | None:
-    if "mnist" not in _FOUND:
-        try:
-            with pytest.MonkeyPatch.context() as patch:
-                for name in ("MNIST_DATA_DIR", "XDG_CACHE_HOME", "KERAS_HOME"):
-                    if name in USER_ENVIRONMENT:
-                        patch.setenv(name, USER_ENVIRONMENT[name])
-                    else:
-                        patch.delenv(name, raising=False)
-                _FOUND["mnist"] = data.load_arrays("mnist", download=False)[0]
-        except data.DatasetNotFoundError:
-            _FOUND["mnist"] = None
-    return _FOUND["mnist"]
-
-
 @pytest.fixture(scope="session")
 def mnist() -> data.Arrays:
-    """The arrays of MNIST; a test that asks for them is skipped where MNIST is not found."""
-    arrays = _mnist()
-    if arrays is None:
+    """The arrays of MNIST. A test that asks for them is skipped where MNIST is not found.
+
+    It fails if `MNIST_DATA_DIR` is set and does not hold MNIST, because the tests of MNIST were then wanted. Pytest
+    sets up session fixtures first, so the environment is still the user's own here.
+    """
+    given = os.environ.get("MNIST_DATA_DIR")
+    try:
+        arrays, source = data.load_arrays("mnist", download=False)
+    except data.DatasetNotFoundError as error:
+        if given:
+            pytest.fail(f"MNIST_DATA_DIR is set, but it cannot be used. {error}")
         pytest.skip("MNIST is not on this machine: set MNIST_DATA_DIR to check it too")
+    if given and source.kind is not data.Kind.ENVIRONMENT:
+        pytest.fail(f"MNIST_DATA_DIR={given} cannot be used; MNIST was {source}")
     return arrays
 
 
@@ -63,7 +58,7 @@ class MadeUpMnist:
 
     def __init__(self, folder: Path):
         self.arrays = {}
-        for name, shape in data._SHAPES.items():
+        for name, shape in _archives.SHAPES.items():
             array = np.zeros(shape, np.uint8)
             if name.startswith("y"):
                 array[:] = np.arange(shape[0]) % 10
@@ -76,7 +71,7 @@ class MadeUpMnist:
         self.npz = folder / "npz" / "mnist.npz"
         self.npz.parent.mkdir()
         np.savez_compressed(self.npz, **self.arrays)
-        self.sha256 = {name: data._sha256(array) for name, array in self.arrays.items()}
+        self.sha256 = {name: _archives.sha256(array) for name, array in self.arrays.items()}
 
     @staticmethod
     def write_idx(path: Path, array: np.ndarray) -> None:
@@ -92,6 +87,7 @@ def _made_up(tmp_path_factory) -> MadeUpMnist:
 
 @pytest.fixture
 def made_up(_made_up, monkeypatch) -> MadeUpMnist:
-    """The made-up dataset, taken for MNIST: its checksums stand in the table for the time of a test."""
-    monkeypatch.setitem(data._ARRAY_SHA256, "mnist", _made_up.sha256)
+    """The made-up dataset, taken for MNIST: its checksums are in the table during one test."""
+    row = dataclasses.replace(data.DATASETS["mnist"], array_sha256=_made_up.sha256)
+    monkeypatch.setitem(data.DATASETS, "mnist", row)
     return _made_up

@@ -1,15 +1,15 @@
-"""Marks and messages of a class -> `marks.csv`, `run_report.json`, `run_report.csv` and `run_report.html`.
+"""The report of a class: marks, messages and remarks -> `marks.csv`, `report.json`, `report.csv`, `report.html`.
 
-Messages, names and problems are other people's text: the page shows them as text, and the table of numbers
-leaves them out.
+Messages, names and remarks are other people's text: the page shows them as text, and `report.csv` leaves them out.
 """
 
 from __future__ import annotations
 
 import collections
 import csv
+import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -17,14 +17,14 @@ from urllib.parse import quote
 import jinja2
 import nbformat
 
-from mnist_course.grading import sandbox, submissions
-from mnist_course.reports import run_report
+from mnist_course.grading import course_folder, sandbox, submissions
+from mnist_course.grading.submissions import Remark
+from mnist_course.reports.page import Table
 from mnist_helpers import _files
 
 _MAX_WRONG_ANSWERS = 5
 _NEXT_SESSION = 3  # tasks
-_NOT_DONE = re.compile(r"Task \d+ is not done yet")
-_NOT_GRADED = "not graded"
+_NOT_DONE = re.compile(r"Task \d+ is not done yet")  # the tests of the exercises say so of an empty gap
 _NUMBER = re.compile(r"[-−]?\d[\d.,e+-]*")
 
 
@@ -34,7 +34,7 @@ class Task(NamedTuple):
     Attributes:
         name: the name of the cell with the answer.
         title: its heading.
-        tests: name of a test cell -> the most points it gives.
+        tests: name of a test cell -> its maximum of points.
     """
 
     name: str
@@ -42,9 +42,35 @@ class Task(NamedTuple):
     tests: dict[str, float]
 
 
+class Result(NamedTuple):
+    """What is known about one submission.
+
+    Attributes:
+        marks: test -> points; empty if it was not graded.
+        messages: failed test, or answer that raised an error -> its message.
+        seconds: duration of its run; `None` if it was not graded.
+        isolated: whether it ran isolated.
+    """
+
+    marks: dict[str, float]
+    messages: dict[str, str]
+    seconds: float | None
+    isolated: bool
+
+
+Results = Mapping[str, Mapping[str, Result]]  # student -> exercise -> result
+
+
+def title_of(release: nbformat.NotebookNode) -> str:
+    """Returns the title of an exercise, its first heading; empty if there is none."""
+    headings = (re.search(r"^# (.+)", cell.source, re.MULTILINE) for cell in release.cells)
+    return next((heading[1].strip() for heading in headings if heading), "")
+
+
 def tasks_of(release: nbformat.NotebookNode) -> list[Task]:
-    """Returns the tasks of an exercise: a heading, an answer and its tests, in this order."""
-    tasks, title = [], ""
+    """Returns the tasks of an exercise: each is a heading, an answer and its tests, in this order."""
+    tasks: list[Task] = []
+    title = ""
     for cell in release.cells:
         if cell.cell_type == "markdown" and (
             heading := re.search(r"^#{2,4} (.+)", cell.source, re.MULTILINE)
@@ -62,65 +88,73 @@ def tasks_of(release: nbformat.NotebookNode) -> list[Task]:
 
 def write(
     folder: Path,
-    *,
+    titles: Mapping[str, str],
     tasks: Mapping[str, list[Task]],
-    hand_ins: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    problems: Mapping[str, list[str]],
+    results: Results,
+    remarks: Sequence[Remark],
     limits: sandbox.Limits,
 ) -> str:
     """Writes the report of a class.
 
     Args:
-        folder: where to write.
-        tasks: lesson -> its tasks.
-        hand_ins: student -> lesson -> `marks` (test -> points), `messages` (failed test, or answer with an
-            error -> what it said), `problems`, `seconds`, `isolated`.
-        problems: student -> what else was wrong; under the empty string, what belongs to no student.
-        limits: what each notebook was allowed.
+        folder: the grading folder.
+        titles: exercise -> its title.
+        tasks: exercise -> its tasks.
+        results: student -> exercise -> result; a key for every student.
+        remarks: what was wrong.
+        limits: the limits of each notebook.
 
     Returns:
-        A summary, for the terminal.
+        A summary for the terminal.
     """
-    handed_in = {
-        lesson: found for lesson, found in tasks.items() if any(lesson in of for of in hand_ins.values())
-    }
-    lessons = [_lesson(lesson, tasks[lesson], hand_ins) for lesson in tasks]
+    submitted = [name for name in tasks if any(name in of_student for of_student in results.values())]
+    max_points = {name: sum(sum(task.tests.values()) for task in tasks[name]) for name in tasks}
+    exercises = [
+        {"title": titles[name]} | _exercise(name, max_points[name], tasks[name], results) for name in tasks
+    ]
+    maximum = sum(max_points[name] for name in submitted)
     content = {
-        "lessons": lessons,
-        "handed_in": list(handed_in),
-        "next_session": _next_session(lessons),
-        "students": [_student(student, handed_in, of_student) for student, of_student in hand_ins.items()],
-        "remarks": _remarks(hand_ins, problems),
-        "isolated": all(entry["isolated"] for lessons in hand_ins.values() for entry in lessons.values()),
+        "exercises": exercises,
+        "submitted": submitted,
+        "next_session": _next_session(exercises),
+        "students": [_student(student, maximum, of_student) for student, of_student in results.items()],
+        "remarks": [
+            dataclasses.asdict(remark)
+            for remark in sorted(
+                remarks, key=lambda remark: (remark.student.casefold(), *dataclasses.astuple(remark))
+            )
+        ],
+        "isolated": all(result.isolated for of_student in results.values() for result in of_student.values()),
         "seconds_limit": limits.seconds,
         "memory_limit_bytes": limits.memory_bytes,
     }
     _files.write_json(folder / "report.json", content)
-    _write_csv(folder / "report.csv", tasks, hand_ins)
-    _write_marks(folder / "marks.csv", content)
+    columns = ["student", "exercise", "task", "test", "points", "max_points"]
+    _write_csv(folder / "report.csv", columns, _points_by_test(tasks, results))
+    columns = ["student", *submitted, "total", "maximum"]
+    _write_csv(folder / "marks.csv", columns, _marks(content), "utf-8-sig")  # spreadsheets need the mark
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
     )
     environment.filters |= {"quote": quote, "points": _points}
-    with _files.atomic_write(folder / "report.html") as beside:
-        beside.write_text(environment.get_template("class_report.html.j2").render(content), encoding="utf-8")
+    page = environment.get_template("class_report.html.j2").render(content)
+    course_folder.write(folder / "report.html", page)
     return _summary(content, folder)
 
 
-def _lesson(lesson: str, tasks: list[Task], hand_ins: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    entries = [lessons[lesson] for lessons in hand_ins.values() if lessons.get(lesson, {}).get("marks")]
-    totals = [sum(entry["marks"].values()) for entry in entries]
+def _exercise(exercise: str, max_points: float, tasks: list[Task], results: Results) -> dict[str, Any]:
+    graded = [of[exercise] for of in results.values() if exercise in of and of[exercise].marks]
     return {
-        "lesson": lesson,
-        "hand_ins": len(entries),
-        "max_points": sum(sum(task.tests.values()) for task in tasks),
-        "mean_points": _mean(totals),
-        "tasks": [_task(task, entries) for task in tasks],
+        "exercise": exercise,
+        "graded": len(graded),
+        "max_points": max_points,
+        "mean_points": _mean([sum(result.marks.values()) for result in graded]),
+        "tasks": [_task(task, graded) for task in tasks],
     }
 
 
-def _task(task: Task, entries: list[Mapping[str, Any]]) -> dict[str, Any]:
-    points = [sum(entry["marks"].get(test, 0) for test in task.tests) for entry in entries]
+def _task(task: Task, graded: list[Result]) -> dict[str, Any]:
+    points = [sum(result.marks.get(test, 0) for test in task.tests) for result in graded]
     full = sum(task.tests.values())
     return {
         "task": task.name,
@@ -128,23 +162,23 @@ def _task(task: Task, entries: list[Mapping[str, Any]]) -> dict[str, Any]:
         "max_points": full,
         "mean_points": _mean(points),
         "success_rate": _mean([float(received == full) for received in points]),
-        "not_done": sum(bool(_NOT_DONE.match(_failure(task, entry))) for entry in entries),
-        "wrong_answers": _wrong_answers(task, entries),
+        "not_done": sum(bool(_NOT_DONE.match(_failure(task, result))) for result in graded),
+        "wrong_answers": _wrong_answers(task, graded),
     }
 
 
-def _failure(task: Task, entry: Mapping[str, Any]) -> str:
-    """The error of an answer that failed, else what the first failed test said; empty if none failed."""
-    messages = entry["messages"]
+def _failure(task: Task, result: Result) -> str:
+    """Returns the error of an answer, else the message of the first failed test; empty if no test failed."""
+    messages = result.messages
     failed = [messages[test].strip() for test in task.tests if test in messages]
     return messages.get(task.name, failed[0]) if failed else ""
 
 
-def _wrong_answers(task: Task, entries: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The commonest failures; messages that differ in numbers only count as one."""
+def _wrong_answers(task: Task, graded: list[Result]) -> list[dict[str, Any]]:
+    """Returns the commonest failures; messages that differ only in numbers are counted together."""
     counts: collections.Counter[str] = collections.Counter()
     messages: dict[str, str] = {}
-    for message in (_failure(task, entry) for entry in entries):
+    for message in (_failure(task, result) for result in graded):
         if message and not _NOT_DONE.match(message):
             kind = _NUMBER.sub("#", message.splitlines()[0])
             counts[kind] += 1
@@ -154,94 +188,72 @@ def _wrong_answers(task: Task, entries: list[Mapping[str, Any]]) -> list[dict[st
     ]
 
 
-def _next_session(lessons: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The weakest tasks of what was handed in, each with its commonest wrong answer."""
+def _next_session(exercises: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the tasks with the lowest success rates, each with its commonest wrong answer."""
     weak = [
         {
-            "lesson": lesson["lesson"],
+            "exercise": exercise["exercise"],
             "title": task["title"],
             "success_rate": task["success_rate"],
             "wrong_answer": task["wrong_answers"][0] if task["wrong_answers"] else None,
         }
-        for lesson in lessons
-        for task in lesson["tasks"]
+        for exercise in exercises
+        for task in exercise["tasks"]
         if task["success_rate"] is not None and task["success_rate"] < 1
     ]
     return sorted(weak, key=lambda task: task["success_rate"])[:_NEXT_SESSION]
 
 
-def _student(
-    student: str, tasks: Mapping[str, list[Task]], lessons: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
-    of_lessons = {
-        lesson: {
-            "points": sum(entry["marks"].values()) if entry["marks"] else None,
-            "seconds": entry["seconds"],
-            "feedback": f"feedback/{student}/{lesson}/{lesson}.html" if entry["marks"] else None,
+def _student(student: str, maximum: float, results: Mapping[str, Result]) -> dict[str, Any]:
+    exercises = {
+        exercise: {
+            "points": sum(result.marks.values()) if result.marks else None,
+            "seconds": result.seconds,
+            "feedback": f"feedback/{student}/{exercise}/{exercise}.html" if result.marks else None,
         }
-        for lesson, entry in lessons.items()
+        for exercise, result in results.items()
     }
     return {
         "student": student,
-        "points": sum(entry["points"] or 0 for entry in of_lessons.values()),
-        "not_graded": sum(entry["points"] is None for entry in of_lessons.values()),
-        "max_points": sum(sum(task.tests.values()) for found in tasks.values() for task in found),
-        "lessons": of_lessons,
+        "points": sum(sum(result.marks.values()) for result in results.values()),
+        "not_graded": sum(not result.marks for result in results.values()),
+        "max_points": maximum,
+        "exercises": exercises,
     }
 
 
-def _remarks(
-    hand_ins: Mapping[str, Mapping[str, Mapping[str, Any]]], problems: Mapping[str, list[str]]
-) -> list[dict[str, str]]:
-    """What was wrong: with a notebook, with what else a student handed in, or with what belongs to no student."""
-    said = [(student, "", problem) for student, found in problems.items() for problem in found]
-    said += [
-        (student, lesson, problem)
-        for student, lessons in hand_ins.items()
-        for lesson, entry in lessons.items()
-        for problem in entry["problems"]
-    ]
+def _points_by_test(tasks: Mapping[str, list[Task]], results: Results) -> list[list]:
     return [
-        {"student": student, "lesson": lesson, "remark": remark}
-        for student, lesson, remark in sorted(said, key=lambda one: (one[0].casefold(), *one))
+        [student, exercise, task.name, test, result.marks[test], most]
+        for student, of_student in results.items()
+        for exercise, result in of_student.items()
+        for task in tasks[exercise]
+        for test, most in task.tests.items()
+        if test in result.marks
     ]
 
 
-def _write_csv(
-    path: Path, tasks: Mapping[str, list[Task]], hand_ins: Mapping[str, Mapping[str, Mapping[str, Any]]]
-) -> None:
-    with _files.atomic_write(path) as beside, beside.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["student", "lesson", "task", "test", "points", "max_points"])
-        for student, lessons in hand_ins.items():
-            for lesson, entry in lessons.items():
-                table.writerows(
-                    [student, lesson, task.name, test, entry["marks"][test], most]
-                    for task in tasks[lesson]
-                    for test, most in task.tests.items()
-                    if test in entry["marks"]
-                )
+def _marks(content: Mapping[str, Any]) -> list[list]:
+    """Returns a row per student, for a school's own list."""
+    rows = []
+    for student in content["students"]:
+        marks = [_mark(student["exercises"].get(exercise)) for exercise in content["submitted"]]
+        name = student["student"]
+        # A spreadsheet must not take a name for a formula.
+        name = name if re.match(r"\w", name) else f"'{name}"
+        rows.append([name, *marks, _points(student["points"]), _points(student["max_points"])])
+    return rows
 
 
-def _write_marks(path: Path, content: Mapping[str, Any]) -> None:
-    """A row per student, for a school's own list; with a byte order mark, for spreadsheets."""
-    handed_in = content["handed_in"]
-    with _files.atomic_write(path) as beside, beside.open("w", encoding="utf-8-sig", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["student", *handed_in, "total", "maximum"])
-        for student in content["students"]:
-            marks = [
-                _mark(student["lessons"][lesson]) if lesson in student["lessons"] else ""
-                for lesson in handed_in
-            ]
-            name = student["student"]
-            # No spreadsheet shall take a name for a formula.
-            name = name if re.match(r"\w", name) else f"'{name}"
-            table.writerow([name, *marks, _points(student["points"]), _points(student["max_points"])])
+def _write_csv(path: Path, columns: list[str], rows: list[list], encoding: str = "utf-8") -> None:
+    with _files.atomic_write(path) as temporary, temporary.open("w", encoding=encoding, newline="") as file:
+        csv.writer(file).writerows([columns, *rows])
 
 
-def _mark(entry: Mapping[str, Any]) -> str:
-    return _NOT_GRADED if entry["points"] is None else _points(entry["points"])
+def _mark(entry: Mapping[str, Any] | None) -> str:
+    if entry is None:
+        return ""
+    return "not graded" if entry["points"] is None else _points(entry["points"])
 
 
 def _mean(values: list[float]) -> float | None:
@@ -254,40 +266,29 @@ def _points(value: float | None) -> str:
 
 def _summary(content: Mapping[str, Any], folder: Path) -> str:
     rows = [
-        [
-            lesson["lesson"],
-            str(lesson["hand_ins"]),
-            _points(lesson["mean_points"]),
-            _points(lesson["max_points"]),
-        ]
-        for lesson in content["lessons"]
+        [of["exercise"], str(of["graded"]), _points(of["mean_points"]), _points(of["max_points"])]
+        for of in content["exercises"]
     ]
-    table = run_report.aligned([["lesson", "graded", "mean points", "of"], *rows])
+    table = Table("", ["exercise", "graded", "mean points", "of"], rows).text()
     return (
-        f"\n{table}\n\n{len(content['students'])} students; {len(content['remarks'])} remarks, each in the report."
+        f"\n{table}\n\n{len(content['students'])} students; {len(content['remarks'])} remarks, all in the report."
         f"\n{_ISOLATION[content['isolated']]}\n{_not_graded(content)}"
         f"Report:  {folder / 'report.html'}\nMarks:   {folder / 'marks.csv'}"
     )
 
 
 def _not_graded(content: Mapping[str, Any]) -> str:
-    """What got no marks, by name; file names are other people's text, and the terminal shows them as text."""
-    without = {
-        (student["student"], lesson)
-        for student in content["students"]
-        for lesson, entry in student["lessons"].items()
-        if entry["points"] is None
-    }
+    """Lists what got no marks; file names are other people's text, so control characters are replaced."""
     lines = [
-        f"  - {'/'.join(filter(None, [said['student'], said['lesson']]))}: {said['remark']}"
-        for said in content["remarks"]
-        if (said["student"], said["lesson"]) in without or said["remark"].endswith(_NOT_GRADED)
+        f"  - {'/'.join(filter(None, [remark['student'], remark['exercise']]))}: {remark['text']}"
+        for remark in content["remarks"]
+        if remark["not_graded"]
     ]
     shown = ["".join(sign if sign.isprintable() else "?" for sign in line) for line in lines]
     return "\n".join([f"NOT GRADED ({len(shown)}):", *shown, ""]) if shown else ""
 
 
 _ISOLATION = {
-    True: "Each hand-in ran isolated: without the other hand-ins, the marks and the network.",
-    False: "This system offers no isolation: a hand-in could read the others, and the marks.",
+    True: "Each submission ran isolated: without the other submissions, the marks and the network.",
+    False: "This system offers no isolation: a submission could read the other submissions and the marks.",
 }

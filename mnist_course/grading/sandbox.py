@@ -1,18 +1,17 @@
-"""One notebook, run apart from everything else: a process of its own, with a time and a memory limit.
+"""Run one notebook in a separate process, with a time limit and a memory limit.
 
-    notebook -> apart_child.py in an empty folder, watched from here -> the outputs of its cells
+    notebook -> sandbox_child.py in an empty folder, watched from here -> the outputs of its cells
 
-Where Linux lets an ordinary account make namespaces, the process sees the system read-only, without a network,
-without other processes, and with nothing in the folders that are hidden from it. Everywhere its caches, its home
-and its temporary files lie in its own folder, and it gets none of the account's environment variables. It still
-runs as the same account: what this account can read outside the hidden folders, it can read.
+Where Linux lets an ordinary account create namespaces, the process sees the system read-only, without a network,
+without other processes, and with nothing in the folders that are hidden from it. On every system its caches, its
+home and its temporary files are in its own folder, and it gets none of the account's environment variables. It
+still runs as the same account and can read what this account can read outside the hidden folders.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import site
 import subprocess
@@ -30,11 +29,10 @@ from mnist_course import lessons
 from mnist_helpers import _files
 
 NOTEBOOK, OUTPUTS, LOG = "notebook.ipynb", "outputs.json", "log.txt"
-_OUT_OF_TIME = re.compile(r"of the time that was left| s of the notebook were over|it ran longer than")
 _MAX_OUTPUT_BYTES = 64 * 2**20
 _MAX_PROCESSES = 100
-_BESIDE_DATA_BYTES = 2**30  # TensorFlow's code, and the process that drives the kernel
-_GRACE_SECONDS = 10.0  # for that process to start, and to see for itself that the time is over
+_BESIDE_DATA_BYTES = 2**30  # for TensorFlow's code and the process that drives the kernel
+_GRACE_SECONDS = 10.0  # for that process to start, and to notice the end of its time itself
 _POLL_SECONDS = 0.2
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "WINDIR")
 _ONE_THREAD = (
@@ -47,7 +45,7 @@ _ONE_THREAD = (
 _MOUNT_FLAGS = {"nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime"}
 
 # Arguments: work folder; hidden folders, --; mount options and mount point of each mount, --; command.
-# The shell stays: it is process 1 there, and when it ends the kernel ends all others.
+# The shell remains as process 1 of the namespace: when it ends, Linux kills all other processes there.
 _ENTER = """
 set -e
 cd "$1"; work=$1; shift
@@ -74,28 +72,26 @@ class Limits(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What came back. None of it can be trusted: the notebook's code may have written it.
+    """The result of a run. None of it can be trusted: the notebook's code may have written it.
 
     Attributes:
         cells: position of a code cell that ran -> its `outputs` and `execution_count`.
-        problems: what went wrong, in words.
-        seconds: how long it took.
-        disturbed: True if it did not run through: another try, or other limits, may give another outcome.
+        problems: what went wrong, for the report.
+        seconds: duration of the run.
+        disturbed: True if the notebook did not run to its end: another attempt, or other limits, may give
+            another outcome.
+        out_of_time: True if the time limit was reached: another attempt with the same limits gives the same.
     """
 
     cells: dict[int, dict[str, Any]]
     problems: list[str]
     seconds: float
     disturbed: bool
-
-    @property
-    def out_of_time(self) -> bool:
-        """True if it met the time limit: another try takes as long again, and gives the same."""
-        return any(map(_OUT_OF_TIME.search, self.problems))
+    out_of_time: bool
 
 
 def can_isolate() -> bool:
-    """Says whether this system lets us hide folders and the network from a process."""
+    """Returns whether this system can hide folders and the network from a process."""
     if sys.platform != "linux" or not all(map(shutil.which, ("unshare", "mount", "setpriv"))):
         return False
     here = Path(__file__).parent
@@ -112,43 +108,44 @@ def run(
     isolated: bool,
     stop: threading.Event,
 ) -> Outcome:
-    """Runs a notebook apart, to its end or to its limits.
+    """Runs a notebook to its end or to its limits.
 
     Args:
-        notebook: what to run.
-        work: where; an empty folder, in one of the hidden ones.
+        notebook: the notebook.
+        work: an empty folder, inside one of the hidden folders.
         limits: its time and memory.
-        hidden: folders whose content it shall not see, its own excepted.
-        isolated: what `can_isolate` says.
-        stop: set by another thread to end it at once.
+        hidden: folders whose content it must not see, except its own folder.
+        isolated: the result of `can_isolate`.
+        stop: set by another thread to end the run at once.
     """
     nbformat.write(notebook, work / NOTEBOOK)
     command = [sys.executable, "-P", "-m", "mnist_course.grading.sandbox_child"]
     command += [str(limits.seconds), str(limits.memory_bytes)]
     began = time.monotonic()
-    with (work / LOG).open("wb") as log:
-        process = subprocess.Popen(
+    with (
+        (work / LOG).open("wb") as log,
+        subprocess.Popen(
             (_enter(work, hidden) if isolated else []) + command,
             cwd=work,
             env=_environment(work),
-            stdin=subprocess.PIPE,  # its end tells the process that we are gone
+            stdin=subprocess.PIPE,  # the child ends when this pipe is closed
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-        )
-    try:
-        problem = _watch(process, began, limits, stop)
-    finally:
-        _kill(process)
-        process.stdin.close()
-    cells, problems = _collect(work)
+        ) as process,
+    ):
+        try:
+            problem, too_long = _watch(process, began, limits, stop)
+        finally:
+            _kill(process)
+    cells, problems, out_of_time = _collect(work)
     if problem or process.returncode:
         problems.append(problem or f"its process ended by itself (exit status {process.returncode})")
-    return Outcome(cells, problems, time.monotonic() - began, bool(problems))
+    return Outcome(cells, problems, time.monotonic() - began, bool(problems), out_of_time or too_long)
 
 
 def _enter(work: Path, hidden: Sequence[Path]) -> list[str]:
-    """The command that enters namespaces of its own, in which another command follows."""
+    """Returns the command that enters new namespaces; the command to run there is appended to it."""
     read_only = []
     for mount in psutil.disk_partitions(all=True):
         kept = _MOUNT_FLAGS.intersection(mount.opts.split(","))
@@ -184,23 +181,24 @@ def _environment(work: Path) -> dict[str, str]:
 # --- watching ---
 
 
-def _watch(process: subprocess.Popen, began: float, limits: Limits, stop: threading.Event) -> str:
-    """Waits for the process; says why it must be ended, if it must."""
+def _watch(
+    process: subprocess.Popen, began: float, limits: Limits, stop: threading.Event
+) -> tuple[str, bool]:
+    """Waits for the process; returns why it must be ended, or "", and whether the time limit is the reason."""
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_POLL_SECONDS)
-            return ""
+            return "", False
         members = _family(process)
         if stop.is_set():
-            return "grading was interrupted"
+            return "grading was interrupted", False
         if time.monotonic() - began > limits.seconds + _GRACE_SECONDS:
-            return f"it ran longer than the {limits.seconds} s that it may take, and was ended"
+            return f"it ran longer than the {limits.seconds} s that are allowed, and was ended", True
         if len(members) > _MAX_PROCESSES:
-            return f"it started more than {_MAX_PROCESSES} processes, and was ended"
+            return f"it started more than {_MAX_PROCESSES} processes, and was ended", False
         if _memory(members) > limits.memory_bytes + _BESIDE_DATA_BYTES:
-            return (
-                f"it took more than the {limits.memory_bytes / 2**30:.3g} GiB that it may take, and was ended"
-            )
+            allowed = limits.memory_bytes / 2**30
+            return f"it used more than the {allowed:.3g} GiB that are allowed, and was ended", False
 
 
 def _family(process: subprocess.Popen) -> list[psutil.Process]:
@@ -219,9 +217,9 @@ def _memory(members: Sequence[psutil.Process]) -> int:
 
 
 def _kill(process: subprocess.Popen) -> None:
-    """Ends the process and all below it; nothing to do where it has ended in order."""
+    """Kills the process and its descendants, if there are any left."""
     stopped: set[psutil.Process] = set()
-    while new := set(_family(process)) - stopped:  # what is stopped first cannot start another meanwhile
+    while new := set(_family(process)) - stopped:  # a suspended process cannot start another
         for member in new:
             with contextlib.suppress(psutil.Error):
                 member.suspend()
@@ -235,19 +233,20 @@ def _kill(process: subprocess.Popen) -> None:
 # --- what came back ---
 
 
-def _collect(work: Path) -> tuple[dict[int, dict[str, Any]], list[str]]:
-    """Reads what the process wrote, as something that anybody may have written."""
+def _collect(work: Path) -> tuple[dict[int, dict[str, Any]], list[str], bool]:
+    """Reads what the process wrote (cells, problems, out of time); a student's code may have forged any of it."""
     path = work / OUTPUTS
     try:
         if path.is_symlink() or path.stat().st_size > _MAX_OUTPUT_BYTES:
-            return {}, ["its outputs are too large"]
+            return {}, ["its outputs are too large"], False
         written = _files.read_json(path)
         cells = {int(position): _checked(cell) for position, cell in written["cells"].items()}
-        return cells, [str(problem)[:500] for problem in written["problems"]]
+        problems = [str(problem)[:500] for problem in written["problems"]]
+        return cells, problems, written["out_of_time"] is True
     except FileNotFoundError:
-        return {}, ["it did not begin"]
-    except Exception as error:  # whatever a forged file can cause
-        return {}, [f"its outputs cannot be read ({type(error).__name__})"]
+        return {}, ["it did not start"], False
+    except Exception as error:  # a forged file can cause any error
+        return {}, [f"its outputs cannot be read ({type(error).__name__})"], False
 
 
 def _checked(cell: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The process that drives one notebook's kernel; started by `sandbox.run`, in the notebook's own folder.
 
-Its outputs are written after every cell, so that they are there however it ends. A cell may take half of the
-time that is left, and is then interrupted: after an endless loop in one task, the others still run. If a cell
+The outputs are written after every cell, so that they exist however the process ends. A cell may take half of the
+remaining time, and is then interrupted: after an endless loop in one task, the other tasks still run. If a cell
 ends the kernel, the notebook runs again without this cell.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import os
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,15 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from traitlets.config import Config
 
+from mnist_course import processes
 from mnist_course.grading import sandbox
 from mnist_helpers import _files
 
 _MAX_CELL_OUTPUT = 2**20  # characters, about
 _STOP_SECONDS = 5  # for a cell that was interrupted to stop
 _MAX_FILE_BYTES = 2**30
+_TIME_LIMIT = "TimeLimit"  # name of the error of a cell that takes too long
+_TIMED_OUT = "mnist_course_timed_out"  # in a reply that nbclient makes up; the kernel never sends it
 
 
 class _OutOfTimeError(Exception):
@@ -34,7 +36,7 @@ class _OutOfTimeError(Exception):
 
 
 class _Run:
-    """What is known so far, over all attempts."""
+    """The state of a run, over all attempts."""
 
     def __init__(self, notebook: nbformat.NotebookNode, seconds: float):
         self.notebook = notebook
@@ -42,6 +44,7 @@ class _Run:
         self.deadline = time.monotonic() + seconds
         self.cells: dict[int, dict[str, Any]] = {}
         self.problems: list[str] = []
+        self.out_of_time = False
         self.left_out: dict[int, nbformat.NotebookNode] = {}  # position -> the error shown there
 
     def left(self) -> float:
@@ -52,14 +55,16 @@ class _Run:
         self.save()
 
     def save(self) -> None:
-        _files.write_json(Path(sandbox.OUTPUTS), {"cells": self.cells, "problems": self.problems})
+        content = {"cells": self.cells, "problems": self.problems, "out_of_time": self.out_of_time}
+        _files.write_json(Path(sandbox.OUTPUTS), content)
 
     def leave_out(self, position: int, name: str, why: str) -> bool:
-        """Notes a cell that further attempts do without; False if it is none, or was left out already."""
+        """Leaves a cell out of further attempts; returns False if there is no cell, or it was left out before."""
         if position < 0 or position in self.left_out:
             self.problems.append("its kernel did not start, or ended by itself")
             return False
         self.problems.append(f"{self.called(position)} {why}")
+        self.out_of_time = self.out_of_time or name == _TIME_LIMIT
         text = f"This cell {why}."
         self.left_out[position] = nbformat.v4.new_output("error", ename=name, evalue=text, traceback=[text])
         return True
@@ -69,7 +74,7 @@ class _Run:
 
 
 class _Client(NotebookClient):
-    """nbclient, with a budget of time, an end to outputs, and cells that are left out."""
+    """nbclient with a time budget, a limit on outputs, and cells that are left out."""
 
     def __init__(self, run: _Run):
         super().__init__(
@@ -79,7 +84,7 @@ class _Client(NotebookClient):
             interrupt_on_timeout=True,
             iopub_timeout=_STOP_SECONDS,
             raise_on_iopub_timeout=True,
-            error_on_timeout={"ename": "TimeLimit", "evalue": "", "traceback": []},
+            error_on_timeout={"ename": _TIME_LIMIT, "evalue": "", "traceback": [], _TIMED_OUT: True},
             on_cell_executed=self._look,
             kernel_name="python3",
             config=_sockets(),
@@ -102,10 +107,8 @@ class _Client(NotebookClient):
 
     def _look(self, cell: Any, cell_index: int, execute_reply: dict) -> None:
         content = execute_reply["content"]
-        if content.get("ename") == "TimeLimit":
-            self.of_run.leave_out(
-                cell_index, "TimeLimit", "took half of the time that was left, and was stopped"
-            )
+        if content.get(_TIMED_OUT):
+            self.of_run.leave_out(cell_index, _TIME_LIMIT, "took half of the remaining time, and was stopped")
             cell.outputs = [output for output in cell.outputs if output.output_type != "error"]
             cell.outputs.append(self.of_run.left_out[cell_index])
         if any(part.get("source") == "ask_exit" for part in content.get("payload", [])):
@@ -119,7 +122,7 @@ class _Client(NotebookClient):
 
 
 def _sockets() -> Config:
-    """Without a network there is no loopback; and kernels side by side can race for ports."""
+    """Uses IPC: without a network there is no loopback, and concurrent kernels can race for TCP ports."""
     if os.name != "posix":
         return Config()
     return Config({"KernelManager": {"transport": "ipc", "ip": "kernel"}})
@@ -135,9 +138,8 @@ def _limit(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _end_with_parent() -> None:
-    while os.read(0, 1):  # standard input stays open as long as the parent is there
-        pass
+def _end() -> None:
+    """Ends this process and all below it at once: a student's code is not asked."""
     for member in psutil.Process().children(recursive=True):
         member.kill()
     os._exit(1)
@@ -150,7 +152,7 @@ def main(seconds: int, memory_bytes: int) -> None:
         seconds: the time of the whole notebook.
         memory_bytes: the memory of each process.
     """
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    processes.end_with_parent(_end)
     _limit(memory_bytes)
     run = _Run(nbformat.read(sandbox.NOTEBOOK, as_version=4), seconds)
     run.save()
@@ -160,16 +162,17 @@ def main(seconds: int, memory_bytes: int) -> None:
 
 
 def _attempt(run: _Run) -> bool:
-    """Runs the notebook once; says whether to run it again, without one cell more."""
+    """Runs the notebook once; returns whether to run it again with one more cell left out."""
     client = _Client(run)
     try:
         client.execute()
     except _OutOfTimeError:
         where = run.called(client.position)
         run.problems.append(f"the {run.seconds:.0f} s of the notebook were over before {where}")
+        run.out_of_time = True
     except CellTimeoutError:
-        why = "took half of the time that was left, and could not be stopped"
-        return run.leave_out(client.position, "TimeLimit", why)
+        why = "took half of the remaining time, and could not be stopped"
+        return run.leave_out(client.position, _TIME_LIMIT, why)
     except (DeadKernelError, RuntimeError):
         return run.leave_out(client.position, "KernelDied", "ended the kernel (exit(), or out of memory)")
     return False

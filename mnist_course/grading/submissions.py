@@ -1,105 +1,136 @@
-"""What students hand in: found, read and repaired, before anything of it runs.
+"""What students submit: find it, read it and repair it, before anything of it runs.
 
-Nothing here fails on a hand-in: what is wrong with it is said in words, for the report.
+A faulty submission never raises an error: what is wrong with it becomes a remark in the report.
 """
 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import re
 import unicodedata
 import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import nbformat
 
 from mnist_helpers._errors import UserError
 
 MAX_BYTES = 20 * 2**20
-_NAME = re.compile(
-    r"\w(?:[\w.@+ '’-]{0,98}[\w.@+-])?"
-)  # of a student: safe as a folder, in a pattern and in a spreadsheet
-_COPY = re.compile(
-    r"(.+?)(?:-Copy\d*|[ _]?\(\d+\)|_?copy\d*)", re.IGNORECASE
-)  # as JupyterLab and browsers name them
-_NOT_WORK = {"timestamp.txt"}  # nbgrader's own
+# A student's name must be safe as a folder, in a glob pattern and in a spreadsheet.
+_NAME = re.compile(r"\w(?:[\w.@+ '’-]{0,98}[\w.@+-])?")
+# JupyterLab and browsers give these names to copies.
+_COPY = re.compile(r"(.+?)(?:-Copy\d*|[ _]?\(\d+\)|_?copy\d*)", re.IGNORECASE)
+_IGNORED = {"timestamp.txt"}  # nbgrader's own
 
 
-class Submission(NamedTuple):
+class NotReadableError(UserError):
+    """The content of a submission cannot be read as a notebook; another attempt gives the same result."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Submission:
     """One notebook of one student.
 
     Attributes:
         student: the name of the student's folder.
-        lesson: the lesson that it belongs to.
-        path: where it lies.
-        can_be_graded: False if the student's folder has a name that does not do.
+        exercise: the exercise that it belongs to.
+        path: the file.
+        can_be_graded: False if the student's folder has a name that cannot be used.
     """
 
     student: str
-    lesson: str
+    exercise: str
     path: Path
     can_be_graded: bool = True
+
+    @property
+    def label(self) -> str:
+        """Its name in `graded.json` and in messages."""
+        return f"{self.student}/{self.exercise}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Remark:
+    """Something that the teacher should know.
+
+    Attributes:
+        student: the student concerned, or the empty string.
+        exercise: the exercise concerned, or the empty string.
+        text: what is wrong.
+        not_graded: True if something was not graded for this reason.
+    """
+
+    student: str
+    exercise: str
+    text: str
+    not_graded: bool = False
 
 
 # --- finding ---
 
 
 def find(
-    submitted: Path, lessons: Mapping[str, Collection[str]]
-) -> tuple[list[Submission], dict[str, list[str]]]:
-    """Finds the hand-ins in STUDENT/LESSON/LESSON.ipynb (as nbgrader collects them) and STUDENT/LESSON.ipynb.
+    submitted: Path, exercises: Mapping[str, Collection[str]]
+) -> tuple[list[Submission], list[str], list[Remark]]:
+    """Finds submissions in STUDENT/EXERCISE/EXERCISE.ipynb (nbgrader's layout) and STUDENT/EXERCISE.ipynb.
 
-    A notebook with another name belongs to the lesson whose cells it has.
+    A notebook with another name belongs to the exercise whose cells it has.
 
     Args:
         submitted: the folder with one folder per student.
-        lessons: the lessons that have an exercise -> the names of its cells.
+        exercises: exercise -> the names of its cells.
 
     Returns:
-        The hand-ins, sorted; and student -> what else lies there. Every student is a key; what belongs to none
-        of them stands under the empty string.
+        The submissions, all students (also those without a submission), and remarks about everything else that
+        was found.
     """
-    found, problems = [], {"": []}
+    found: list[Submission] = []
+    students: list[str] = []
+    remarks: list[Remark] = []
     for folder in sorted(submitted.iterdir(), key=lambda path: (path.name.casefold(), path.name)):
         if folder.name.startswith("."):
             continue
         if folder.is_symlink() or not folder.is_dir():
-            problems[""].append(f"{folder.name!r} is no folder of a student; not graded")
-        elif not _NAME.fullmatch(unicodedata.normalize("NFC", folder.name)):
-            student = folder.name.encode("utf-8", "backslashreplace").decode()
-            found += [
-                hand_in._replace(student=student, can_be_graded=False)
-                for hand_in in _of_student(folder, lessons, problems.setdefault(student, []))
-            ]
-            problems[student].append(
-                "rename the folder, then grade again (letters, digits, . _ - @ + ' and spaces); not graded"
-            )
-        else:
-            found += _of_student(folder, lessons, problems.setdefault(folder.name, []))
-    return found, problems
+            remarks.append(Remark("", "", f"{folder.name!r} is not a student's folder", not_graded=True))
+            continue
+        student = folder.name.encode("utf-8", "backslashreplace").decode()
+        can_be_graded = bool(_NAME.fullmatch(unicodedata.normalize("NFC", folder.name)))
+        students.append(student)
+        if not can_be_graded:
+            text = "rename the folder, then grade again (letters, digits, . _ - @ + ' and spaces)"
+            remarks.append(Remark(student, "", text, not_graded=True))
+        found += [
+            Submission(student, exercise, path, can_be_graded)
+            for exercise, path in _of_student(folder, student, exercises, remarks)
+        ]
+    return found, students, remarks
 
 
-def _of_student(folder: Path, lessons: Mapping[str, Collection[str]], said: list[str]) -> list[Submission]:
-    by_lesson: dict[str, list[Path]] = {}
+def _of_student(
+    folder: Path, student: str, exercises: Mapping[str, Collection[str]], remarks: list[Remark]
+) -> list[tuple[str, Path]]:
+    by_exercise: dict[str, list[Path]] = {}
     for path in _files(folder):
         name = path.relative_to(folder)
         if path.is_symlink():
-            said.append(f"{name} is a link; not followed")
-        elif lesson := _lesson(path.name, lessons) or _lesson_by_cells(path, lessons):
-            by_lesson.setdefault(lesson, []).append(path)
-        elif path.name not in _NOT_WORK:
-            said.append(f"{name} belongs to no exercise; not graded")
-    return [
-        Submission(folder.name, lesson, _chosen(by_lesson[lesson], lesson, folder, said))
-        for lesson in sorted(by_lesson)
-    ]
+            remarks.append(Remark(student, "", f"{name} is a link; it was not followed"))
+        elif exercise := _exercise_by_name(path.name, exercises) or _exercise_by_cells(path, exercises):
+            by_exercise.setdefault(exercise, []).append(path)
+        elif path.name not in _IGNORED:
+            remarks.append(Remark(student, "", f"{name} belongs to no exercise", not_graded=True))
+    chosen = []
+    for exercise, paths in sorted(by_exercise.items()):
+        path, texts = _chosen(paths, exercise, folder)
+        chosen.append((exercise, path))
+        remarks += [Remark(student, "", text) for text in texts]
+    return chosen
 
 
 def _files(folder: Path) -> list[Path]:
-    """The files of a student, two levels deep, without hidden ones."""
-    files = []
+    """Returns the files of a student, two levels deep, without hidden ones."""
+    files: list[Path] = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
@@ -110,79 +141,74 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _lesson(name: str, lessons: Collection[str]) -> str:
-    """The lesson that a file belongs to by its name, or the empty string."""
+def _exercise_by_name(name: str, exercises: Collection[str]) -> str:
+    """Returns the exercise that a file belongs to by its name, or the empty string."""
     if not name.endswith(".ipynb"):
         return ""
     stem = name.removesuffix(".ipynb")
     copied = _COPY.fullmatch(stem)
-    return next((known for known in (stem, copied[1] if copied else "") if known in lessons), "")
+    return next((known for known in (stem, copied[1] if copied else "") if known in exercises), "")
 
 
-def _lesson_by_cells(path: Path, lessons: Mapping[str, Collection[str]]) -> str:
-    """The lesson of which a notebook has at least half of the cells, or the empty string."""
+def _exercise_by_cells(path: Path, exercises: Mapping[str, Collection[str]]) -> str:
+    """Returns the exercise of which a notebook has at least half of the cells, or the empty string."""
     if path.suffix != ".ipynb":
         return ""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # nbformat's, about what `repair` mends
+            warnings.simplefilter("ignore")  # nbformat warns about what `repair` corrects
             names = {name_of(cell) for cell in read(path).cells}
-    except ValueError:
+    except (NotReadableError, OSError):
         return ""
     shares = {
-        lesson: len(names.intersection(cells)) / len(cells) for lesson, cells in lessons.items() if cells
+        exercise: len(names.intersection(cells)) / len(cells)
+        for exercise, cells in exercises.items()
+        if cells
     }
-    lesson = max(shares, key=shares.__getitem__, default="")
-    return lesson if shares.get(lesson, 0) >= 0.5 else ""
+    exercise = max(shares, key=shares.__getitem__, default="")
+    return exercise if shares.get(exercise, 0) >= 0.5 else ""
 
 
-def _chosen(paths: list[Path], lesson: str, folder: Path, said: list[str]) -> Path:
-    """The file with the exercise's own name, else the newest; the others are named."""
-    exact = [path for path in paths if path.name == f"{lesson}.ipynb"]
+def _chosen(paths: list[Path], exercise: str, folder: Path) -> tuple[Path, list[str]]:
+    """Returns the file with the exercise's own name, else the newest one, and remarks about the others."""
+    exact = [path for path in paths if path.name == f"{exercise}.ipynb"]
     chosen = max(exact or paths, key=lambda path: path.stat().st_mtime)
-    if not exact:
-        said.append(f"{chosen.relative_to(folder)} was taken for {lesson}.ipynb")
-    said += [
-        f"{path.relative_to(folder)} was left out: {chosen.relative_to(folder)} counts"
-        for path in paths
-        if path != chosen
-    ]
-    return chosen
+    name = chosen.relative_to(folder)
+    texts = [] if exact else [f"{name} was taken for {exercise}.ipynb"]
+    texts += [f"{path.relative_to(folder)} was left out: {name} counts" for path in paths if path != chosen]
+    return chosen, texts
 
 
 # --- reading ---
 
 
 def read(path: Path) -> nbformat.NotebookNode:
-    """Reads a notebook that anybody may have written.
+    """Reads a notebook with any content.
 
     Raises:
-        UserError: it is none; the message says so in words for the report.
+        NotReadableError: the file is not a notebook; the message is a remark for the report.
+        OSError: the file cannot be read at this moment.
     """
     if not path.is_file():
-        raise UserError("is no file; not graded")
+        raise NotReadableError("is not a file")
     if (size := path.stat().st_size) > MAX_BYTES:
-        raise UserError(
-            f"has {size / 2**20:.0f} MiB, and {MAX_BYTES / 2**20:.0f} may be handed in; not graded"
-        )
+        raise NotReadableError(f"has {size / 2**20:.0f} MiB; at most {MAX_BYTES / 2**20:.0f} MiB are read")
+    content = path.read_bytes()
     try:
-        notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+        notebook = nbformat.reads(content.decode("utf-8"), as_version=4)
         _, notebook = nbformat.validator.normalize(notebook)
         nbformat.validate(notebook)
-    except Exception as error:  # nbformat stumbles over strange files in many ways
-        raise UserError(f"is no notebook ({type(error).__name__}: {_short(error)}); not graded") from error
+    except Exception as error:  # nbformat raises many kinds of errors on damaged files
+        reason = (str(error).strip() or "no details").splitlines()[0][:200]
+        raise NotReadableError(f"is not a notebook ({type(error).__name__}: {reason})") from error
     return notebook
-
-
-def _short(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 # --- repairing ---
 
 
 def name_of(cell: Mapping) -> str:
-    """The name of a cell that nbgrader knows (its `grade_id`); empty for others."""
+    """Returns the name of a cell that nbgrader knows (its `grade_id`), or the empty string."""
     nbgrader = cell["metadata"].get("nbgrader")
     name = nbgrader.get("grade_id") if isinstance(nbgrader, Mapping) else ""
     return name if isinstance(name, str) else ""
@@ -191,11 +217,11 @@ def name_of(cell: Mapping) -> str:
 def repair(
     notebook: nbformat.NotebookNode, release: nbformat.NotebookNode, source: nbformat.NotebookNode
 ) -> tuple[nbformat.NotebookNode, list[str]]:
-    """Brings a hand-in back to what nbgrader expects: each of its cells once, tests as the teacher wrote them.
+    """Brings a submission into the form that nbgrader expects: each cell once, with the teacher's tests.
 
     Args:
-        notebook: what was handed in.
-        release: what the student was given.
+        notebook: the submission.
+        release: the student's version of the exercise.
         source: the solution version, with the hidden tests.
 
     Returns:
@@ -208,7 +234,7 @@ def repair(
     in_order = sorted(names, key=list(given).index)
     if names != in_order:
         moved = next(name for name, right in zip(names, in_order, strict=True) if name != right)
-        problems.append(f"cells stand in another order than in the exercise, from {moved} on")
+        problems.append(f"the cells are in another order than in the exercise, from {moved} on")
     cells = [(name, _restored(name, cell, given, tests, problems)) for name, cell in cells]
     _put_back(cells, release, tests, problems)
     repaired = copy.deepcopy(release)
@@ -219,9 +245,9 @@ def repair(
 def _single(
     cells: list[nbformat.NotebookNode], given: Mapping[str, nbformat.NotebookNode]
 ) -> tuple[list[tuple[str, nbformat.NotebookNode]], list[str]]:
-    """Names the cells, each name once: of copies the last one counts, as with nbgrader."""
+    """Names the cells, each name once: the last of several copies counts, as in nbgrader."""
     names = [name_of(cell) for cell in cells]
-    # Where the metadata were lost, the cell's id still tells what it was.
+    # A cell that has lost its metadata is still recognised by its id.
     names = [
         name or (cell.get("id", "") if cell.get("id") not in names else "")
         for name, cell in zip(names, cells, strict=True)
@@ -246,7 +272,7 @@ def _restored(
     tests: Mapping[str, nbformat.NotebookNode],
     problems: list[str],
 ) -> nbformat.NotebookNode:
-    """A cell with the type and metadata that it was given with; a locked one with the teacher's text."""
+    """Returns a cell with its original type and metadata; a locked cell also with the teacher's text."""
     if not name:
         return cell
     original = given[name]
@@ -257,7 +283,7 @@ def _restored(
         restored.source = cell.source
         return restored
     if cell.source.strip() not in (original.source.strip(), tests[name].source.strip()):
-        problems.append(f"cell {name} was changed, and is not the student's to change; the original counts")
+        problems.append(f"cell {name} is locked and was changed; the original counts")
     restored.source = tests[name].source
     return restored
 
@@ -268,7 +294,7 @@ def _put_back(
     tests: Mapping[str, nbformat.NotebookNode],
     problems: list[str],
 ) -> None:
-    """Puts missing cells back behind the one that they followed: those of nbgrader, and code such as imports."""
+    """Inserts missing cells after the one that they followed: nbgrader's cells, and code such as imports."""
     after = 0
     for original in release.cells:
         name = name_of(original)
@@ -287,7 +313,7 @@ def _put_back(
             missing.source = tests[name].source
         cells.insert(after, (name, missing))
         after += 1
-        problems.append(f"cell {name or original.id} was missing; put back as it was given")
+        problems.append(f"cell {name or original.id} was missing; the original was put back")
 
 
 def _is_locked(cell: Mapping) -> bool:

@@ -1,18 +1,17 @@
-"""What a machine with Python and without a network needs for the course: a folder for a USB stick or a share.
+"""A bundle: a folder with all that a machine with Python, but without a network, needs for the course.
 
     setup_course.py   the one command; README.txt says how
-    course/           the package, clea lessons, the students' exercises, the reference records that lessons read
+    course/           the packages, the lessons without outputs, the students' exercises, the reference records
     data/             the chosen datasets, as MNIST_DATA_DIR takes them
     wheelhouse/       every package, for this system and this Python
-    bundle.json       for which machine it is; SHA256SUMS comes last, so that half a bundle is seen to be one
+    bundle.json       the machine that it is for; SHA256SUMS is written last: without it, a bundle is incomplete
 
-Called again for the same folder, it goes on, or brings the bundle up to date; the wheelhouse stays while the
-course needs the same packages.
+The same command for the same folder completes or updates the bundle; the wheelhouse is kept as long as the course
+needs the same packages.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -27,58 +26,41 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from mnist_course import lessons
 from mnist_course.handout import setup_course, student_copy
-from mnist_helpers import _files, data, parameters, results
+from mnist_helpers import _course, _files, data, parameters, results
 from mnist_helpers._errors import UserError
 
 _ROOT_FILES = ("pyproject.toml", "README.md", "LICENSE", "constraints.txt")
-_NOTEBOOK_FILES = ("matplotlibrc", "profiles.yaml", "quizzes/*.yaml")
-_DATA_NAMES = ("mnist", "fashion_mnist")
-_WHEELHOUSE_BYTES = 2e9  # of free disk, to make one: the wheels, and pip's copy of them
-_BYTECODE = 1.3  # an environment's size, in sizes of its unpacked wheels
-_LICENCES = {
-    "mnist": "MNIST: Yann LeCun, Corinna Cortes and Christopher J. C. Burges; licence CC BY-SA 3.0,\n"
-    "https://creativecommons.org/licenses/by-sa/3.0/\n",
-    "fashion_mnist": """Fashion-MNIST: licence MIT. Copyright (c) 2017 Zalando SE, https://tech.zalando.com
-
-Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
-associated documentation files (the "Software"), to deal in the Software without restriction, including
-without limitation the rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
-copies of the Software, and to permit persons to whom the Software is furnished to do so, subject to the
-following conditions:
-
-The above copyright notice and this permission notice shall be included in all copies or substantial
-portions of the Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT
-LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO
-EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER
-IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR
-THE USE OR OTHER DEALINGS IN THE SOFTWARE.
-""",
-}
+_NOTEBOOK_FILES = ("matplotlibrc", "profiles.yaml", "quizzes/*.yaml", f"{student_copy.RELEASE}/*.ipynb")
+_WHEELHOUSE_BYTES = 2e9  # free disk space that pip needs for the wheels and for its own copy of them
+_BYTECODE = 1.3  # size of an environment, relative to its unpacked wheels
 
 
 class PackagesError(OSError):
-    """pip could not bring the packages; the message says why."""
+    """pip could not get the packages; the message gives its reason."""
 
 
 def bundle(folder: Path, datasets: Sequence[str] = ()) -> None:
-    """Makes a bundle, or brings one up to date, and prints what it does.
+    """Makes or updates a bundle, and prints what it does.
 
     Args:
-        folder: where; new, empty, or a bundle.
-        datasets: names of datasets to bring along; the digits come with scikit-learn.
+        folder: a folder that is new, empty, or a bundle.
+        datasets: names of the datasets to include; the digits are part of scikit-learn.
 
     Raises:
-        UserError: a wrong name, a dataset that could not be had, or the folder is no place for this; nothing was
-            written.
-        PackagesError: pip could not bring the packages.
+        UserError: a wrong name, a dataset that was not found, or a folder that cannot be used; nothing was written.
+        PackagesError: pip could not get the packages.
     """
+    if not _course.IS_CHECKOUT:
+        raise UserError(
+            "A bundle is made from the course's repository, and this is the installed package. Get the repository, "
+            "and give the same command there."
+        )
     names = _check_datasets(datasets)
-    place = _check_place(folder)
+    path = _check_folder(folder)
     found = {}
     for name in names:
         try:
@@ -87,30 +69,28 @@ def bundle(folder: Path, datasets: Sequence[str] = ()) -> None:
             raise UserError(
                 f"{error}\nNothing was written. Without --dataset {name}, the bundle is made without it."
             ) from error
-    place.mkdir(parents=True, exist_ok=True)
-    (place / setup_course.CHECKSUMS).unlink(missing_ok=True)
-    made = _description(place)
-    _files.write_json(place / setup_course.DESCRIPTION, made)
+    path.mkdir(parents=True, exist_ok=True)
+    (path / setup_course.CHECKSUMS).unlink(missing_ok=True)
+    made = _description(path)
+    _files.write_json(path / setup_course.DESCRIPTION, made)
     print("1 of 3: the packages, for this system and this Python", flush=True)
-    _bring_wheels(place, made)
-    _files.write_json(place / setup_course.DESCRIPTION, made)
+    _fill_wheelhouse(path, made)
+    _files.write_json(path / setup_course.DESCRIPTION, made)
     print(f"2 of 3: the course, and the data: {', '.join([*names, 'digits'])}", flush=True)
-    _copy_course(place / "course")
-    _copy_data(place / "data", found)
+    _copy_course(path / "course")
+    _copy_data(path / "data", found)
     made["packages"] = _hash(json.dumps(made["wheels"]), _source("pyproject.toml"))
-    made["python_at_least"] = _least_python(place / "wheelhouse", made["python"])
+    made["python_at_least"] = _least_python(path / "wheelhouse", made["python"])
     made["glibc_at_least"] = _least_glibc(made["wheels"])
-    made["installed_bytes"] = _installed_bytes(place)
-    _files.write_json(place / setup_course.DESCRIPTION, made)
-    _write_words(place, made, [*names, "digits"])
+    made["installed_bytes"] = _installed_bytes(path)
+    _files.write_json(path / setup_course.DESCRIPTION, made)
+    _write_readme(path, made, [*names, "digits"])
     print("3 of 3: the checksums", flush=True)
-    size = _seal(place)
-    print(
-        f"{place}: {size / 1e9:.2f} GB. Copy the whole folder; README.txt in it says how a student goes on."
-    )
+    size = _write_checksums(path)
+    print(f"{path}: {size / 1e9:.2f} GB. Copy the whole folder; README.txt in it says how a student goes on.")
 
 
-# --- what must be so ---
+# --- checks ---
 
 
 def _check_datasets(datasets: Sequence[str]) -> list[str]:
@@ -120,36 +100,34 @@ def _check_datasets(datasets: Sequence[str]) -> list[str]:
                 f"--dataset: unknown dataset. Expected: one of {', '.join(data.NAMES)}. Received: {name!r}."
                 f"{parameters.did_you_mean(name, data.NAMES)}"
             )
-    return [name for name in _DATA_NAMES if name in datasets]
+    return [name for name, row in data.DATASETS.items() if name in datasets and row.mirrors]
 
 
-def _check_place(folder: Path) -> Path:
-    place = folder.expanduser().resolve()
-    if place.exists() and not place.is_dir():
-        raise UserError(f"Expected: a folder, new or not. Received: {place}, which is a file.")
-    if place.is_dir() and any(place.iterdir()) and not (place / setup_course.DESCRIPTION).is_file():
-        raise UserError(f"{place} holds other things. Give a new folder.")
-    if place.is_relative_to(lessons.NOTEBOOKS):
-        raise UserError(f"{place} is part of the course itself. Give a folder somewhere else.")
-    nearest = next(path for path in (place, *place.parents) if path.exists())
-    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
-        raise UserError(f"{nearest} cannot be written. Give another folder.")
-    free = shutil.disk_usage(nearest).free
-    if free < _WHEELHOUSE_BYTES and not (place / "wheelhouse").is_dir():
+def _check_folder(folder: Path) -> Path:
+    path = folder.expanduser().resolve()
+    if path.exists() and not path.is_dir():
+        raise UserError(f"Expected: a folder, new or not. Received: {path}, which is a file.")
+    if path.is_dir() and any(path.iterdir()) and not (path / setup_course.DESCRIPTION).is_file():
+        raise UserError(f"{path} holds other things. Give a new folder.")
+    if path.is_relative_to(lessons.NOTEBOOKS):
+        raise UserError(f"{path} is part of the course itself. Give a folder somewhere else.")
+    if not _files.is_writable_place(path):
+        raise UserError(f"{path} cannot be written. Give another folder.")
+    free = shutil.disk_usage(next(parent for parent in (path, *path.parents) if parent.exists())).free
+    if free < _WHEELHOUSE_BYTES and not (path / "wheelhouse").is_dir():
         raise UserError(
-            f"The disk of {nearest} has {free / 1e9:.1f} GB free, and {_WHEELHOUSE_BYTES / 1e9:.1f} GB are needed. "
+            f"The disk of {path} has {free / 1e9:.1f} GB free, and {_WHEELHOUSE_BYTES / 1e9:.1f} GB are needed. "
             "Make room, or give another folder."
         )
-    return place
+    return path
 
 
-def _description(place: Path) -> dict:
-    """Says for which machine the bundle is; keeps what an earlier call says of the wheels."""
-    try:
-        before = _files.read_json(place / setup_course.DESCRIPTION)
-        wheels = {name: before[name] for name in ("wheels_for", "wheels")}
-    except (OSError, ValueError, KeyError, TypeError):
-        wheels = {"wheels_for": "", "wheels": {}}
+def _description(path: Path) -> dict[str, Any]:
+    """Describes the machine that the bundle is for; keeps what an earlier call wrote about the wheels."""
+    before = _files.read_json_or_none(path / setup_course.DESCRIPTION)
+    wheels = {"wheels_for": "", "wheels": {}}
+    if isinstance(before, dict):
+        wheels |= {name: before[name] for name in wheels if isinstance(before.get(name), type(wheels[name]))}
     return {
         "implementation": platform.python_implementation(),
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
@@ -163,7 +141,7 @@ def _description(place: Path) -> dict:
 
 
 def _requirements() -> list[str]:
-    """Returns what the course needs to run, to be installed from its folder, and to install anything: pip."""
+    """Returns what the course needs: to run, to be installed from its folder, and pip."""
     project = tomllib.loads(_source("pyproject.toml"))
     return [
         *project["project"]["dependencies"],
@@ -173,13 +151,13 @@ def _requirements() -> list[str]:
     ]
 
 
-def _bring_wheels(place: Path, made: dict) -> None:
-    """Fills the wheelhouse, unless it is whole and what is needed now; notes its wheels and what they are for."""
-    folder = place / "wheelhouse"
+def _fill_wheelhouse(path: Path, made: dict[str, Any]) -> None:
+    """Fills the wheelhouse, unless it is complete and current; enters its wheels and their purpose in `made`."""
+    folder = path / "wheelhouse"
     machine = [made["python"], sysconfig.get_platform()]
     needed_for = _hash(json.dumps([*machine, *_requirements()]), _source("constraints.txt"))
     if made["wheels"] and (made["wheels_for"], made["wheels"]) == (needed_for, _wheels(folder)):
-        print(f"        {len(made['wheels'])} packages, brought before")
+        print(f"        {len(made['wheels'])} packages, complete from an earlier call")
         return
     if folder.is_dir():
         shutil.rmtree(folder)
@@ -193,28 +171,36 @@ def _pip_wheel(folder: Path) -> None:
     constraints = str(lessons.NOTEBOOKS.parent / "constraints.txt")
     command = [sys.executable, "-m", "pip", "wheel", "--no-input", "--progress-bar", "off"]
     command += ["--wheel-dir", str(folder), "--constraint", constraints, *_requirements()]
-    offline = {"PIP_NO_INDEX": "1"} if data._offline() else {}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-    lines = []
+    offline = {"PIP_NO_INDEX": "1"} if data.is_offline() else {}
+    lines: list[str] = []
     with (
-        subprocess.Popen(command, env=os.environ | offline, **pipes) as process,
+        subprocess.Popen(
+            command,
+            env=os.environ | offline,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
         tqdm(desc="packages", unit="", leave=False, disable=None) as bar,
     ):
         try:
-            for line in process.stdout:
+            for line in process.stdout or ():
                 lines.append(line.strip())
                 bar.update(line.startswith(("Collecting", "Processing")))
         except BaseException:
             process.terminate()
             raise
     if process.returncode:
-        raise PackagesError(f"pip could not bring the packages:\n{_why(lines)}")
+        raise PackagesError(f"pip could not get the packages:\n{_why(lines)}")
 
 
 def _why(lines: list[str]) -> str:
-    """Picks the lines of pip's output that say where it looked and what was wrong."""
+    """Returns the lines of pip's output that name the places where it looked and the error."""
     looked = [line for line in lines if line.startswith("Looking in")]
-    offline = ["Looking in no index, as the network is switched off (MNIST_COURSE_OFFLINE)"] * data._offline()
+    offline = [
+        "Looking in no index, as the network is switched off (MNIST_COURSE_OFFLINE)"
+    ] * data.is_offline()
     errors = [number for number, line in enumerate(lines) if line.startswith("ERROR")]
     said = [line for line in lines[errors[0] :] if line][:10] if errors else lines[-5:]
     return "\n".join([*offline, *looked, *said])
@@ -225,30 +211,30 @@ def _wheels(folder: Path) -> dict[str, str]:
 
 
 def _least_python(folder: Path, python: str) -> str:
-    """Returns the first release of a Python, such as 3.11.5 of 3.11, with which all wheels can be installed."""
+    """Returns the first release of a Python, such as 3.11.5 of 3.11, that can install all wheels."""
     from packaging.specifiers import SpecifierSet
 
     needs = SpecifierSet()
     for path in folder.glob("*.whl"):
         (wheel,) = metadata.distributions(path=[str(path)])
-        needs &= SpecifierSet(wheel.metadata.get("Requires-Python", ""))
+        needs &= SpecifierSet(*wheel.metadata.get_all("Requires-Python", []))
     return next(needs.filter(f"{python}.{release}" for release in range(100)))
 
 
 def _least_glibc(wheels: Iterable[str]) -> str:
-    """Returns the oldest C library of Linux with which all wheels can be installed; empty where none needs one."""
+    """Returns the oldest glibc that can install all wheels; an empty string if none of them needs glibc."""
     minors = [[int(minor) for minor in re.findall(r"manylinux_2_(\d+)_", name)] for name in wheels]
     needed = [min(found) for found in minors if found]
     return f"2.{max(needed)}" if needed else ""
 
 
-def _installed_bytes(place: Path) -> int:
+def _installed_bytes(path: Path) -> int:
     unpacked = sum(
         info.file_size
-        for path in (place / "wheelhouse").glob("*.whl")
-        for info in zipfile.ZipFile(path).infolist()
+        for wheel in (path / "wheelhouse").glob("*.whl")
+        for info in zipfile.ZipFile(wheel).infolist()
     )
-    copied = sum(path.stat().st_size for name in ("course", "data") for path in _all_files(place / name))
+    copied = sum(file.stat().st_size for name in ("course", "data") for file in _all_files(path / name))
     return int(_BYTECODE * unpacked) + copied
 
 
@@ -260,62 +246,52 @@ def _source(name: str) -> str:
 
 
 def _copy_course(to: Path) -> None:
-    """Copies what a student needs, and nothing else that lies in the course's folder: no solutions, no runs."""
+    """Copies what a student needs, and nothing else of the course's folder: no solutions, no runs."""
     root = lessons.NOTEBOOKS.parent
     if to.exists():
         shutil.rmtree(to)
-    (to / "notebooks" / student_copy.EXERCISES).mkdir(parents=True)
+    (to / "notebooks").mkdir(parents=True)
     for name in _ROOT_FILES:
         shutil.copyfile(root / name, to / name)
     for package in ("mnist_helpers", "mnist_course"):
         shutil.copytree(root / package, to / package, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     for lesson in results.LESSONS:
         (to / "notebooks" / f"{lesson}.ipynb").write_text(student_copy.clean_lesson(lesson), encoding="utf-8")
-    student_copy.exercises(to / "notebooks" / student_copy.EXERCISES)
     notebook_files = [path for pattern in _NOTEBOOK_FILES for path in lessons.NOTEBOOKS.glob(pattern)]
     for path in (*notebook_files, *(root / "results" / "reference").rglob("*.json")):
         (to / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, to / path.relative_to(root))
 
 
-def _find(name: str) -> list[Path]:
+def _find(name: str) -> set[Path]:
     """Returns the verified files of a dataset: its npz, or its four idx files.
 
     Raises:
-        UserError: it was downloaded and could not be kept.
-        data.DatasetNotFoundError: it could not be had.
+        UserError: the dataset was downloaded, but could not be kept.
+        data.DatasetNotFoundError: the dataset was found nowhere and could not be downloaded.
     """
-    _, place = data.load_arrays(name)
-    for _, folder in data._places(name, None):
-        for inside in (folder, folder / name, folder / name.replace("_", "-")) if folder else ():
-            archive = inside / f"{name}.npz"
-            idx, missing = data._idx_files(inside)
-            files = [archive] if archive.is_file() else list(idx.values())
-            if files == [archive] or not missing:
-                with contextlib.suppress(data.DatasetNotFoundError):
-                    if data.load_arrays(name, data_dir=inside, download=False)[1] == "found in data_dir":
-                        return files
-    raise UserError(
-        f"{name} was {place}, so it cannot be copied. Put its files into a folder and set MNIST_DATA_DIR."
-    )
+    _, source = data.load_arrays(name)
+    if not source.files:
+        raise UserError(
+            f"{name} was {source}, so it cannot be copied. Put its files into a folder and set MNIST_DATA_DIR."
+        )
+    return set(source.files.values())
 
 
-def _copy_data(to: Path, found: dict[str, list[Path]]) -> None:
-    """Copies the files of each dataset, and reads them again from there."""
-    copied = to.with_name(
-        f"{_files.PARTIAL}data"
-    )  # they may lie in `to` itself, the only copy on this machine
+def _copy_data(to: Path, found: dict[str, set[Path]]) -> None:
+    """Copies the files of each dataset, and verifies the copies."""
+    # The files may lie in `to` itself, and be the only copy on this machine.
+    copied = to.with_name(f"{_files.PARTIAL}data")
     shutil.rmtree(copied, ignore_errors=True)
     for name, files in found.items():
-        folder = copied if files[0].suffix == ".npz" else copied / name
-        folder.mkdir(parents=True, exist_ok=True)
+        (copied / name).mkdir(parents=True)
         for path in files:
-            shutil.copyfile(path, folder / path.name)
-        if data.load_arrays(name, data_dir=copied, download=False)[1] != "found in data_dir":
+            shutil.copyfile(path, copied / name / path.name)
+        if data.load_arrays(name, data_dir=copied, download=False)[1].kind is not data.Kind.DATA_DIR:
             raise OSError(f"The copy of {name} in {copied} is damaged")
     shutil.rmtree(to, ignore_errors=True)
     if found:
-        notice = "\n".join(_LICENCES[name] for name in found)
+        notice = "\n".join(data.DATASETS[name].licence for name in found)
         (copied / "LICENCES.txt").write_text(notice, encoding="utf-8")
         copied.rename(to)
 
@@ -323,35 +299,35 @@ def _copy_data(to: Path, found: dict[str, list[Path]]) -> None:
 # --- the end ---
 
 
-def _write_words(place: Path, made: dict, datasets: list[str]) -> None:
-    """Writes the command and the README, for the kind of machine that the bundle is for."""
+def _write_readme(path: Path, made: dict[str, Any], datasets: list[str]) -> None:
+    """Writes the README and the set-up script, for the kind of machine that the bundle is for."""
     import jinja2
 
-    shutil.copyfile(setup_course.__file__, place / "setup_course.py")
+    shutil.copyfile(setup_course.__file__, path / "setup_course.py")
     windows = made["system"] == "Windows"
     words = {
         "command": f"py -{made['python']} setup_course.py" if windows else "python3 setup_course.py",
         "lab": "%USERPROFILE%\\mnist-course\\course-lab.bat" if windows else "~/mnist-course/course-lab",
         "separator": "\\" if windows else "/",
         "datasets": datasets,
-        "notice": (place / "data").is_dir(),
+        "notice": (path / "data").is_dir(),
     }
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     template = jinja2.Environment(loader=loader, keep_trailing_newline=True).get_template(
         "student_readme.txt.j2"
     )
-    (place / "README.txt").write_text(template.render(words | made), encoding="utf-8")
+    (path / "README.txt").write_text(template.render(words | made), encoding="utf-8")
 
 
-def _seal(place: Path) -> int:
+def _write_checksums(path: Path) -> int:
     """Writes the checksums of all files of the bundle; returns its size in bytes."""
     ours = ("setup_course.py", "README.txt", setup_course.DESCRIPTION)
-    paths = [place / name for name in ours]
-    paths += [path for name in ("course", "data", "wheelhouse") for path in _all_files(place / name)]
-    lines = [f"{_files.sha256(path)}  {path.relative_to(place).as_posix()}\n" for path in paths]
-    with _files.atomic_write(place / setup_course.CHECKSUMS) as beside:
-        beside.write_text("".join(lines), encoding="utf-8")
-    return sum(path.stat().st_size for path in paths)
+    files = [path / name for name in ours]
+    files += [file for name in ("course", "data", "wheelhouse") for file in _all_files(path / name)]
+    lines = [f"{_files.sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files]
+    with _files.atomic_write(path / setup_course.CHECKSUMS) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
+    return sum(file.stat().st_size for file in files)
 
 
 def _all_files(folder: Path) -> list[Path]:

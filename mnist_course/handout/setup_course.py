@@ -2,11 +2,11 @@
 
     python3 setup_course.py [FOLDER]
 
-All that it makes lies in FOLDER (~/mnist-course, if none is given); nothing is written here. Called again, it goes
-on where it was; from a newer bundle, it brings what is new. `mnist-course bundle` puts this file into a bundle.
+Everything that it makes is in FOLDER (default: ~/mnist-course); nothing is written here. The same command
+continues an interrupted set-up; with a newer bundle, it updates the course. `mnist-course bundle` copies this file.
 
-It runs with whatever Python 3 a machine has, so that one of the wrong version is told so in words: standard library
-only, and no syntax newer than Python 3.6.
+Any Python 3 must be able to run it, because it says which Python is needed: it uses the standard library only, and
+no syntax newer than Python 3.6.
 """
 
 import argparse
@@ -24,9 +24,12 @@ import venv
 from pathlib import Path
 
 BUNDLE = Path(__file__).resolve().parent
-MARK = ".mnist-course-setup.json"  # in FOLDER: which bundle it was set up from, and whether to the end
+MARK = (
+    ".mnist-course-setup.json"  # in FOLDER: the bundle that it was set up from, and whether that is complete
+)
 CHECKSUMS = "SHA256SUMS"
 DESCRIPTION = "bundle.json"
+_ENTRIES = {"implementation", "python", "python_at_least", "system", "machine", "packages", "installed_bytes"}
 _LAB = """#!/bin/sh
 # Opens the MNIST course in JupyterLab.
 here=$(cd "$(dirname "$0")" && pwd)
@@ -44,11 +47,11 @@ if exist "%~dp0data" set "MNIST_DATA_DIR=%~dp0data"
 
 
 class RefusedError(Exception):
-    """Something is not as it must be; nothing was written."""
+    """A condition is not met; nothing was written."""
 
 
 class FailedError(Exception):
-    """A step failed; called again, the same command goes on."""
+    """A step failed; the same command continues."""
 
 
 def main():
@@ -58,7 +61,7 @@ def main():
         "folder", nargs="?", default="~/mnist-course", metavar="FOLDER", help="default: ~/mnist-course"
     )
     folder = parser.parse_args().folder
-    again = "Called again, the same command goes on where it was."
+    again = "Give the same command again: it continues where it stopped."
     try:
         set_up(folder)
     except RefusedError as error:
@@ -89,50 +92,53 @@ def set_up(folder):
     """
     made_for = _description()
     check_python(made_for)
-    place = check_place(folder, made_for["installed_bytes"])
+    folder = check_folder(folder, made_for["installed_bytes"])
     print(f"1 of 4: checking the files of {BUNDLE}", flush=True)
     check_files()
     check_wheels()
-    print(f"2 of 4: copying the course and its data to {place}", flush=True)
-    mark = _mark(place)
-    with _alone(place):
-        _fill(place, mark)
+    print(f"2 of 4: copying the course and its data to {folder}", flush=True)
+    mark = _mark(folder)
+    with _locked(folder):
+        _fill(folder, mark)
 
 
-def _fill(place, mark):
+def _fill(folder, mark):
     for name in ("course", "data"):
         if (BUNDLE / name).is_dir():
-            _copy(BUNDLE / name, place / name)
+            _copy(BUNDLE / name, folder / name)
     number = len(list((BUNDLE / "wheelhouse").glob("*.whl")))
-    if mark.get("ready") and _python(place).exists():
+    if mark.get("ready") and _python(folder).exists():
         print(f"3 of 4: the {number} packages are there", flush=True)
     else:
         print(f"3 of 4: installing {number} packages; this takes some minutes", flush=True)
-        install(place, number)
-        _write_mark(place, dict(mark, ready=True))
+        install(folder, number)
+        _write_mark(folder, dict(mark, ready=True))
     print("4 of 4: your lessons, and a look at the machine (half a minute)", flush=True)
-    _run(place, "-m", "mnist_course.cli", "start", str(place / "my-course"))
-    lab = _write_lab(place)
-    _examine(place)
+    _run(folder, "-m", "mnist_course.cli", "start", str(folder / "my-course"))
+    lab = _write_lab(folder)
+    _examine(folder)
     print(f"\nEverything is ready. To open the course, now and on any other day:\n\n    {lab}\n")
 
 
-# --- what must be so ---
+# --- checks ---
 
 
 def _description():
     try:
         (BUNDLE / CHECKSUMS).read_bytes()  # written last
-        return json.loads((BUNDLE / DESCRIPTION).read_text(encoding="utf-8"))
+        description = json.loads((BUNDLE / DESCRIPTION).read_text(encoding="utf-8"))
+        if not (isinstance(description, dict) and description.keys() >= _ENTRIES):
+            raise ValueError(f"entries are missing in {DESCRIPTION}")
+        return description
     except (OSError, ValueError) as error:
         raise RefusedError(
-            f"{BUNDLE} is not a whole bundle ({error}). Copy the whole folder again, or make it again with: "
+            f"{BUNDLE} is not a complete bundle ({error}). Copy the whole folder again, or make it again with: "
             "mnist-course bundle"
         ) from error
 
 
 def check_python(made_for):
-    """Holds this machine and its Python to those that the packages are for.
+    """Compares this machine and its Python with those that the packages are for.
 
     Raises:
         RefusedError: they differ.
@@ -166,37 +172,37 @@ def check_python(made_for):
         )
 
 
-def check_place(folder, installed_bytes):
-    """Returns the absolute path of the folder to set up in, or refuses it.
+def check_folder(folder, installed_bytes):
+    """Returns the absolute path of the folder to set up in.
 
     Args:
         folder: a path as typed.
-        installed_bytes: how much will lie in it.
+        installed_bytes: size of the complete course, in bytes.
 
     Raises:
         RefusedError: something else is in it, it cannot be written, or the disk is full.
     """
-    place = Path(folder).expanduser().resolve()
-    if place == BUNDLE or BUNDLE in place.parents:
-        raise RefusedError(f"{place} is in the bundle itself. Give another folder.")
-    if place.exists() and not place.is_dir():
-        raise RefusedError(f"{place} is a file. Give another folder.")
-    if place.is_dir() and any(place.iterdir()) and not (place / MARK).is_file():
-        raise RefusedError(f"{place} holds other things. Give a new folder.")
-    nearest = next(path for path in (place, *place.parents) if path.exists())
+    folder = Path(folder).expanduser().resolve()
+    if folder == BUNDLE or BUNDLE in folder.parents:
+        raise RefusedError(f"{folder} is in the bundle itself. Give another folder.")
+    if folder.exists() and not folder.is_dir():
+        raise RefusedError(f"{folder} is a file. Give another folder.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARK).is_file():
+        raise RefusedError(f"{folder} holds other things. Give a new folder.")
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not (nearest.is_dir() and os.access(str(nearest), os.W_OK)):
         raise RefusedError(f"{nearest} cannot be written. Give another folder.")
     free = shutil.disk_usage(str(nearest)).free
-    if not (place / MARK).is_file() and free < installed_bytes:
+    if not (folder / MARK).is_file() and free < installed_bytes:
         raise RefusedError(
             f"The disk of {nearest} has {free / 1e9:.1f} GB free, and {installed_bytes / 1e9:.1f} GB are needed. "
             "Make room, or give another folder."
         )
-    return place
+    return folder
 
 
 def check_files():
-    """Reads every file of the bundle and compares its sha256.
+    """Compares the sha256 of every file of the bundle.
 
     Raises:
         RefusedError: files are missing or damaged; the message names them.
@@ -220,10 +226,10 @@ def check_files():
 
 
 def check_wheels():
-    """Asks the bundle's own pip whether every package fits this system: its C library, or its macOS.
+    """Checks with the bundle's pip that every package fits this system: its C library, or its macOS.
 
     Raises:
-        RefusedError: some do not.
+        RefusedError: some packages do not fit.
     """
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(_pip_wheel()))
@@ -255,27 +261,27 @@ def _sha256(path):
     return digest.hexdigest()
 
 
-# --- what is made ---
+# --- writing ---
 
 
-def _mark(place):
-    """Marks the folder as ours before anything else is in it; returns what the mark says of this bundle."""
+def _mark(folder):
+    """Marks the folder as ours before anything else is written; returns the content of the mark."""
     packages = json.loads((BUNDLE / DESCRIPTION).read_text(encoding="utf-8"))["packages"]
     try:
-        mark = json.loads((place / MARK).read_text(encoding="utf-8"))
+        mark = json.loads((folder / MARK).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         mark = {}
-    if mark.get("packages") != packages:
+    if not isinstance(mark, dict) or mark.get("packages") != packages:
         mark = {"packages": packages, "ready": False}
-    place.mkdir(parents=True, exist_ok=True)
-    _write_mark(place, mark)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_mark(folder, mark)
     return mark
 
 
 @contextlib.contextmanager
-def _alone(place):
-    """Holds the folder for this process; the system lets go of it when the process ends, however it ends."""
-    with (place / (MARK + ".lock")).open("w") as lock:
+def _locked(folder):
+    """Locks the folder; the system releases the lock when the process ends, in whatever way."""
+    with (folder / (MARK + ".lock")).open("w") as lock:
         try:
             if os.name == "nt":
                 import msvcrt
@@ -287,55 +293,55 @@ def _alone(place):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise RefusedError(
-                f"Another set-up works in {place} at this moment. Wait until it has ended, or give another folder."
+                f"Another set-up is using {folder}. Wait until it has ended, or give another folder."
             ) from error
         yield
 
 
 def _copy(source, target):
-    """Copies a folder. What is copied can be changed and deleted, also where the bundle is read-only."""
+    """Copies a folder; the copies can be changed and deleted, even if the bundle is read-only."""
     target.mkdir(exist_ok=True)
     for path in sorted(source.rglob("*")):
-        there = target / path.relative_to(source)
+        copy = target / path.relative_to(source)
         if path.is_dir():
-            there.mkdir(exist_ok=True)
+            copy.mkdir(exist_ok=True)
         else:
-            shutil.copyfile(str(path), str(there))
+            shutil.copyfile(str(path), str(copy))
 
 
-def _write_mark(place, mark):
-    beside = place / (MARK + ".partial")
-    beside.write_text(json.dumps(mark), encoding="utf-8")
-    beside.replace(place / MARK)
+def _write_mark(folder, mark):
+    partial = folder / (MARK + ".partial")
+    partial.write_text(json.dumps(mark), encoding="utf-8")
+    partial.replace(folder / MARK)
 
 
-def _python(place):
-    return place / "environment" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+def _python(folder):
+    return folder / "environment" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def install(place, number):
-    """Makes the environment anew and installs the course and its packages, from the wheelhouse alone.
+def install(folder, number):
+    """Makes a new environment and installs the course and its packages, from the wheelhouse only.
 
     Args:
-        place: the folder to set up in.
-        number: how many packages there are, for the progress.
+        folder: the folder to set up in.
+        number: the number of packages, for the progress.
 
     Raises:
         FailedError: pip failed.
     """
-    environment = place / "environment"
+    environment = folder / "environment"
     # Without pip: Debian's Python has none to put in, and the wheelhouse has one.
     venv.create(str(environment), clear=True, symlinks=os.name != "nt")
     wheelhouse = ["--no-index", "--find-links", str(BUNDLE / "wheelhouse"), "--quiet"]
-    _run(place, str(_pip_wheel() / "pip"), "install", *wheelhouse, "pip")
+    _run(folder, str(_pip_wheel() / "pip"), "install", *wheelhouse, "pip")
     packages = ["--constraint", "course/constraints.txt", "--editable", "./course"]
     installed = Path(sysconfig.get_path("purelib", "venv", {"base": str(environment)}))
-    log = place / "setup.log"
+    log = folder / "setup.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [str(_python(place)), "-m", "pip", "install", *wheelhouse, *packages],
-            cwd=str(place),
-            env=_environment(place),
+            [str(_python(folder)), "-m", "pip", "install", *wheelhouse, *packages],
+            cwd=str(folder),
+            env=_environment(folder),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -354,32 +360,32 @@ def install(place, number):
     log.unlink()
 
 
-def _environment(place):
-    """Returns the environment of what runs: no pip or Python settings of the user's, and the bundle's data."""
+def _environment(folder):
+    """Returns environment variables without the user's settings of pip and Python, and with the bundle's data."""
     ours = {
         key: value
         for key, value in os.environ.items()
         if not key.startswith(("PIP_", "PYTHON")) and key not in ("VIRTUAL_ENV", "MNIST_COURSE_RESULTS")
     }
-    if (place / "data").is_dir():
-        ours["MNIST_DATA_DIR"] = str(place / "data")
+    if (folder / "data").is_dir():
+        ours["MNIST_DATA_DIR"] = str(folder / "data")
     return dict(ours, PIP_CONFIG_FILE=os.devnull, PIP_DISABLE_PIP_VERSION_CHECK="1", PYTHONNOUSERSITE="1")
 
 
-def _run(place, *arguments):
+def _run(folder, *arguments):
     """Runs the new environment's Python and shows what it prints."""
     done = subprocess.run(
-        [str(_python(place)), *arguments], cwd=str(place), env=_environment(place), check=False
+        [str(_python(folder)), *arguments], cwd=str(folder), env=_environment(folder), check=False
     )
     if done.returncode:
         raise FailedError("This step failed (see above): {}".format(" ".join(arguments)))
 
 
-def _examine(place):
+def _examine(folder):
     """Runs the course's doctor, which trains for five seconds."""
-    command = [str(_python(place)), "-m", "mnist_course.cli", "doctor", "--offline"]
+    command = [str(_python(folder)), "-m", "mnist_course.cli", "doctor", "--offline"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "universal_newlines": True}
-    done = subprocess.run(command, cwd=str(place), env=_environment(place), check=False, **pipes)
+    done = subprocess.run(command, cwd=str(folder), env=_environment(folder), check=False, **pipes)
     if done.returncode:
         found = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
         raise FailedError(
@@ -389,15 +395,15 @@ def _examine(place):
         )
 
 
-def _write_lab(place):
-    lab = place / ("course-lab.bat" if os.name == "nt" else "course-lab")
+def _write_lab(folder):
+    lab = folder / ("course-lab.bat" if os.name == "nt" else "course-lab")
     lab.write_text(_LAB_WINDOWS if os.name == "nt" else _LAB, encoding="utf-8")
     lab.chmod(0o755)
     return lab
 
 
 def _progress(text, last=False):
-    """Shows how far a step is, on one line, where somebody can see it."""
+    """Shows the progress of a step on one line of a terminal."""
     if sys.stdout.isatty():
         print(f"\r        {text:<40}", end="\n" if last else "", flush=True)
 

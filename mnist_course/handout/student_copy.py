@@ -1,21 +1,20 @@
-"""A student's own copy of the lessons and exercises, brought up to date without touching the student's work.
+"""A student's own copy of the lessons and exercises, updated without touching the student's work.
 
-    notebooks/ -> clean notebooks -> FOLDER/01_data_exploration.ipynb ... FOLDER/exercises/
+    notebooks/ -> notebooks without outputs -> FOLDER/01_data_exploration.ipynb ... FOLDER/exercises/
 
-A file is replaced only while it is what the course gave, byte for byte. `.mnist-course.json` in the folder
-remembers that: `given` (path -> sha256 of what was written there) and `newest` (path -> sha256 of the newest
-version that the student has, in its place or beside). It is written after each file; where it is lost or
-damaged, every file counts as the student's.
+A file is replaced only if it is byte for byte what the course gave. The manifest `.mnist-course.json` in the folder
+holds `given` (path -> sha256 of what was written there) and `newest` (path -> sha256 of the newest version that the
+student has, at that path or beside it). It is written after each file; if it is lost or damaged, every file counts
+as the student's.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
+from typing import Any
 
 from mnist_course import lessons
 from mnist_helpers import _files, results
@@ -23,35 +22,30 @@ from mnist_helpers._errors import UserError
 
 MANIFEST = ".mnist-course.json"
 EXERCISES = "exercises"
+RELEASE = f"{EXERCISES}/release"  # in the course: the students' versions, without solutions
 _LOCK = ".mnist-course.lock"  # the first file in a student's folder
-_SOLUTION = "### BEGIN SOLUTION"  # nbgrader's mark
-_LOOK = "matplotlibrc"  # matplotlib reads it from the folder that a notebook runs in
+_STYLE = "matplotlibrc"  # matplotlib reads it from the folder that a notebook runs in
 
 Manifest = dict[str, dict[str, str]]
 
 
 def start(folder: Path) -> list[str]:
-    """Brings a student's folder up to date: new files are given, untouched ones updated, all others kept.
+    """Updates a student's folder: adds new files, replaces untouched ones, keeps all others.
 
     Args:
-        folder: the student's folder; it is made where it is missing.
+        folder: the student's folder; it is created if it is missing.
 
     Returns:
-        Lines to print: what became of each file, and what to do next.
+        Lines to print: what was done with each file, and what to do next.
 
     Raises:
-        UserError: the folder is no place for this, or another process is at it; nothing was written.
+        UserError: the folder cannot be used, or another process is updating it; nothing was written.
     """
-    import filelock
-
-    place = _checked(folder)
+    path = _checked_folder(folder)
     files = _course_files()
-    place.mkdir(parents=True, exist_ok=True)
-    try:
-        with filelock.FileLock(place / _LOCK, timeout=0):
-            lines = _give_all(place, files)
-    except filelock.Timeout as error:
-        raise UserError(f"Another process fills {place} at this moment. Wait until it has ended.") from error
+    path.mkdir(parents=True, exist_ok=True)
+    with _files.lock(path / _LOCK, f"Another process is updating {path}. Wait until it has ended."):
+        lines = _write_all(path, files)
     return [*lines, *_about_results()]
 
 
@@ -66,101 +60,92 @@ def clean_lesson(lesson: str) -> str:
     return nbformat.writes(clean) + "\n"
 
 
-def exercises(folder: Path) -> list[Path]:
-    """Writes the students' versions of the exercises into a folder.
-
-    Args:
-        folder: an existing folder.
-
-    Returns:
-        The files, `<lesson>.ipynb`, in order.
+def _checked_folder(folder: Path) -> Path:
+    """Returns the folder without symbolic links in its path.
 
     Raises:
-        UserError: they hold solutions, and nbgrader, which takes these out, is missing or refuses one.
+        UserError: the folder cannot be used.
     """
-    sources = sorted((lessons.NOTEBOOKS / EXERCISES).glob("*.ipynb"))
-    if any(_SOLUTION in path.read_text(encoding="utf-8") for path in sources):
-        from mnist_course.grading import assignments
-
-        return assignments.release(folder)
-    return [
-        Path(shutil.copyfile(path, folder / path.name)) for path in sources
-    ]  # in a bundle, ready as they are
-
-
-def _checked(folder: Path) -> Path:
-    """Returns the place that is meant, without links, or refuses it."""
-    place = folder.expanduser().resolve()
-    if place.exists() and not place.is_dir():
-        raise UserError(f"Expected: a folder of your own, new or not. Received: {place}, which is a file.")
-    if _is_part_of_course(place):
+    path = folder.expanduser().resolve()
+    if path.exists() and not path.is_dir():
+        raise UserError(f"Expected: a folder of your own, new or not. Received: {path}, which is a file.")
+    if _is_part_of_course(path):
         raise UserError(
-            f"{place} is part of the course itself. Expected: a folder of your own, such as "
-            f"{lessons.NOTEBOOKS.parent / 'my-course'}."
+            f"{path} is part of the course itself. Expected: a folder of your own, such as my-course."
         )
-    inner = place / EXERCISES
+    inner = path / EXERCISES
     if os.path.lexists(inner) and (inner.is_symlink() or not inner.is_dir()):
         raise UserError(
             f"{inner} is a link or a file, and the exercises go into a folder of that name. Move it."
         )
-    for needed in (place, inner):
-        nearest = next(path for path in (needed, *needed.parents) if path.exists())
-        if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
-            raise UserError(f"{nearest} cannot be written. Give a folder that you may write to.")
-    return place
+    for own in (path / MANIFEST, path / _LOCK):
+        if os.path.lexists(own) and (own.is_symlink() or not own.is_file()):
+            raise UserError(
+                f"{own} is a link or a folder, and the course keeps a file of that name. Move it."
+            )
+    for needed in (path, inner):
+        if not _files.is_writable_place(needed):
+            raise UserError(f"{needed} cannot be written. Give a folder that you may write to.")
+    return path
 
 
-def _is_part_of_course(place: Path) -> bool:
-    """Says whether a place is in the course's tree, and in no folder there that students' copies have."""
+def _is_part_of_course(path: Path) -> bool:
+    """Returns whether a path is in the course's folder, and not in a student's folder there."""
     root = lessons.NOTEBOOKS.parent
-    if not place.is_relative_to(root):
+    if not path.is_relative_to(root):
         return False
-    if place == root:
+    if path == root:
         return True
-    top = root / place.relative_to(root).parts[0]
-    students = any((top / mark).is_file() for mark in (MANIFEST, _LOCK))
-    return top.is_dir() and any(top.iterdir()) and not students
+    top = root / path.relative_to(root).parts[0]
+    is_students = any((top / mark).is_file() for mark in (MANIFEST, _LOCK))
+    return top.is_dir() and any(top.iterdir()) and not is_students
 
 
 def _course_files() -> dict[str, bytes]:
     """Returns what a student gets: path in the student's folder -> content."""
-    if not (lessons.NOTEBOOKS / f"{results.LESSONS[0]}.ipynb").is_file():
+    exercises = sorted((lessons.NOTEBOOKS / RELEASE).glob("*.ipynb"))
+    if not exercises or not (lessons.NOTEBOOKS / f"{results.LESSONS[0]}.ipynb").is_file():
         raise UserError(
-            f"The lessons are not here. Expected: {lessons.NOTEBOOKS}. Get the course's whole folder, and install "
-            "it from there with: pip install --editable ."
+            f"The lessons and exercises are missing. Expected: notebooks in {lessons.NOTEBOOKS} and its folder "
+            f"{RELEASE}. Install the course again, or get its whole repository."
         )
-    look = (lessons.NOTEBOOKS / _LOOK).read_bytes()
-    files = {f"{lesson}.ipynb": clean_lesson(lesson).encode() for lesson in results.LESSONS} | {_LOOK: look}
-    with tempfile.TemporaryDirectory() as released:
-        for path in exercises(Path(released)):
-            files[f"{EXERCISES}/{path.name}"] = path.read_bytes()
-    return files | {f"{EXERCISES}/{_LOOK}": look}
+    style = (lessons.NOTEBOOKS / _STYLE).read_bytes()
+    return (
+        {f"{lesson}.ipynb": clean_lesson(lesson).encode() for lesson in results.LESSONS}
+        | {_STYLE: style}
+        | {f"{EXERCISES}/{path.name}": path.read_bytes() for path in exercises}
+        | {f"{EXERCISES}/{_STYLE}": style}
+    )
 
 
-# --- giving ---
+# --- writing ---
 
 
-def _give_all(place: Path, files: dict[str, bytes]) -> list[str]:
-    (place / EXERCISES).mkdir(exist_ok=True)
-    for left in (*place.glob(f"{_files.PARTIAL}*"), *place.glob(f"{EXERCISES}/{_files.PARTIAL}*")):
+def _write_all(folder: Path, files: dict[str, bytes]) -> list[str]:
+    (folder / EXERCISES).mkdir(exist_ok=True)
+    for left in (*folder.glob(f"{_files.PARTIAL}*"), *folder.glob(f"{EXERCISES}/{_files.PARTIAL}*")):
         shutil.rmtree(left)  # by a process that was killed
-    manifest = _read_manifest(place)
-    lines = []
+    manifest, lines = _read_manifest(folder)
     for name, content in files.items():
-        outcome = _give(place, name, content, manifest)
-        _files.write_json(place / MANIFEST, manifest)
+        outcome = _write_one(folder, name, content, manifest)
+        _files.write_json(folder / MANIFEST, manifest)
         lines.append(f"{outcome:<11} {name}" if outcome in _SHORT else f"{'kept':<11} {name}: {outcome}")
-    return lines
+    older = {*manifest["newest"], *(f"{EXERCISES}/{lesson}.ipynb" for lesson in results.LESSONS)}
+    return lines + [
+        f"{'kept':<11} {name}: it is from an older version of the course, which no longer has it"
+        for name in sorted(older - files.keys())
+        if os.path.lexists(folder / name)
+    ]
 
 
 _SHORT = ("new", "given again", "unchanged", "updated", "kept")
 
 
-def _give(place: Path, name: str, content: bytes, manifest: Manifest) -> str:
-    """Gives one file, or keeps the student's; returns in words what was done, and notes it in the manifest."""
+def _write_one(folder: Path, name: str, content: bytes, manifest: Manifest) -> str:
+    """Writes one file, or keeps the student's; returns in words what was done, and enters it in the manifest."""
     given, newest = manifest["given"], manifest["newest"]
     version = hashlib.sha256(content).hexdigest()
-    path = place / name
+    path = folder / name
     if not os.path.lexists(path):
         outcome = "given again" if name in given else "new"
         _write(path, content)
@@ -172,22 +157,22 @@ def _give(place: Path, name: str, content: bytes, manifest: Manifest) -> str:
     elif newest.get(name) == version:
         return "kept"
     else:
-        beside = _beside(place, name, version, given)
-        _write(place / beside, content)
-        given[beside] = newest[name] = version
-        return f"it is yours; the course's new version is in {Path(beside).name}"
+        new_name = _free_name(folder, name, version, given)
+        _write(folder / new_name, content)
+        given[new_name] = newest[name] = version
+        return f"it is yours; the course's new version is in {Path(new_name).name}"
     given[name] = newest[name] = version
     return outcome
 
 
-def _beside(place: Path, name: str, version: str, given: dict[str, str]) -> str:
-    """Returns a path beside `name` that is free of the student's work: `02_baseline.new.ipynb`, `...new-2.ipynb`"""
+def _free_name(folder: Path, name: str, version: str, given: dict[str, str]) -> str:
+    """Returns a name beside `name` that holds no work of the student: `02_baseline.new.ipynb`, `...new-2.ipynb`."""
     number = 1
     while True:
-        mark = ".new" if number == 1 else f".new-{number}"
-        beside = Path(name).with_name(f"{Path(name).stem}{mark}{Path(name).suffix}").as_posix()
-        if not os.path.lexists(place / beside) or _sha256(place / beside) in (version, given.get(beside)):
-            return beside
+        ending = ".new" if number == 1 else f".new-{number}"
+        free = Path(name).with_name(f"{Path(name).stem}{ending}{Path(name).suffix}").as_posix()
+        if not os.path.lexists(folder / free) or _sha256(folder / free) in (version, given.get(free)):
+            return free
         number += 1
 
 
@@ -197,27 +182,35 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _sha256(path: Path) -> str:
-    """Returns the sha256 of a plain file, and an empty string for a link, a folder and whatever else."""
+    """Returns the sha256 of a file; an empty string for a symbolic link, a folder or anything else."""
     if path.is_symlink() or not path.is_file():
         return ""
     return _files.sha256(path)
 
 
-def _read_manifest(place: Path) -> Manifest:
-    try:
-        content = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-        return {part: dict(content[part]) for part in ("given", "newest")}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return {"given": {}, "newest": {}}
+def _read_manifest(folder: Path) -> tuple[Manifest, list[str]]:
+    """Returns the manifest, and a line to print if it is damaged or of another version of the course."""
+    content = _files.read_json_or_none(folder / MANIFEST)
+    parts = content if isinstance(content, dict) else {}
+    manifest = {name: part for name, part in parts.items() if name in ("given", "newest") and _is_text(part)}
+    if len(manifest) == 2:
+        return manifest, []
+    line = (
+        f"{MANIFEST} is damaged or of another version of the course: every file in {folder} counts as yours."
+    )
+    return {"given": {}, "newest": {}}, [line] if (folder / MANIFEST).exists() else []
+
+
+def _is_text(part: Any) -> bool:
+    return isinstance(part, dict) and all(isinstance(value, str) for value in part.values())
 
 
 def _about_results() -> list[str]:
-    """Says where results go if that is not the course's own folder, and whether they can."""
+    """Returns a line about the folder of the results, unless that is the course's own and can be written."""
     folder = results.results_dir()
-    nearest = next(path for path in (folder, *folder.parents) if path.exists())
-    if nearest.is_dir() and os.access(nearest, os.W_OK):
-        expected = "MNIST_COURSE_RESULTS" in os.environ or folder.parent == lessons.NOTEBOOKS.parent
-        return [] if expected else [f"The lessons save their results in {folder}."]
+    if _files.is_writable_place(folder):
+        is_expected = "MNIST_COURSE_RESULTS" in os.environ or folder.parent == lessons.NOTEBOOKS.parent
+        return [] if is_expected else [f"The lessons save their results in {folder}."]
     return [
         f"The lessons save their results in {folder}, where you may not write: before you open JupyterLab, set "
         "MNIST_COURSE_RESULTS to a folder of your own (or in each lesson its parameter results_dir)."

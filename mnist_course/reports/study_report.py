@@ -1,42 +1,41 @@
-"""The records of a study's runs -> its report: mean, spread and paired differences over seeds.
+"""Records of a study's runs -> its report: mean, spread and paired differences over seeds.
 
 Every number comes from a record of a run; nothing is measured here.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from benchmarks import speed_report
-from mnist_course.reports import faults_report, run_report
-from mnist_course.run import runner
+from mnist_course.reports import page, run_report
+from mnist_course.reports.page import UNKNOWN, Table, interval, number
 from mnist_helpers import _files, metrics, plots, results
 
 STUDY_FILE = "study.json"
-_STUDY_METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss")
+_METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss")
+_LIMITS = {"accuracy": (0.0, 1.0), "loss": (0.0, math.inf)}
 _NAIVE = ("majority", "nearest_mean")
 _TUNED = ("tuned", "tuned_vat")
+_MIN_SEEDS = 3  # for an interval: with two seeds, Student's t interval is wider than the range of an accuracy
 _FEW_SEEDS = 5
-_NOTE = "Mean, sd and n are over seeds; the interval (Student's t, 95 %) is about the mean over seeds"
-_TESTED = (
-    ", on the same test images. How far another draw of test images could move it, the Wilson intervals in the "
-    "reports of the runs say."
-)
-_VALIDATED = "; each seed has its own validation images."
-_MODELS = (
-    "Training: mean seconds of a network's training. *majority* and *nearest_mean* are the naive classifiers of "
-    "lesson 1, *baseline* the network of lesson 2, *plain* to *batchnorm_dropout* the four of lesson 3 (*plain* is "
-    "the baseline again: same network, same seed, same numbers), *tuned* and *tuned_vat* those of lesson 4. A "
-    "dash: not measured, or only one seed."
-)
-_ROUGH = f" With fewer than {_FEW_SEEDS} seeds an sd and an interval are rough: take them as a hint."
+_POINTS = ("points", "sd", "95 % interval", "n")
+_PARTS = {"test": "test", "val": "validation"}
+_SPREAD_NOTE = "Mean, sd and n are over seeds; the interval (Student's t, 95 %) is about the mean over seeds"
+_PART_NOTES = {
+    "test": ", on the same test images. The Wilson intervals in the reports of the runs are about the choice of "
+    "test images.",
+    "val": "; each seed has its own validation images.",
+}
+_ROUGH_NOTE = f" With fewer than {_FEW_SEEDS} seeds, an sd and an interval are rough estimates."
+
+Runs = Mapping[str, run_report.Records]  # run -> lesson -> record
 
 
 def write_study_report(folder: Path) -> Path:
@@ -46,50 +45,57 @@ def write_study_report(folder: Path) -> Path:
         folder: the study's folder.
 
     Returns:
-        The path of `run_report.html`.
+        The path of `report.html`.
 
     Raises:
-        results.MissingLessonError: no run of the study has a record yet, or one cannot be read.
+        results.MissingLessonError: no run of the study has a record yet, or one is damaged.
     """
     runs = study_runs(folder)
     content = study_summary(folder)
     _files.write_json(folder / "summary.json", content)
-    speed = folder / speed_report.BENCH_FILE
-    measured = _files.read_json(speed) if speed.is_file() else None
-    faults = folder / faults_report.FAULTS_FILE
+    run_report.write_runs(folder)
     last = list(runs.values())[-1]
-    record = last[max(last)]
-    question = _files.read_json(folder / STUDY_FILE)
-    asked = [[name, ", ".join(map(str, question[name]))] for name in ("seeds", "lessons")]
-    asked += [[f"swept: {name}", ", ".join(map(str, values))] for name, values in question["swept"].items()]
-    settings = [
-        [name, value]
-        for name, value in run_report.settings_of(last).items()
-        if name not in ("seed", *content["swept"])
-    ]
-    return run_report.write_page(
+    return page.write_page(
         folder,
         title=f"Report of study {folder.name}",
         conclusion=content["conclusion"],
-        tables=_study_tables(content) + (speed_report.tables(measured) if measured else []),
-        details=[
-            {"title": "Settings", "columns": ["asked, or parameter", "value"], "rows": asked + settings},
-            *(faults_report.tables(_files.read_json(faults)) if faults.is_file() else []),
-        ],
-        draw=lambda: _study_figures(runs, content) | (speed_report.figures(measured) if measured else {}),
-        versions=record["versions"],
-        machine=record["machine"],
+        tables=study_tables(content),
+        details=[_settings_table(_files.read_json(folder / STUDY_FILE), last)],
+        draw=lambda: _figures(folder, runs, content),
+        provenance=page.provenance(last[max(last)]),
     )
 
 
 def study_text(folder: Path) -> str:
     """Returns the tables of a study as text, for a terminal."""
     content = study_summary(folder)
-    tables = [
-        f"{table['title']}\n{run_report.aligned([table['columns'], *table['rows']])}"
-        for table in _study_tables(content)
-    ]
-    return "\n\n".join([*tables, content["conclusion"]])
+    return "\n\n".join([*(table.text() for table in study_tables(content)), content["conclusion"]])
+
+
+# --- numbers ---
+
+
+def study_runs(folder: Path) -> dict[str, dict[str, dict]]:
+    """Reads the records of each run of a study that has any.
+
+    Args:
+        folder: the study's folder.
+
+    Returns:
+        run name -> lesson -> record; `seed-2` comes before `seed-10`.
+
+    Raises:
+        results.MissingLessonError: no run has a record yet, or one is damaged.
+    """
+    runs = {}
+    for run in results.run_folders(folder):
+        present = tuple(lesson for lesson in results.LESSONS if (run / f"{lesson}.json").is_file())
+        runs[run.name] = results.load_records(run, present)
+    if not runs:
+        raise results.MissingLessonError(
+            f"No run of study {folder.name!r} has a record yet: run the study first."
+        )
+    return runs
 
 
 def study_summary(folder: Path) -> dict[str, Any]:
@@ -99,160 +105,116 @@ def study_summary(folder: Path) -> dict[str, Any]:
         folder: the study's folder.
 
     Returns:
-        A dict of plain values: `dataset`, `swept`, `search_from`, `unfinished` (how many of the runs that were
-        asked for), `models` (a list), `differences` (a list; between models), `effects` (a list; of a model
-        between settings) and `conclusion`.
+        A dict of plain values: `dataset`, `swept`, `search_from`, `unfinished` (the number of runs that lack a
+        lesson), `models` (a list), `differences` (a list; between models), `effects` (a list; of a model between
+        settings) and `conclusion`. An interval of fewer than three seeds is `None`.
 
     Raises:
-        results.MissingLessonError: no run of the study has a record yet.
+        results.MissingLessonError: no run of the study has a record yet, or one is damaged.
     """
     asked = _files.read_json(folder / STUDY_FILE)
     runs = study_runs(folder)
-    table = pd.concat([_study_rows(records, asked["swept"]) for records in runs.values()], ignore_index=True)
+    by_setting = _by_setting(results.table(folder), asked["swept"])
     models, differences = [], []
-    by_setting = list(_by_setting(table, list(asked["swept"])))
     for setting, rows in by_setting:
-        by_model = dict(iter(rows.groupby("model", sort=False)))
-        for model, own in by_model.items():
-            entry = {"setting": setting, "model": model}
+        for model, own in rows.groupby("model", sort=False):
+            entry = {"setting": setting, "model": model, "lesson": own["lesson"].iloc[0]}
             entry |= {"num_params": own["num_params"].min(), "most_params": own["num_params"].max()}
-            entry |= {name: _spread(own[name]) for name in (*_STUDY_METRICS, "train_seconds")}
-            models.append(entry)
-        differences += [{"setting": setting} | entry for entry in _differences(by_model, runs, setting)]
-    content = {key: asked[key] for key in ("swept", "search_from")}
-    content |= {"dataset": table["dataset"].iloc[0], "models": models, "differences": differences}
-    content |= {"effects": _effects(by_setting), "unfinished": _unfinished(asked, runs)}
-    return json.loads(json.dumps(_files.to_jsonable(content | {"conclusion": _study_conclusion(content)})))
+            models.append(entry | {name: _spread(own[name]) for name in (*_METRICS, "train_seconds")})
+        evaluations = [runs[run].get(results.LESSONS[-1], {}) for run in rows["run"].unique()]
+        differences += [{"setting": setting} | entry for entry in _differences(rows, evaluations)]
+    wanted = len(asked["seeds"]) * math.prod(map(len, asked["swept"].values()))
+    content = {key: asked[key] for key in ("swept", "search_from")} | {
+        "dataset": next(iter(next(iter(runs.values())).values()))["dataset"]["name"],
+        "models": models,
+        "differences": differences,
+        "effects": _effects(by_setting),
+        "unfinished": wanted - sum(set(asked["lessons"]) <= set(records) for records in runs.values()),
+    }
+    content = json.loads(json.dumps(_files.to_jsonable(content)))
+    return content | {"conclusion": _conclusion(content)}
 
 
-def study_runs(folder: Path) -> dict[str, dict[str, dict]]:
-    """Reads the records of each run of a study, as far as there are any.
-
-    Args:
-        folder: the study's folder.
-
-    Returns:
-        run name -> lesson -> record; `seed-2` comes before `seed-10`.
-
-    Raises:
-        results.MissingLessonError: no run has a record yet.
-    """
-    runs = {}
-    for path in sorted(folder.glob(f"*/{runner.COURSE_FILE}"), key=lambda path: _natural(path.parent.name)):
-        lesson_names = tuple(
-            lesson for lesson in results.LESSONS if (path.parent / f"{lesson}.json").is_file()
-        )
-        if lesson_names:
-            runs[path.parent.name] = results.load_records(path.parent, lesson_names)
-    if not runs:
-        raise results.MissingLessonError(
-            f"No run of study {folder.name!r} has a record yet: run the study first."
-        )
-    return runs
-
-
-def _natural(name: str) -> list[Any]:
-    """A key by which seed-2 comes before seed-10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
-
-
-def _study_rows(records: dict[str, dict], swept: Iterable[str]) -> pd.DataFrame:
-    params = {name: value for record in records.values() for name, value in record["params"].items()}
-    return results.model_table(records).assign(**{name: params.get(name) for name in swept})
-
-
-def _by_setting(table: pd.DataFrame, swept: list[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    if not swept:
-        yield {}, table
-        return
-    for values, rows in table.groupby(swept, sort=False):
-        yield dict(zip(swept, values, strict=True)), rows
+def _by_setting(table: pd.DataFrame, swept: Mapping[str, list]) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+    """Returns the settings that have rows, in the order in which they were asked for, with their rows."""
+    found = []
+    for values in itertools.product(*swept.values()):
+        setting, rows = dict(zip(swept, values, strict=True)), table
+        for name, value in setting.items():
+            rows = rows[rows[name] == value] if name in rows else rows[:0]
+        if len(rows):
+            found.append((setting, rows))
+    return found
 
 
 def _spread(values: pd.Series) -> dict[str, Any] | None:
-    values = values.dropna()
-    return metrics.mean_interval(values)._asdict() if len(values) else None
+    numbers = values.dropna().tolist()
+    return _with_interval(metrics.mean_interval(numbers)) if numbers else None
 
 
-def _differences(
-    by_model: dict[str, pd.DataFrame], runs: dict[str, dict], setting: dict
-) -> list[dict[str, Any]]:
-    """Every network against the baseline, and the tuned ones against all others, over the same seeds."""
-    networks = [name for name in by_model if name not in _NAIVE]
+def _with_interval(spread: metrics.MeanInterval) -> dict[str, Any]:
+    return spread._asdict() | ({} if spread.n >= _MIN_SEEDS else {"low": None, "high": None})
+
+
+def _differences(rows: pd.DataFrame, evaluations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Compares every network with the baseline, and the tuned ones with all others, over the same seeds."""
+    networks = [name for name in rows["model"].unique() if name not in _NAIVE]
     pairs = [("baseline", name) for name in networks if name != "baseline" and "baseline" in networks]
     for tuned in _TUNED:
         others = [name for name in networks if name not in ("baseline", tuned, "tuned_vat")]
         pairs += [(name, tuned) for name in others if tuned in networks]
     found = []
     for first, second in pairs:
-        difference = _paired(by_model[first], by_model[second])
+        difference = _paired(*(rows[rows["model"] == name] for name in (first, second)))
         if difference:
-            entry = {"first": first, "second": second} | difference
-            found.append(entry | {"significant": _significant(first, second, runs, setting)})
+            significant = _significant(first, second, evaluations)
+            found.append({"first": first, "second": second, **difference, "significant": significant})
     return found
 
 
 def _paired(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any] | None:
-    """The difference of accuracy between two lists of rows, paired by seed."""
+    """Returns the difference of accuracy between two lists of rows, paired by seed."""
     metric = "test_accuracy" if first["test_accuracy"].notna().any() else "val_accuracy"
-    both = first.merge(second, on="seed", suffixes=("_1", "_2"))
-    both = both.dropna(subset=[f"{metric}_1", f"{metric}_2"])
+    both = first.merge(second, on="seed", suffixes=("_1", "_2")).dropna(subset=[f"{metric}_1", f"{metric}_2"])
     if both.empty:
         return None
-    return {"metric": metric} | metrics.paired_difference(both[f"{metric}_1"], both[f"{metric}_2"])._asdict()
+    values = (both[f"{metric}_{side}"].tolist() for side in (1, 2))
+    return {"metric": metric} | _with_interval(metrics.paired_difference(*values))
 
 
 def _effects(by_setting: list[tuple[dict[str, Any], pd.DataFrame]]) -> list[dict[str, Any]]:
-    """Every network with each later setting against itself with the first one, over the same seeds."""
-    (against, first), *others = by_setting
+    """Compares every network under each later setting with itself under the first one, over the same seeds."""
     found = []
-    for model, own in first.groupby("model", sort=False):
-        for setting, rows in others if model not in _NAIVE else ():
-            difference = _paired(own, rows[rows["model"] == model])
-            if difference:
+    for (against, first), (setting, rows) in itertools.product(by_setting[:1], by_setting[1:]):
+        for model in first["model"].unique():
+            difference = _paired(*(part[part["model"] == model] for part in (first, rows)))
+            if difference and model not in _NAIVE:
                 found.append({"setting": setting, "against": against, "model": model} | difference)
-    return found
+    return sorted(found, key=lambda entry: list(by_setting[0][1]["model"].unique()).index(entry["model"]))
 
 
-def _unfinished(asked: dict[str, Any], runs: dict[str, dict]) -> int:
-    """How many of the runs that were asked for lack a lesson."""
-    wanted = len(asked["seeds"]) * math.prod(len(values) for values in asked["swept"].values())
-    return wanted - sum(set(asked["lessons"]) <= set(records) for records in runs.values())
+def _significant(first: str, second: str, evaluations: Iterable[Mapping[str, Any]]) -> int | None:
+    """Returns the number of runs with a significant McNemar test (p < 0.05), or None if none was computed."""
+    verdicts = [
+        pair["p_value"] < 0.05
+        for evaluation in evaluations
+        for pair in evaluation.get("comparisons", [])
+        if {pair["first"], pair["second"]} == {first, second}
+    ]
+    return sum(verdicts) if verdicts else None
 
 
-def _significant(first: str, second: str, runs: dict[str, dict], setting: dict[str, Any]) -> int | None:
-    """In how many runs the exact McNemar test finds a difference (p < 0.05); `None` where it was not made."""
-    counts = []
-    for records in runs.values():
-        evaluation = records.get("05_evaluation")
-        params = {name: value for record in records.values() for name, value in record["params"].items()}
-        if evaluation and all(params.get(name) == value for name, value in setting.items()):
-            counts += [
-                pair["p_value"] < 0.05
-                for pair in evaluation.get("comparisons", [])
-                if {pair["first"], pair["second"]} == {first, second}
-            ]
-    return sum(counts) if counts else None
+# --- words ---
 
 
-def _study_conclusion(content: dict[str, Any]) -> str:
-    """The sentence on top of a study's report, made from its numbers."""
-    sentences = []
-    for entry in content["models"]:
-        metric = "test_accuracy" if entry["test_accuracy"] else "val_accuracy"
-        if entry["setting"] or entry["model"] not in ("baseline", *_TUNED) or not entry[metric]:
-            continue
-        part, spread = ("test" if metric[0] == "t" else "validation"), entry[metric]
-        loss = entry[metric.replace("accuracy", "loss")]
-        about = f"sd {100 * spread['sd']:.2f}, " if spread["n"] > 1 else ""
-        sentences.append(
-            f"{entry['model']} is right on {100 * spread['mean']:.2f} % of the {part} images "
-            f"({about}n={spread['n']} seeds), loss {loss['mean']:.4f}"
-        )
-    words = "; ".join(sentences) or _effects_in_words(content["effects"])
-    form = {"form": "+.2f", "scale": 100}
+def _conclusion(content: dict[str, Any]) -> str:
+    """Returns the sentences at the top of a study's report, made from its numbers."""
+    words = "; ".join(filter(None, map(_score_in_words, content["models"]))) or _effects_in_words(
+        content["effects"]
+    )
     paired = [
-        f"{entry['second']} {_shown(entry, 'mean', **form)} points ({_interval(entry, **form)})"
+        f"{entry['second']} {_mean(entry)} points"
+        + (f" ({_range(entry)})" if entry["low"] is not None else "")
         for entry in content["differences"]
         if not entry["setting"]
         and entry["first"] == "baseline"
@@ -268,14 +230,25 @@ def _study_conclusion(content: dict[str, Any]) -> str:
     return f"On {content['dataset']}: {words}.{shared}{missing}"
 
 
+def _score_in_words(entry: dict[str, Any]) -> str:
+    part = "test" if entry["test_accuracy"] else "val"
+    spread, loss = (entry[f"{part}_{metric}"] for metric in _LIMITS)
+    if entry["setting"] or entry["model"] not in ("baseline", *_TUNED) or not spread:
+        return ""
+    sd = f"sd {100 * spread['sd']:.2f}, " if spread["n"] > 1 else ""
+    return (
+        f"{entry['model']} is right on {100 * spread['mean']:.2f} % of the {_PARTS[part]} images "
+        f"({sd}n={spread['n']} seeds), loss {number((loss or {}).get('mean'), '.4f')}"
+    )
+
+
 def _effects_in_words(effects: list[dict[str, Any]]) -> str:
     if not effects:
-        return "the table holds the settings side by side"
+        return "the table shows each model"
     against = _setting_in_words(effects[0]["against"])
     parts = [
-        f"{entry['model']} with {_setting_in_words(entry['setting'])} "
-        f"{_shown(entry, 'mean', '+.2f', scale=100)} points "
-        + (f"({_interval(entry, '+.2f', scale=100)}, n={entry['n']})" if entry["n"] > 1 else "(one seed)")
+        f"{entry['model']} with {_setting_in_words(entry['setting'])} {_mean(entry)} points "
+        f"({'' if entry['low'] is None else f'{_range(entry)}, '}n={entry['n']})"
         for entry in effects
         if entry["model"] in ("baseline", *_TUNED)
     ]
@@ -284,175 +257,197 @@ def _effects_in_words(effects: list[dict[str, Any]]) -> str:
     )
 
 
-def _setting_in_words(setting: dict[str, Any]) -> str:
+def _setting_in_words(setting: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in setting.items())
 
 
-def _study_tables(content: dict[str, Any]) -> list[dict[str, Any]]:
+def _mean(difference: Mapping[str, Any]) -> str:
+    """Returns a difference of accuracy in percentage points."""
+    return number(difference["mean"], "+.2f", scale=100)
+
+
+def _range(difference: Mapping[str, Any]) -> str:
+    return interval(difference["low"], difference["high"], "+.2f", scale=100)
+
+
+# --- tables ---
+
+
+def study_tables(content: dict[str, Any]) -> list[Table]:
+    """Returns what `study_summary` returned as tables."""
+    tables = [_models_table(content)]
     swept = list(content["swept"])
-    tested = any(entry["test_accuracy"] for entry in content["models"])
-    part, word = ("test", "test") if tested else ("val", "validation")
-    columns = [*swept, "model", "n", f"{word} accuracy", "sd", "95 % interval", f"{word} loss", "sd"]
-    columns += ["95 % interval", "parameters", "training"]
-    rows = []
-    for entry in content["models"]:
-        accuracy, loss = entry[f"{part}_accuracy"], entry[f"{part}_loss"]
-        rows.append(
+    if content["differences"]:
+        rows = [
             [
-                *(str(entry["setting"][name]) for name in swept),
-                entry["model"],
-                str((accuracy or {"n": "–"})["n"]),
-                _shown(accuracy, "mean", ".2%"),
-                _shown(accuracy, "sd", ".2%"),
-                _interval(accuracy, ".2%", limits=(0, 1)),
-                _shown(loss, "mean", ".4f"),
-                _shown(loss, "sd", ".4f"),
-                _interval(loss, ".4f", limits=(0, math.inf)),
-                _params(entry),
-                _shown(entry["train_seconds"], "mean", ".1f", " s"),
+                *entry["setting"].values(),
+                entry["second"],
+                entry["first"],
+                *_points(entry),
+                UNKNOWN if entry["significant"] is None else f"{entry['significant']} of {entry['n']}",
             ]
+            for entry in content["differences"]
+        ]
+        note = (
+            "Differences of accuracy in percentage points, paired by seed; the interval is about the mean over "
+            "seeds. The last column counts the seeds for which the exact McNemar test, on the test images of that "
+            "seed, found the two networks different."
         )
-    note = f"{_NOTE}{_TESTED if tested else _VALIDATED} {_MODELS}"
-    if any(
-        entry[f"{part}_accuracy"] and entry[f"{part}_accuracy"]["n"] < _FEW_SEEDS
-        for entry in content["models"]
-    ):
-        note += _ROUGH
+        columns = [*swept, "model", "against", *_POINTS, "McNemar p < 0.05"]
+        tables.append(Table("Paired differences", columns, rows, note))
+    if content["effects"]:
+        rows = [[*entry["setting"].values(), entry["model"], *_points(entry)] for entry in content["effects"]]
+        title = f"Paired differences from {_setting_in_words(content['effects'][0]['against'])}"
+        note = (
+            "Each network against itself with the first setting: differences of accuracy in percentage points, "
+            "paired by seed. Choose a setting on validation images: run such a study without lesson 5."
+        )
+        tables.append(Table(title, [*swept, "model", *_POINTS], rows, note))
+    return tables
+
+
+def _models_table(content: dict[str, Any]) -> Table:
+    models = content["models"]
+    part = "test" if any(entry["test_accuracy"] for entry in models) else "val"
+    word = _PARTS[part]
+    columns = [
+        *content["swept"],
+        "model",
+        "n",
+        f"{word} accuracy",
+        "sd",
+        "95 % interval",
+        f"{word} loss",
+        "sd",
+    ]
+    rows = [
+        [
+            *entry["setting"].values(),
+            entry["model"],
+            (entry[f"{part}_accuracy"] or {}).get("n"),
+            *_spread_cells(entry[f"{part}_accuracy"], ".2%", "accuracy"),
+            *_spread_cells(entry[f"{part}_loss"], ".4f", "loss"),
+            # The seeds may have found networks of different sizes.
+            " to ".join(dict.fromkeys(number(entry[name], ",.0f") for name in ("num_params", "most_params"))),
+            number((entry["train_seconds"] or {}).get("mean"), ".1f", " s"),
+        ]
+        for entry in models
+    ]
+    note = f"{_SPREAD_NOTE}{_PART_NOTES[part]}{_models_in_words(models)}"
+    if any(entry[f"{part}_accuracy"] and entry[f"{part}_accuracy"]["n"] < _FEW_SEEDS for entry in models):
+        note += _ROUGH_NOTE
     if content["search_from"]:
         note += (
             f" One search, of run {content['search_from']}, serves all seeds: the spread is that of training, not "
             "of searching."
         )
-    tables = [{"title": "Results over seeds", "columns": columns, "rows": rows, "note": note}]
-    if content["differences"]:
-        tables.append(_difference_table(content["differences"], swept))
-    if content["effects"]:
-        tables.append(_effect_table(content["effects"], swept))
-    return tables
+    return Table("Results over seeds", [*columns, "95 % interval", "parameters", "training"], rows, note)
 
 
-def _params(entry: dict[str, Any]) -> str:
-    """The number of parameters; a range where the seeds have found different networks."""
-    ends = dict.fromkeys(f"{entry[name]:,.0f}" for name in ("num_params", "most_params"))
-    return " to ".join(ends)
-
-
-def _effect_table(effects: list[dict[str, Any]], swept: list[str]) -> dict[str, Any]:
-    rows = [
-        [
-            *(str(entry["setting"][name]) for name in swept),
-            entry["model"],
-            *_points(entry),
-        ]
-        for entry in effects
-    ]
-    return {
-        "title": f"Paired differences from {_setting_in_words(effects[0]['against'])}",
-        "columns": [*swept, "model", *_POINTS],
-        "rows": rows,
-        "note": "Each network against itself with the first setting: differences of accuracy in percentage points, "
-        "paired by seed. Choose a setting on validation images: run such a study without lesson 5.",
-    }
-
-
-_POINTS = ("points", "sd", "95 % interval", "n")
-
-
-def _points(entry: dict[str, Any]) -> list[str]:
-    """A difference of accuracy as the columns `_POINTS`."""
-    return [
-        _shown(entry, "mean", "+.2f", scale=100),
-        _shown(entry, "sd", ".2f", scale=100),
-        _interval(entry, "+.2f", scale=100),
-        str(entry["n"]),
-    ]
-
-
-def _difference_table(differences: list[dict[str, Any]], swept: list[str]) -> dict[str, Any]:
-    columns = [*swept, "model", "against", *_POINTS, "McNemar p < 0.05"]
-    rows = [
-        [
-            *(str(entry["setting"][name]) for name in swept),
-            entry["second"],
-            entry["first"],
-            *_points(entry),
-            "–" if entry["significant"] is None else f"{entry['significant']} of {entry['n']}",
-        ]
-        for entry in differences
-    ]
-    note = (
-        "Differences of accuracy in percentage points, paired by seed; the interval is about the mean over seeds. "
-        "The last column counts the seeds in which the exact McNemar test, on the test images of that seed, found "
-        "the two networks different."
+def _models_in_words(models: list[dict[str, Any]]) -> str:
+    """Explains the models that are in a study, and no others."""
+    by_lesson: dict[str, list[str]] = {}
+    for entry in models:
+        names = by_lesson.setdefault(entry["lesson"], [])
+        names += [entry["model"]] if entry["model"] not in names else []
+    present = {name for names in by_lesson.values() for name in names}
+    words = "; ".join(
+        f"of lesson {int(lesson[:2])}: {', '.join(names)}" for lesson, names in by_lesson.items()
     )
-    return {"title": "Paired differences", "columns": columns, "rows": rows, "note": note}
+    if {"baseline", "plain"} <= present:
+        words += ". The model plain is baseline again: same network, same seed, same numbers"
+    naive = ", ".join(name for name in _NAIVE if name in present)
+    return (
+        f" Models {words}.{f' Without a network: {naive}.' if naive else ''} Training: mean seconds of a network's "
+        f"training. A dash: not measured, or fewer than two seeds (for an interval, fewer than {_MIN_SEEDS})."
+    )
 
 
-def _shown(spread: dict[str, Any] | None, key: str, form: str, unit: str = "", scale: float = 1) -> str:
-    value = (spread or {}).get(key)
-    return "–" if value is None or value != value else format(scale * value, form) + unit
+def _settings_table(asked: Mapping[str, Any], records: run_report.Records) -> Table:
+    rows: list[tuple[str, object]] = [
+        (name, ", ".join(map(str, asked[name]))) for name in ("seeds", "lessons")
+    ]
+    rows += [(f"swept: {name}", ", ".join(map(str, values))) for name, values in asked["swept"].items()]
+    settings = run_report.settings_of(records).items()
+    rows += [(name, value) for name, value in settings if name not in ("seed", *asked["swept"])]
+    return Table("Settings", ["option or parameter", "value"], rows, is_text=True)
 
 
-def _interval(
-    spread: dict[str, Any] | None,
-    form: str,
-    scale: float = 1,
-    limits: tuple[float, float] = (-math.inf, math.inf),
-) -> str:
-    """The interval in words; Student's t knows of no limits, so what lies beyond them is cut off."""
-    if spread and spread["low"] is not None:
-        spread = spread | {"low": max(spread["low"], limits[0]), "high": min(spread["high"], limits[1])}
-    ends = [_shown(spread, end, form, scale=scale) for end in ("low", "high")]
-    return "–" if "–" in ends else " to ".join(ends)
+def _spread_cells(spread: Mapping[str, Any] | None, form: str, metric: str) -> list[str]:
+    """Returns mean, sd and interval as cells; the interval is clipped to the possible values of the metric."""
+    if not spread:
+        return [UNKNOWN] * 3
+    ends = _clipped(spread, metric)
+    return [number(spread["mean"], form), number(spread["sd"], form), interval(*ends, form)]
 
 
-def _study_figures(runs: dict[str, dict], content: dict[str, Any]) -> dict[str, plots.DescribedFigure]:
+def _clipped(spread: Mapping[str, Any], metric: str) -> tuple[float | None, float | None]:
+    if spread["low"] is None:
+        return None, None
+    low, high = _LIMITS[metric]
+    return max(spread["low"], low), min(spread["high"], high)
+
+
+def _points(difference: Mapping[str, Any]) -> list[object]:
+    """Returns a difference of accuracy as the columns `_POINTS`."""
+    sd = number(difference["sd"], ".2f", scale=100)
+    return [_mean(difference), sd, _range(difference), difference["n"]]
+
+
+# --- figures ---
+
+
+def _figures(folder: Path, runs: Runs, content: dict[str, Any]) -> dict[str, plots.DescribedFigure]:
     dataset = content["dataset"]
-    table = pd.concat(
-        [_study_rows(records, content["swept"]) for records in runs.values()], ignore_index=True
-    )
+    table = results.table(folder)
     table = table[~table["model"].isin(_NAIVE)]
-    label = table["model"]
-    for name in content["swept"]:
-        label = label + f", {name} " + table[name].astype(str)
     part = "test" if table["test_accuracy"].notna().any() else "val"
-    words = {"test": "test", "val": "validation"}[part]
-    shown = table.assign(label=label).dropna(subset=[f"{part}_accuracy"])
-    by_label = dict(iter(shown.groupby("label", sort=False)))
     figures = {}
-    if by_label:
-        figures[f"{words}_accuracy"] = _every_seed(
-            {name: 100 * rows[f"{part}_accuracy"] for name, rows in by_label.items()},
-            f"{words.capitalize()} accuracy of every seed ({dataset})",
-            f"{words} accuracy in %",
-        )
-        figures[f"{words}_loss"] = _every_seed(
-            {name: rows[f"{part}_loss"] for name, rows in by_label.items()},
-            f"{words.capitalize()} loss of every seed ({dataset})",
-            f"{words} loss",
-            decimals=4,
-        )
-    if not content["swept"]:
-        means, sds = _mean_histories(runs)
-        for metric in ("accuracy", "loss") if means else ():
-            title = f"Training and validation {metric}, mean of {len(runs)} seeds ({dataset}"
-            title += "; band: one sd)" if len(runs) > 1 else ")"
-            figures[metric] = plots.metric_by_model(means, metric, title, bands=sds)
+    for metric in _LIMITS:
+        values = {
+            f"{model}{''.join(f', {name} {value}' for name, value in setting.items())}": rows[
+                f"{part}_{metric}"
+            ]
+            for setting, by_setting in _by_setting(table, content["swept"])
+            for model, rows in by_setting.dropna(subset=[f"{part}_{metric}"]).groupby("model", sort=False)
+        }
+        if values:
+            title = f"{_PARTS[part].capitalize()} {metric} of every seed ({dataset})"
+            figures[f"{_PARTS[part]}_{metric}"] = _every_seed(
+                values, title, f"{_PARTS[part]} {metric}", metric
+            )
+    means, sds = ({}, {}) if content["swept"] else mean_histories(runs)
+    for metric in _LIMITS if means else ():
+        title = f"Training and validation {metric}, mean of {len(runs)} seeds ({dataset}"
+        title += "; band: one sd)" if len(runs) > 1 else ")"
+        figures[metric] = page.metric_by_model(means, metric, title, sds)
     return figures
 
 
 def _every_seed(
-    values: dict[str, pd.Series], title: str, label: str, decimals: int = 2
+    values: Mapping[str, pd.Series], title: str, label: str, metric: str
 ) -> plots.DescribedFigure:
-    spreads = {name: metrics.mean_interval(numbers) for name, numbers in values.items()}
-    intervals = {name: (spread.low, spread.high) for name, spread in spreads.items() if spread.n > 1}
-    return plots.seed_strip(values, title, label, decimals, intervals)
+    """Draws what every seed gave: accuracies in %, losses as they are."""
+    low, high = _LIMITS[metric]
+    scale, decimals = (100, 2) if metric == "accuracy" else (1, 4)
+    spreads = {name: _spread(numbers) for name, numbers in values.items()}
+    ends = {name: _clipped(spread, metric) for name, spread in spreads.items() if spread}
+    intervals = {
+        name: (scale * a, scale * b) for name, (a, b) in ends.items() if a is not None and b is not None
+    }
+    numbers = {name: (scale * column).tolist() for name, column in values.items()}
+    label += " in %" if metric == "accuracy" else ""
+    figure = plots.seed_strip(numbers, title, label, decimals, intervals)
+    return page.within(figure, "x", scale * low, scale * high)
 
 
-def _mean_histories(runs: dict[str, dict]) -> tuple[dict[str, dict], dict[str, dict]]:
-    """Keras' history of each network over the seeds, epoch by epoch: the means, and the sds (0 for one seed).
+def mean_histories(runs: Runs) -> tuple[dict[str, dict], dict[str, dict]]:
+    """Averages Keras' history of each network over the seeds, epoch by epoch.
 
-    An epoch that only some seeds have trained is the mean of these.
+    An epoch that only some seeds have trained is averaged over these.
+
+    Returns:
+        The means and the standard deviations (0 for one seed): model -> metric -> a number per epoch.
     """
     collected: dict[str, list[dict]] = {}
     for records in runs.values():

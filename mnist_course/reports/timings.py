@@ -2,20 +2,21 @@
 
     runs and studies in results/ -> timings.json -> tables
 
-What people need stands in the header of each notebook: `**Time:** reading 20 min · doing 25 min · machine 1 min`.
+The announced minutes are in the header of each notebook: `**Time:** reading 20 min · doing 25 min · machine 1 min`.
 """
 
 from __future__ import annotations
 
 import re
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import speed
 from mnist_course import lessons
 from mnist_course.reports import study_report
+from mnist_course.reports.page import Table
 from mnist_course.run import runner
 from mnist_helpers import _files, parameters, results
 from mnist_helpers._errors import UserError
@@ -26,9 +27,17 @@ _PART = re.compile(r"(reading|doing|machine) (\d+) min")
 
 
 def announced(notebook: Path) -> dict[str, int]:
-    """Returns the minutes in a notebook's header: `reading` (lessons only), `doing`, `machine`."""
-    source = "".join(_files.read_json(notebook)["cells"][0]["source"])
-    return {part: int(minutes) for part, minutes in _PART.findall(_TIME.search(source)[1])}
+    """Returns the minutes in a notebook's header: `reading` (lessons only), `doing`, `machine`.
+
+    Raises:
+        UserError: the header has no line with times.
+    """
+    line = _TIME.search("".join(_files.read_json(notebook)["cells"][0]["source"]))
+    if not line:
+        raise UserError(
+            f"{notebook.name} does not announce its time. Expected: a line `**Time:** reading 20 min ...`."
+        )
+    return {part: int(minutes) for part, minutes in _PART.findall(line[1])}
 
 
 # --- measured ---
@@ -107,20 +116,27 @@ def _summary(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def write(folder: Path, profiles: dict[str, Any]) -> Path:
-    """Writes `timings.json` into a folder: what `measured` has returned, and this machine."""
+    """Writes `timings.json` into a folder: what `measured` returned, this machine, and the date."""
     path = folder / TIMINGS_FILE
     folder.mkdir(parents=True, exist_ok=True)
-    _files.write_json(path, {"machine": speed.machine(), "profiles": profiles})
+    _files.write_json(path, content(profiles))
     return path
+
+
+def content(profiles: dict[str, Any]) -> dict[str, Any]:
+    """Returns what `timings.json` holds: what `measured` returned, this machine, and the date."""
+    machine = results.machine() | {"versions": results.versions(), "date": time.strftime("%Y-%m-%d")}
+    return {"machine": machine, "profiles": profiles}
 
 
 # --- tables ---
 
 
-def times_table(profiles: dict[str, Any]) -> list[list[str]]:
-    """Returns rows of cells, the heading first: people's minutes, and the machine's time of each profile."""
+def times_table(content: dict[str, Any]) -> Table:
+    """Returns the announced minutes of each lesson, and the measured time of each profile."""
     parts = ("reading", "doing", "machine")
-    rows = [["lesson", "reading", "doing", "machine, announced", *(f"{name}, measured" for name in profiles)]]
+    profiles = content["profiles"]
+    rows = []
     total = dict.fromkeys(parts, 0)
     for lesson in results.LESSONS:
         minutes = announced(lessons.NOTEBOOKS / f"{lesson}.ipynb")
@@ -130,74 +146,73 @@ def times_table(profiles: dict[str, Any]) -> list[list[str]]:
     sums = [
         sum(timing["median_seconds"] for timing in entry["lessons"].values()) for entry in profiles.values()
     ]
-    rows.append(["all", *(f"{total[part]} min" for part in parts), *map(_spoken, sums)])
-    return rows
-
-
-def memory_table(profiles: dict[str, Any]) -> list[list[str]]:
-    """Returns rows of cells, the heading first: the largest memory of each lesson's kernel, in MB."""
-    rows = [["lesson", *(f"{name} (n)" for name in profiles)]]
-    for lesson in results.LESSONS:
-        rows.append([lesson, *(_memory(entry["lessons"].get(lesson)) for entry in profiles.values())])
-    return rows
-
-
-def _time(lesson: dict[str, float] | None) -> str:
-    if lesson is None:
-        return "–"
-    low, high = _spoken(lesson["low"]), _spoken(lesson["high"])
-    spread = f"{low} to {high}, " if lesson["n"] > 1 else ""
-    return f"{_spoken(lesson['median_seconds'])} ({spread}n={lesson['n']})"
-
-
-def _memory(lesson: dict[str, float] | None) -> str:
-    return f"{lesson['peak_memory_bytes'] / 1e6:,.0f} MB ({lesson['n']})" if lesson else "–"
-
-
-def _spoken(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
-
-
-def conclusion(content: dict[str, Any]) -> str:
-    """Says in words what the times of `timings.json` are."""
-    return (
+    rows.append(["all", *(f"{total[part]} min" for part in parts), *map(_duration, sums)])
+    columns = [
+        "lesson",
+        "reading",
+        "doing",
+        "machine, announced",
+        *(f"{name}, measured" for name in profiles),
+    ]
+    note = (
         "Announced: in the lesson's header. Measured: wall time, kernel start and imports included, median (range, "
         f"n runs); {_where(content)}."
     )
+    return Table("Time", columns, rows, note)
 
 
-def memory_conclusion(content: dict[str, Any], students: int = 30, cores: int = 32) -> str:
-    """Says in words what the memory of `timings.json` is, and how long a class waits for a hub.
+def memory_table(content: dict[str, Any]) -> Table:
+    """Returns the largest memory of each lesson's kernel."""
+    profiles = content["profiles"]
+    rows = [
+        [lesson, *(_memory(entry["lessons"].get(lesson)) for entry in profiles.values())]
+        for lesson in results.LESSONS
+    ]
+    entries = [timing for entry in profiles.values() for timing in entry["lessons"].values()]
+    largest = max(timing["peak_memory_bytes"] for timing in entries)
+    note = (
+        f"The largest memory of each lesson's kernel in n runs; {_where(content)}. The largest: "
+        f"{largest / 1e6:,.0f} MB.{waiting_time(profiles['class']) if 'class' in profiles else ''}"
+    )
+    return Table("Memory", ["lesson", *(f"{name} (n)" for name in profiles)], rows, note)
+
+
+def waiting_time(taught: dict[str, Any], students: int = 30, cores: int = 32) -> str:
+    """Returns in words how long a class waits for a hub.
 
     Args:
-        content: `timings.json`, with the class profile.
-        students: how many run the longest lesson at the same moment.
-        cores: of the hub, each as fast as those measured.
+        taught: what `measured` returned of the class profile.
+        students: the number of students who run the longest lesson at the same moment.
+        cores: the number of cores of the hub, each as fast as those that were measured.
     """
-    entries = [timing for entry in content["profiles"].values() for timing in entry["lessons"].values()]
-    largest = max(timing["peak_memory_bytes"] for timing in entries)
-    taught = content["profiles"]["class"]
     lesson, slowest = max(taught["lessons"].items(), key=lambda item: item[1]["median_seconds"])
     alone = slowest["median_seconds"]
     together = alone * max(1.0, students * taught["cores"] / cores)
     return (
-        f"The largest memory of each lesson's kernel in n runs; {_where(content)}. The largest: "
-        f"{largest / 1e6:,.0f} MB. The longest lesson of the class profile, {lesson}, takes {_spoken(alone)} alone "
+        f" The longest lesson of the class profile, {lesson}, takes {_duration(alone)} alone "
         f"on {taught['cores']} cores. If it kept them busy all the time, {students} students who run it at the "
-        f"same moment on a hub of {cores} such cores would wait {_spoken(together)}."
+        f"same moment on a hub of {cores} such cores would wait {_duration(together)}."
     )
+
+
+def _time(lesson: dict[str, float] | None) -> str | None:
+    if lesson is None:
+        return None
+    low, high = _duration(lesson["low"]), _duration(lesson["high"])
+    spread = f"{low} to {high}, " if lesson["n"] > 1 else ""
+    return f"{_duration(lesson['median_seconds'])} ({spread}n={lesson['n']})"
+
+
+def _memory(lesson: dict[str, float] | None) -> str | None:
+    return f"{lesson['peak_memory_bytes'] / 1e6:,.0f} MB ({lesson['n']})" if lesson else None
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
 
 
 def _where(content: dict[str, Any]) -> str:
     machine = content["machine"]
     datasets = sorted({entry["dataset"] for entry in content["profiles"].values()})
-    return (
-        f"{', '.join(datasets)}, {machine['processor']}, {machine['cores']} cores, put together on "
-        f"{machine['date']}"
-    )
-
-
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Returns rows of cells as a table in Markdown, all columns but the first to the right."""
-    head, *body = (f"| {' | '.join(cells)} |" for cells in rows)
-    return "\n".join([head, f"|---|{'---:|' * (len(rows[0]) - 1)}", *body])
+    processor = machine["processor"] or machine["architecture"]
+    return f"{', '.join(datasets)}, {processor}, {machine['cores']} cores, put together on {machine['date']}"

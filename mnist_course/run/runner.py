@@ -1,27 +1,23 @@
-"""The lessons in order, through papermill, one subprocess each.
+"""The lessons in order, one process each.
 
     settings -> refused, or parameters per lesson -> executed notebooks, records and models in one run folder
 
 A run is described by `course.json` in its folder. Called again with the same settings it goes on with the
 first lesson that is not finished; a lesson is finished when every code cell of it was executed without an
-error, its source is still the lesson's, and its record and the files that this names are intact.
+error, its source is still the lesson's, and its record and the files that the record names are intact.
 
-A run folder is held by one process at a time, a lesson's process too. When the runner is gone, however it ended,
-the lesson's process ends its kernel and itself.
+One process at a time works in a run folder, a lesson's process included. When the runner is gone, for whatever
+reason, the lesson's process ends its kernel and itself.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
 import os
 import platform
 import shutil
-import signal
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -29,20 +25,21 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from mnist_course import cores, lessons
-from mnist_course.run.settings import Limits, Settings, check_settings
+from mnist_course import lessons, processes
+from mnist_course.run.settings import Limits, Settings, check_entries, check_settings
 from mnist_helpers import _files, parameters, results
 from mnist_helpers._errors import UserError
 
 COURSE_FILE = "course.json"
+PREDECESSOR_SECONDS = 120.0  # for the run of an interrupted study to leave the run folder
 _END_SECONDS = 10.0  # for a lesson's process to end its kernel when it is asked to
+_COURSE_TYPES = {"settings": dict, "lessons": dict}
+_SETTINGS_TYPES = {"profile": str, "dataset": str, "seed": int, "params": dict}
+_TIMING_TYPES = {"wall_seconds": (int, float), "longest_cell_seconds": (int, float)}
 
 
 class LessonFailedError(RuntimeError):
     """A lesson did not run to its end; the message says where, and which file shows it."""
-
-
-# --- from the command line to settings ---
 
 
 # --- running ---
@@ -53,7 +50,7 @@ def run_lessons(
     settings: Settings,
     lesson_names: Sequence[str],
     *,
-    results_dir: str = "",
+    results_dir: Path,
     fresh: bool = False,
     limits: Limits = Limits(),  # noqa: B008 (it cannot change)
     wait_seconds: float = 0.0,
@@ -63,8 +60,8 @@ def run_lessons(
     Args:
         run: the run's name.
         settings: from `check_settings`.
-        lessons: from `check_lessons`.
-        results_dir: the folder that holds the runs; empty for the course's own.
+        lesson_names: from `check_lessons`.
+        results_dir: the folder that holds the runs, an absolute path.
         fresh: True to delete what an earlier run of this name left.
         limits: threads and time that the lessons may use.
         wait_seconds: how long to wait for another process that works in the run folder.
@@ -77,61 +74,55 @@ def run_lessons(
         LessonFailedError: a lesson did not run to its end.
     """
     parameters.check("run", run)
-    folder = results.results_dir(results_dir) / run
-    with _alone(folder, wait_seconds):
+    folder = results_dir / run
+    with _locked(folder, wait_seconds):
         _claim(folder, settings, fresh)
-        for left in folder.glob(f"{_files.PARTIAL}*"):  # by a process that was killed
-            shutil.rmtree(left)
-        _run_each(folder, settings, lesson_names, results_dir, limits)
+        for path in folder.glob(f"{_files.PARTIAL}*"):  # left by a process that was killed
+            shutil.rmtree(path)
+        _run_each(folder, settings, lesson_names, limits)
     return folder
 
 
-def _run_each(
-    folder: Path, settings: Settings, lesson_names: Sequence[str], results_dir: str, limits: Limits
-) -> None:
+def _run_each(folder: Path, settings: Settings, lesson_names: Sequence[str], limits: Limits) -> None:
     from tqdm import tqdm
 
     started_any = False
     bar = tqdm(lesson_names, unit="lesson", disable=None, leave=False)
     for lesson in bar:
         bar.set_description(lesson)
-        again = started_any and lesson == results.LESSONS[-1]  # it evaluates what the others have made anew
-        if is_finished(folder, lesson) and not again:
+        evaluates_new_models = started_any and lesson == results.LESSONS[-1]
+        if is_finished(folder, lesson) and not evaluates_new_models:
             tqdm.write(f"{lesson}: finished before")
             continue
-        params = _lesson_parameters(lesson, folder.name, settings, results_dir)
-        seconds = _run_lesson(folder, lesson, params, limits)
+        seconds = _run_lesson(folder, lesson, _lesson_parameters(lesson, folder, settings), limits)
         started_any = True
         tqdm.write(f"{lesson}: {seconds:.1f} s")
 
 
 @contextlib.contextmanager
-def _alone(folder: Path, wait_seconds: float) -> Iterator[None]:
-    """Holds a run folder for this process; the system lets go of it when the process ends, however it ends."""
-    import filelock
-
-    holder = folder.with_name(f".{folder.name}.holder.json")
+def _locked(folder: Path, wait_seconds: float) -> Iterator[None]:
+    """Locks a run folder for this process; a file beside it names the process."""
     if folder.parent.exists() and not folder.parent.is_dir():
         raise UserError(f"{folder.parent} is not a folder. Give another --results-dir.")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with filelock.FileLock(folder.with_name(f".{folder.name}.lock"), timeout=wait_seconds):
-            since = datetime.now(UTC).astimezone().isoformat(" ", "seconds")
-            _files.write_json(holder, {"pid": os.getpid(), "host": platform.node(), "since": since})
-            try:
-                yield
-            finally:
-                holder.unlink(missing_ok=True)
-    except filelock.Timeout as error:
-        who = ", ".join(f"{key} {value}" for key, value in (_files.read_json_or_none(holder) or {}).items())
-        raise UserError(
-            f"Another process works in {folder} at this moment ({who or 'it has just begun'}). Wait until it has "
-            "ended, or give another name for this run."
-        ) from error
+    holder_file = folder.with_name(f".{folder.name}.holder.json")
+    holder = _files.read_json_or_none(holder_file)
+    name = ", ".join(f"{key} {value}" for key, value in holder.items()) if isinstance(holder, dict) else ""
+    busy = (
+        f"Another process works in {folder} at this moment ({name or 'it has just begun'}). Wait until it has "
+        "ended, or give another name for this run."
+    )
+    with _files.lock(folder.with_name(f".{folder.name}.lock"), busy, timeout=wait_seconds):
+        since = datetime.now(UTC).astimezone().isoformat(" ", "seconds")
+        _files.write_json(holder_file, {"pid": os.getpid(), "host": platform.node(), "since": since})
+        try:
+            yield
+        finally:
+            holder_file.unlink(missing_ok=True)
 
 
 def is_finished(folder: Path, lesson: str, *, models: bool = True) -> bool:
-    """Says whether a lesson's evidence in the run folder is whole and of this lesson.
+    """Returns whether a lesson's evidence in the run folder is complete and belongs to this version of the lesson.
 
     Args:
         folder: the run folder.
@@ -152,18 +143,40 @@ def is_finished(folder: Path, lesson: str, *, models: bool = True) -> bool:
     return True
 
 
-def timings(folder: Path) -> dict[str, dict[str, float]]:
-    """Returns what the runner measured: lesson -> `wall_seconds` (process start to end), `longest_cell_seconds`.
+# --- course.json ---
 
-    A lesson that was run by hand, in JupyterLab, is not in it.
+
+def read_course(folder: Path) -> tuple[Settings, dict[str, dict[str, float]]]:
+    """Reads `course.json` of a run.
+
+    Returns:
+        The run's settings, and what the runner measured: lesson -> `wall_seconds` (process start to end) and
+        `longest_cell_seconds`.
+
+    Raises:
+        UserError: the file is damaged, or is not a description of a run.
+        OSError: the file cannot be read.
     """
-    return (_files.read_json_or_none(folder / COURSE_FILE) or {}).get("lessons", {})
+    path = folder / COURSE_FILE
+    advice = f"Give another name, or begin again: with --fresh, or after deleting {folder}."
+    course = check_entries(path, _files.read_json(path, advice), _COURSE_TYPES, advice)
+    settings = check_entries(path, course["settings"], _SETTINGS_TYPES, advice)
+    measured = {
+        str(lesson): check_entries(path, timing, _TIMING_TYPES, advice)
+        for lesson, timing in course["lessons"].items()
+    }
+    return Settings(**settings), measured
+
+
+def timings(folder: Path) -> dict[str, dict[str, float]]:
+    """Returns what the runner measured, as `read_course` does; nothing for a run that was made by hand."""
+    return read_course(folder)[1] if (folder / COURSE_FILE).is_file() else {}
 
 
 def _claim(folder: Path, settings: Settings, fresh: bool) -> None:
-    """Makes the run folder ours, or refuses it because something else is in it."""
+    """Makes or checks the run folder; refuses it if something else is in it."""
     course_file = folder / COURSE_FILE
-    asked = json.loads(json.dumps(settings._asdict()))
+    requested = Settings(**_files.to_jsonable(settings._asdict()))
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is not a folder. Give another name for the run.")
     if folder.is_dir() and fresh and any(folder.iterdir()):
@@ -173,11 +186,18 @@ def _claim(folder: Path, settings: Settings, fresh: bool) -> None:
             )
         shutil.rmtree(folder)
     if course_file.is_file():
-        before = json.loads(course_file.read_text(encoding="utf-8"))["settings"]
-        if before != asked:
+        keep_or_replace = (
+            "To keep it, give another name for this run; to replace it, add --fresh (make: FRESH=1)."
+        )
+        existing, _ = read_course(folder)
+        if any("stage" in _record(folder, lesson) for lesson in results.LESSONS):
             raise UserError(
-                f"Run {folder.name!r} exists with other settings: {_differences(before, asked)}. "
-                "To keep it, give another name for this run; to replace it, add --fresh (make: FRESH=1)."
+                f"Run {folder.name!r} was made by an older version of this course. {keep_or_replace}"
+            )
+        if existing != requested:
+            raise UserError(
+                f"Run {folder.name!r} exists with other settings: {_differences(existing, requested)}. "
+                f"{keep_or_replace}"
             )
         return
     if folder.is_dir() and any(folder.iterdir()):
@@ -186,27 +206,40 @@ def _claim(folder: Path, settings: Settings, fresh: bool) -> None:
             "'lab'). Give another name for the run."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    _files.write_json(course_file, {"settings": asked, "lessons": {}})
+    _files.write_json(course_file, {"settings": requested._asdict(), "lessons": {}})
 
 
-def _differences(before: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    flat_before, flat_asked = ({**side, **side["params"]} for side in (before, asked))
-    names = [name for name in {**flat_before, **flat_asked} if name != "params"]
+def _record(folder: Path, lesson: str) -> Mapping[str, Any]:
+    """Returns a lesson's record as it is, without any check; empty if there is none."""
+    record = _files.read_json_or_none(folder / f"{lesson}.json")
+    return record if isinstance(record, dict) else {}
+
+
+def _differences(existing: Settings, requested: Settings) -> str:
+    before, now = ({**settings._asdict(), **settings.params} for settings in (existing, requested))
     missing = "the default"
     return ", ".join(
-        f"{name} was {flat_before.get(name, missing)} and is now {flat_asked.get(name, missing)}"
-        for name in names
-        if flat_before.get(name, missing) != flat_asked.get(name, missing)
+        f"{name} was {before.get(name, missing)} and is now {now.get(name, missing)}"
+        for name in {**before, **now}
+        if name != "params" and before.get(name, missing) != now.get(name, missing)
     )
 
 
-def _lesson_parameters(lesson: str, run: str, settings: Settings, results_dir: str) -> dict[str, Any]:
-    everything = {**settings.params, **settings._asdict(), "run": run}
-    if results_dir:
-        place = results.results_dir(results_dir)
-        inside = place.is_relative_to(lessons.NOTEBOOKS.parent)  # a record need not name this machine
-        everything["results_dir"] = os.path.relpath(place, lessons.NOTEBOOKS) if inside else str(place)
-    return {name: everything[name] for name in lessons.declared(lesson) if name in everything}
+# --- one lesson ---
+
+
+def _lesson_parameters(lesson: str, folder: Path, settings: Settings) -> dict[str, Any]:
+    """Returns the parameters that a lesson declares, for a run in `folder`."""
+    results_dir, root = folder.parent, lessons.NOTEBOOKS.parent
+    if results_dir.is_relative_to(root):  # a record need not name this machine
+        results_dir = Path(os.path.relpath(results_dir, lessons.NOTEBOOKS))
+    values = {
+        **settings.params,
+        **settings._asdict(),
+        "run": folder.name,
+        "results_dir": str(results_dir),
+    }
+    return {name: values[name] for name in lessons.declared(lesson) if name in values}
 
 
 def _run_lesson(folder: Path, lesson: str, params: dict[str, Any], limits: Limits) -> float:
@@ -216,31 +249,26 @@ def _run_lesson(folder: Path, lesson: str, params: dict[str, Any], limits: Limit
     for old in (finished, failed, folder / f"{lesson}.json"):
         old.unlink(missing_ok=True)
     started = time.perf_counter()
-    told, tell = multiprocessing.Pipe(duplex=False)
-    with told, tell:
-        process = _processes().Process(target=_execute, args=(lesson, partial, log, params, limits, tell))
-        process.start()
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    with receiver, sender:
+        process = _start_process(lesson, partial, log, params, limits, sender)
         try:
             process.join()
         except KeyboardInterrupt:
             _end(process)
             partial.unlink(missing_ok=True)
             raise
-        reason = told.recv() if told.poll() else "its process was gone; out of memory, perhaps"
+        exit_status = process.exitcode or 0
+        reason = receiver.recv() if receiver.poll() else f"its process {processes.describe_exit(exit_status)}"
     seconds = time.perf_counter() - started
     notebook = lessons.read_notebook(partial)
-    if (
-        process.exitcode == 0
-        and notebook
-        and lessons.is_executed(notebook)
-        and (folder / f"{lesson}.json").is_file()
-    ):
-        course = _files.read_json(folder / COURSE_FILE)
-        longest = max(
-            cell["metadata"].get("papermill", {}).get("duration") or 0.0 for cell in notebook["cells"]
-        )
-        course["lessons"][lesson] = {"wall_seconds": seconds, "longest_cell_seconds": longest}
-        _files.write_json(folder / COURSE_FILE, course)
+    has_record = (folder / f"{lesson}.json").is_file()
+    if exit_status == 0 and notebook and lessons.is_executed(notebook) and not has_record:
+        reason = f"it did not write its record, {lesson}.json"
+    elif exit_status == 0 and notebook and lessons.is_executed(notebook):
+        settings, measured = read_course(folder)
+        measured[lesson] = lesson_timing(notebook, seconds)
+        _files.write_json(folder / COURSE_FILE, {"settings": settings._asdict(), "lessons": measured})
         lessons.write_notebook(partial, lessons.without_widgets(notebook))
         os.replace(partial, finished)  # noqa: PTH105
         log.unlink(missing_ok=True)
@@ -250,8 +278,25 @@ def _run_lesson(folder: Path, lesson: str, params: dict[str, Any], limits: Limit
     raise LessonFailedError(_failure(lesson, notebook, failed if notebook else log, reason))
 
 
+def lesson_timing(notebook: dict, seconds: float) -> dict[str, float]:
+    """Returns what `course.json` holds of a lesson.
+
+    Args:
+        notebook: the notebook that papermill executed.
+        seconds: the wall time of the lesson's process.
+
+    Raises:
+        RuntimeError: the wall time is impossible.
+    """
+    results.check_measured(seconds=seconds)
+    durations = [cell["metadata"].get("papermill", {}).get("duration") or 0.0 for cell in notebook["cells"]]
+    # Papermill reads the system's clock, which also runs while a laptop sleeps; our clock does not.
+    longest = min(max(durations, default=0.0), seconds)
+    return {"wall_seconds": seconds, "longest_cell_seconds": longest}
+
+
 def _end(process: multiprocessing.process.BaseProcess) -> None:
-    """Asks a lesson's process to end, which ends its kernel first; kills it where it does not."""
+    """Asks a lesson's process to end, which ends its kernel first; kills the process if it does not end."""
     process.terminate()
     process.join(_END_SECONDS)
     if process.is_alive():
@@ -259,99 +304,30 @@ def _end(process: multiprocessing.process.BaseProcess) -> None:
         process.join()
 
 
-def _processes() -> multiprocessing.context.BaseContext:
-    """A way to start processes that imports papermill once for all lessons, where the system has it."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
+def _start_process(*arguments: Any) -> multiprocessing.process.BaseProcess:
+    """Starts a lesson's process, where the system has it from a server that imports papermill once for all."""
+    sockets = processes.socket_folder()
+    if sockets is None or "forkserver" not in multiprocessing.get_all_start_methods():
+        spawned = multiprocessing.get_context("spawn").Process(target=_execute, args=arguments)
+        spawned.start()
+        return spawned
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["papermill", __name__])
-    return context
+    context.set_forkserver_preload(["mnist_course.run.lesson_process", __name__])
+    process = context.Process(target=_execute, args=arguments)
+    default, tempfile.tempdir = tempfile.tempdir, sockets  # for the server's socket
+    try:
+        process.start()
+    finally:
+        tempfile.tempdir = default
+    return process
 
 
 def _execute(
-    lesson: str, output: Path, log: Path, params: dict[str, Any], limits: Limits, tell: Connection
+    lesson: str, output: Path, log: Path, params: dict[str, Any], limits: Limits, report: Connection
 ) -> None:
-    """The subprocess: one lesson through papermill. Its standard error, and the kernel's, go to `log`."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
-        with _alone_in_lesson(output):
-            _through_papermill(lesson, output, params, limits)
-    except Exception as error:
-        tell.send(_why(error, limits))
-        raise
+    from mnist_course.run import lesson_process  # imports papermill, which the runner does without
 
-
-@contextlib.contextmanager
-def _alone_in_lesson(output: Path) -> Iterator[None]:
-    """Waits for the process of a runner that was killed, which may still be ending its kernel."""
-    import filelock
-
-    with filelock.FileLock(output.with_suffix(".lock"), timeout=2 * _END_SECONDS):
-        yield
-        output.with_suffix(".lock").unlink()
-
-
-def _through_papermill(lesson: str, output: Path, params: dict[str, Any], limits: Limits) -> None:
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    if limits.threads:
-        cores.limit_threads(limits.threads)
-    else:
-        cores.limit_threads_to_quota()
-    import papermill
-    from traitlets.config import Config
-
-    bar = (
-        {"desc": lesson, "position": 1, "leave": False, "file": sys.stdout} if sys.stdout.isatty() else False
-    )
-    _write_whole_notebooks(output.anchor)
-    with tempfile.TemporaryDirectory(prefix="kernel-", ignore_cleanup_errors=True) as sockets:
-        # Kernels that start side by side can race for TCP ports; Windows has no IPC transport. Without an
-        # address of its own, each kernel of a folder would use the same socket in that folder.
-        ipc = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/kernel"}})
-        papermill.execute_notebook(
-            lessons.papermill_path(lessons.NOTEBOOKS / f"{lesson}.ipynb"),
-            lessons.papermill_path(output),
-            params,
-            kernel_name="python3",
-            cwd=str(lessons.NOTEBOOKS),
-            progress_bar=bar,
-            execution_timeout=limits.cell_seconds or None,
-            coalesce_streams=True,
-            **({"config": ipc} if os.name == "posix" else {}),
-        )
-
-
-def _write_whole_notebooks(anchor: str) -> None:
-    """Makes papermill write notebooks whole or not at all, like every other file of a run."""
-    from papermill import iorw
-
-    class WholeFiles(iorw.LocalHandler):
-        def write(self, buf: str, path: str) -> None:
-            with _files.atomic_write(Path(path)) as beside:
-                beside.write_text(buf, encoding="utf-8")
-
-    iorw.papermill_io.register(anchor, WholeFiles())
-
-
-def _end_with_parent() -> None:
-    """Ends a lesson, and so its kernel, when the runner is gone: the run folder is then free for another."""
-    multiprocessing.parent_process().join()
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _why(error: Exception, limits: Limits) -> str:
-    """Says in words why papermill gave up, where the notebook does not show it."""
-    from nbclient.exceptions import CellTimeoutError, DeadKernelError
-
-    if isinstance(error, CellTimeoutError):
-        return (
-            f"the cell took longer than the {limits.cell_seconds} seconds that it may take "
-            "(--cell-seconds sets another limit)"
-        )
-    if isinstance(error, DeadKernelError) or "Kernel died" in str(error):  # the latter as it began
-        return "its kernel was gone; out of memory, perhaps"
-    return str(error)
+    lesson_process.execute(lesson, output, log, params, limits, report)
 
 
 def _failure(lesson: str, notebook: dict | None, evidence: Path, reason: str) -> str:
@@ -383,12 +359,8 @@ def refresh_lessons() -> None:
     """
     settings = check_settings("class", "mnist", lessons.declared(results.LESSONS[0])["seed"], [])
     with tempfile.TemporaryDirectory() as results_dir:
-        folder = run_lessons("lab", settings, results.LESSONS, results_dir=results_dir)
+        folder = run_lessons("lab", settings, results.LESSONS, results_dir=Path(results_dir))
         for lesson in results.LESSONS:
             path = lessons.NOTEBOOKS / f"{lesson}.ipynb"
-            lessons.write_notebook(
-                path,
-                lessons.with_outputs(
-                    lessons.read_lesson(lesson), lessons.read_notebook(folder / f"{lesson}.ipynb")
-                ),
-            )
+            executed = _files.read_json(folder / path.name)
+            lessons.write_notebook(path, lessons.with_outputs(lessons.read_lesson(lesson), executed))

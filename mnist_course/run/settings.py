@@ -1,12 +1,13 @@
-"""What is asked of a run: checked before anything runs."""
+"""The settings of a run, checked before anything runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnist_course import lessons
-from mnist_helpers import data, parameters, results
+from mnist_helpers import _files, data, parameters, results
 from mnist_helpers._errors import UserError
 
 _OWN_OPTIONS = {
@@ -19,7 +20,7 @@ _OWN_OPTIONS = {
 
 
 class Settings(NamedTuple):
-    """What was asked of a run, checked.
+    """The settings of a run, checked.
 
     Attributes:
         profile: a name in `profiles.yaml`.
@@ -35,29 +36,29 @@ class Settings(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What a run may use; no part of what it computes, so a run goes on with other ones.
+    """Limits of a run. They do not change what it computes, so a run may go on with other limits.
 
     Attributes:
-        threads: threads of each kernel; 0 for as many as there are cores that it may use.
-        cell_seconds: how long one cell may take; 0 for ever.
+        threads: threads of each kernel; 0 for the number of cores that this process may use.
+        cell_seconds: how long one cell may take; 0 for no limit.
     """
 
     threads: int = 0
     cell_seconds: int = 0
 
 
-def check_settings(profile: str, dataset: str, seed: int, given: Sequence[tuple[str, str]]) -> Settings:
-    """Checks what was asked before anything runs, and settles the dataset.
+def check_settings(profile: str, dataset: str, seed: int, options: Sequence[tuple[str, str]]) -> Settings:
+    """Checks the settings of a run before anything runs, and resolves the dataset.
 
     Args:
         profile: a profile's name.
         dataset: a dataset's name, `"auto"`, or a folder with the four idx files of another one.
         seed: the seed.
-        given: `-p` options: names and values as typed.
+        options: `-p` options: names and values as typed.
 
     Raises:
         UserError: an unknown name, a wrong value, or a contradiction.
-        data.DatasetNotFoundError: the dataset was named and cannot be had.
+        data.DatasetNotFoundError: the dataset was named and is not available.
     """
     known = lessons.profiles()
     if profile not in known:
@@ -65,18 +66,18 @@ def check_settings(profile: str, dataset: str, seed: int, given: Sequence[tuple[
             f"Unknown profile. Expected: one of {', '.join(known)}. Received: {profile!r}."
             f"{parameters.did_you_mean(profile, known)}"
         )
-    params = {name: parameters.check(name, value) for name, value in known[profile].items()}
+    params = lessons.profile_parameters(profile)
     parameters.check("dataset", dataset)
     parameters.check("seed", seed)
-    typed = {}
-    for name, text in given:
+    typed: dict[str, Any] = {}
+    for name, text in options:
         check_free(name)
         value = parameters.parse(name, text)
         if typed.setdefault(name, value) != value:
             raise UserError(f"Parameter {name!r} is given twice, as {typed[name]!r} and {value!r}.")
     params |= typed
     if params.get("data_dir"):  # lessons run in another folder, notebooks/
-        params["data_dir"] = str(data.expand(params["data_dir"]))
+        params["data_dir"] = str(_files.expand(params["data_dir"]))
     used, folder = data.resolve_dataset(dataset, data_dir=params.get("data_dir"))
     sizes = {name: params[name] for name in ("num_train", "num_validation") if name in params}
     data.load_training(used, seed=seed, data_dir=folder, **sizes)  # refuses sizes that do not fit
@@ -87,30 +88,56 @@ def check_free(name: str) -> None:
     """Refuses a parameter that has an option of its own.
 
     Raises:
-        UserError: it has.
+        UserError: the parameter has an option of its own.
     """
     if name in _OWN_OPTIONS:
         raise UserError(f"Parameter {name!r} is given as {_OWN_OPTIONS[name]}, not with -p.")
 
 
-def check_search(search_from: str, results_dir: str = "", *, asked_as: str = "search_from") -> None:
-    """Refuses to use the search of a run that has none.
+def check_search(search_from: str, results_dir: Path, *, option: str = "search_from") -> None:
+    """Checks that a run has a search which others can use.
 
     Args:
-        search_from: RUN or STUDY/RUN; empty for a search of one's own.
-        results_dir: the folder that holds the runs; empty for the course's own.
-        asked_as: what the message calls it: as the user has written it.
+        search_from: RUN or STUDY/RUN; empty for a new search.
+        results_dir: the folder that holds the runs.
+        option: the name under which the user gave `search_from`, for the message.
 
     Raises:
-        UserError: it is no such name, or there is no search.
+        UserError: `search_from` is not the name of a run, or the run has no search.
     """
     parameters.check("search_from", search_from)
-    base = results.results_dir(results_dir)
-    if search_from and not (base / search_from / f"{results.LESSONS[3]}.json").is_file():
+    if search_from and not (results_dir / search_from / f"{results.LESSONS[3]}.json").is_file():
         raise UserError(
-            f"{asked_as}: run {search_from!r} has no record of lesson {results.LESSONS[3]}. Expected: a run in "
-            f"{base} whose lesson 4 was run, as RUN or STUDY/RUN."
+            f"{option}: run {search_from!r} has no record of lesson {results.LESSONS[3]}. Expected: a run in "
+            f"{results_dir} whose lesson 4 was run, as RUN or STUDY/RUN."
         )
+
+
+def check_entries(
+    path: Path, content: Any, types: Mapping[str, type | tuple[type, ...]], advice: str
+) -> dict[str, Any]:
+    """Checks (a part of) a JSON file that an earlier command wrote; the user may have changed it since.
+
+    Args:
+        path: the file, for the message.
+        content: what was read from it.
+        types: the entries that it must have, and their types.
+        advice: what the user can do, for the message.
+
+    Returns:
+        The entries in `types`, without others.
+
+    Raises:
+        UserError: an entry is missing or has another type.
+    """
+    entries = content if isinstance(content, dict) else {}
+    wrong = [name for name, kind in types.items() if not isinstance(entries.get(name), kind)]
+    if wrong:
+        raise UserError(
+            f"{path} is damaged, or this command did not write it. Expected: entries {', '.join(types)}. "
+            f"Missing or of another type: {', '.join(wrong)}. {advice}"
+        )
+    return {name: entries[name] for name in types}
 
 
 def check_lessons(only: Sequence[str]) -> list[str]:
@@ -120,7 +147,7 @@ def check_lessons(only: Sequence[str]) -> list[str]:
         only: lessons, or beginnings of their names such as `"03"`, or several with commas; empty for all.
 
     Raises:
-        UserError: a name fits no lesson.
+        UserError: no lesson has such a name.
     """
     only = [name for names in only for name in names.split(",")]
     for name in only:

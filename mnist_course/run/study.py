@@ -1,39 +1,40 @@
 """Many course runs: a grid of seeds and parameters, on this machine or on any Dask cluster.
 
-    question -> grid of jobs -> Dask workers, one child process per run -> ordinary runs in results/STUDY/
+    specification -> grid of tasks -> Dask workers, one `mnist-course run` each -> ordinary runs in results/STUDY/
 
 A study is a folder of course runs: `results/STUDY/seed-1/`, or `results/STUDY/units-256_seed-1/` where `units`
-is swept. `study.json` in it holds what was asked. Called again with the same question, or with more seeds,
-a study goes on and skips what is done.
+is swept. `study.json` in it holds the specification. Called again with the same specification, or with more seeds,
+a study continues and skips what is done.
 
-The child process reads its job from standard input and goes on reading: when its parent is gone, however that
-happened, the input ends, and the child interrupts itself. A worker ends the input, too, of a run that nobody
-waits for any more. So nobody is orphaned.
+A worker runs `mnist-course run` as its child and keeps the child's standard input open. The child ends itself when
+this input ends: because the worker was killed, or because nobody waits for the run any more. This prevents orphans.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import json
 import math
+import os
 import re
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mnist_course import cores, lessons
-from mnist_course.reports import run_report, study_report
+from mnist_course import cores, lessons, processes
+from mnist_course.reports import study_report
 from mnist_course.run import runner
 from mnist_course.run.settings import (
     Limits,
     Settings,
+    check_entries,
     check_free,
     check_lessons,
     check_search,
@@ -42,11 +43,10 @@ from mnist_course.run.settings import (
 from mnist_helpers import _files, parameters, results
 from mnist_helpers._errors import UserError
 
-_INTERRUPTED = 130
 _POLL_SECONDS = 0.5
 _MOST_RUNS = 10_000
-_WAIT_SECONDS = 120.0  # for an interrupted predecessor to leave the run folder
-_OPTIONS = {  # how the parts of a question are asked for
+_LONGEST_NAME = 64  # characters of a run's name, see `parameters`
+_OPTIONS = {  # how the parts of a specification are given
     "profile": "--profile",
     "dataset": "--dataset",
     "fixed": "-p with one value",
@@ -54,20 +54,29 @@ _OPTIONS = {  # how the parts of a question are asked for
     "lessons": "--only",
     "search_from": "--search-from",
 }
+_SPEC_TYPES = {
+    "profile": str,
+    "dataset": str,
+    "seeds": list,
+    "fixed": dict,
+    "swept": dict,
+    "lessons": list,
+    "search_from": str,
+}
 _EVIDENCE = ("*.json", "*.ipynb", "*.png", "report.*")
 
 
 class StudySpec(NamedTuple):
-    """What was asked of a study, checked.
+    """The specification of a study, checked.
 
     Attributes:
         profile: a name in `profiles.yaml`.
-        dataset: a dataset that was found.
+        dataset: a dataset that is available.
         seeds: the seeds, in the order given.
         fixed: parameter -> value, the same in all runs.
         swept: parameter -> values; the grid is their product with the seeds.
         lessons: the lessons to run.
-        search_from: the run whose search all runs use again; empty if each searches.
+        search_from: the run whose search all runs use; empty if each run searches.
     """
 
     profile: str
@@ -79,13 +88,67 @@ class StudySpec(NamedTuple):
     search_from: str
 
 
+class RunTask(NamedTuple):
+    """One run of a study, as it is sent to a worker.
+
+    Attributes:
+        run: the run's name.
+        results_dir: the study's folder, as the client sees it.
+        profile: a name in `profiles.yaml`.
+        dataset: a dataset's name, or the absolute path of a folder.
+        seed: the seed of all lessons.
+        params: the other parameters: name -> value.
+        lessons: the lessons to run.
+        limits: threads and time that the run may use.
+        marker: the name of a file in the study's folder, by which a worker finds out whether it sees the folder.
+        offline: True if the run must not use the network.
+    """
+
+    run: str
+    results_dir: Path
+    profile: str
+    dataset: str
+    seed: int
+    params: dict[str, Any]
+    lessons: list[str]
+    limits: Limits
+    marker: str
+    offline: bool
+
+    def texts(self) -> list[tuple[str, str]]:
+        """Returns the parameters as they are typed after `-p`."""
+        return [(name, str(value)) for name, value in self.params.items()]
+
+    def settings(self) -> Settings:
+        """Returns the settings of this run; they change if the profile is edited."""
+        return check_settings(self.profile, self.dataset, self.seed, self.texts())
+
+    def command(self, results_dir: Path) -> list[str]:
+        """Returns the command that runs this task as a child, into a folder that this machine sees."""
+        options: dict[str, Any] = {
+            "--profile": self.profile,
+            "--dataset": self.dataset,
+            "--seed": self.seed,
+            "--results-dir": results_dir,
+        }
+        options |= {"--threads": self.limits.threads} if self.limits.threads else {}
+        options |= {"--cell-seconds": self.limits.cell_seconds} if self.limits.cell_seconds else {}
+        return [
+            *(sys.executable, "-m", "mnist_course.cli", "run", self.run, "--part-of-study"),
+            *(["--offline"] if self.offline else []),
+            *(str(word) for option in options.items() for word in option),
+            *(word for lesson in self.lessons for word in ("--only", lesson)),
+            *(word for pair in self.texts() for word in ("-p", *pair)),
+        ]
+
+
 class RunResult(NamedTuple):
     """How one run of a study ended.
 
     Attributes:
         run: the run's name.
         seconds: wall time; 0 if it was finished before.
-        error: the message of what went wrong; empty if nothing did.
+        error: the error message of a run that failed; empty if the run succeeded.
         files: name -> content of the run's small files, where the worker does not see the study's folder.
     """
 
@@ -95,14 +158,14 @@ class RunResult(NamedTuple):
     files: dict[str, bytes]
 
 
-# --- from the command line to a question ---
+# --- from the command line to a specification ---
 
 
 def parse_seeds(text: str) -> list[int]:
     """Reads seeds as typed: `"1-10"`, `"1,2,5"`, `"1-3,7"`.
 
     Raises:
-        UserError: it is no such list, or a seed stands in it twice.
+        UserError: the text is not a list of seeds, or contains a duplicate.
     """
     seeds: list[int] = []
     for part in text.split(","):
@@ -119,7 +182,7 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def parse_params(given: Iterable[tuple[str, str]]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+def parse_params(options: Iterable[tuple[str, str]]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
     """Reads `-p` options: one value is fixed, several separated by commas are swept.
 
     Returns:
@@ -130,11 +193,13 @@ def parse_params(given: Iterable[tuple[str, str]]) -> tuple[dict[str, Any], dict
     """
     fixed: dict[str, Any] = {}
     swept: dict[str, list[Any]] = {}
-    for name, text in given:
+    for name, text in options:
         check_free(name)
         if name in fixed or name in swept:
             raise UserError(f"Parameter {name!r} is given twice. Expected: -p {name} V1,V2,... once.")
         values = [parameters.parse(name, value) for value in text.split(",")]
+        if name == "data_dir":  # a worker may have another current folder
+            values = [value and str(_files.expand(value)) for value in values]
         if len(set(values)) < len(values):
             raise UserError(f"-p {name} names a value twice. Received: {text!r}.")
         if len(values) == 1:
@@ -152,13 +217,22 @@ def check_spec(
     params: Sequence[tuple[str, str]],
     only: Sequence[str],
     search_from: str,
-    results_dir: str = "",
+    results_dir: Path,
 ) -> StudySpec:
-    """Checks what was asked before anything runs, and settles the dataset.
+    """Checks the specification of a study before anything runs, and resolves the dataset.
+
+    Args:
+        seeds: seeds as `parse_seeds` reads them.
+        profile: a profile's name.
+        dataset: a dataset's name, `"auto"`, or a folder.
+        params: `-p` options: names and values as typed.
+        only: lessons as `check_lessons` reads them.
+        search_from: RUN or STUDY/RUN; empty for new searches.
+        results_dir: the folder that holds the runs, an absolute path.
 
     Raises:
         UserError: an unknown name, a wrong value, or a contradiction.
-        data.DatasetNotFoundError: the dataset was named and cannot be had.
+        data.DatasetNotFoundError: the dataset was named and is not available.
     """
     lesson_names = check_lessons(only)
     if results.LESSONS[-1] in lesson_names and lesson_names != list(results.LESSONS):
@@ -167,35 +241,46 @@ def check_spec(
             f"Expected: all lessons, or some without it. Received: {', '.join(lesson_names)}."
         )
     fixed, swept = parse_params(params)
-    taken = {name for lesson in lesson_names for name in lessons.declared(lesson)}
+    declared = {name for lesson in lesson_names for name in lessons.declared(lesson)}
     for name in (*fixed, *swept):
-        if name not in taken:
+        if name not in declared:
             raise UserError(
                 f"-p {name}: none of the lessons of this study has this parameter. Received --only "
-                f"{', '.join(lesson_names)}. Expected one of: {', '.join(sorted(taken))}."
+                f"{', '.join(lesson_names)}. Expected one of: {', '.join(sorted(declared))}."
             )
-    wanted = parse_seeds(seeds)
-    runs = len(wanted) * math.prod(len(values) for values in swept.values())
+    checked_seeds = parse_seeds(seeds)
+    runs = len(checked_seeds) * math.prod(len(values) for values in swept.values())
     if runs > _MOST_RUNS:
         raise UserError(f"The study is too large. Expected: at most {_MOST_RUNS} runs. Received: {runs}.")
     if search_from and "search_from" in fixed | swept:
         raise UserError("The search is given twice, as --search-from and with -p search_from. Leave one out.")
-    check_search(search_from, results_dir, asked_as=_OPTIONS["search_from"])
+    check_search(search_from, results_dir, option=_OPTIONS["search_from"])
     texts = [(name, str(value)) for name, value in fixed.items()]
-    settings = check_settings(profile, dataset, wanted[0], texts)
-    return StudySpec(profile, settings.dataset, wanted, fixed, swept, lesson_names, search_from)
+    settings = check_settings(profile, dataset, checked_seeds[0], texts)
+    return StudySpec(profile, settings.dataset, checked_seeds, fixed, swept, lesson_names, search_from)
 
 
-def grid(question: StudySpec) -> dict[str, tuple[int, dict[str, Any]]]:
+def grid(spec: StudySpec) -> dict[str, tuple[int, dict[str, Any]]]:
     """Returns the runs of a study: run name -> its seed and its swept parameters."""
     runs = {}
-    for values in itertools.product(*question.swept.values()):
-        setting = dict(zip(question.swept, values, strict=True))
-        for seed in question.seeds:
-            parts = [f"{name}-{value}" for name, value in setting.items()]
-            name = re.sub(r"[^A-Za-z0-9._-]", "_", "_".join([*parts, f"seed-{seed}"]))
-            runs[parameters.check("run", name)] = (seed, setting)
+    for values in itertools.product(*spec.swept.values()):
+        setting = dict(zip(spec.swept, values, strict=True))
+        for seed in spec.seeds:
+            runs[parameters.check("run", _run_name(setting, seed))] = (seed, setting)
     return runs
+
+
+def _run_name(setting: dict[str, Any], seed: int) -> str:
+    """Returns a name that depends on the setting and the seed only, and that no other setting has."""
+    parts = [f"{name}-{value}" for name, value in setting.items()]
+    name = "_".join([*parts, f"seed-{seed}"])
+    has_text = any(isinstance(value, str) for value in setting.values())
+    if not has_text and len(name) <= _LONGEST_NAME and re.fullmatch(r"[\w.-]+", name, re.ASCII):
+        return name
+    # Texts may differ only in what a folder's name cannot hold, or in case, so a hash tells them apart.
+    digest = hashlib.sha256(json.dumps(setting).encode()).hexdigest()[:10]
+    end = f"-{digest}_seed-{seed}"
+    return re.sub(r"[^A-Za-z0-9._-]", "_", "_".join(parts))[: _LONGEST_NAME - len(end)] + end
 
 
 # --- running ---
@@ -203,9 +288,9 @@ def grid(question: StudySpec) -> dict[str, tuple[int, dict[str, Any]]]:
 
 def run_study(
     study: str,
-    question: StudySpec,
+    spec: StudySpec,
     *,
-    results_dir: str = "",
+    results_dir: Path,
     workers: int = 0,
     threads: int = 0,
     cell_seconds: int = 0,
@@ -215,170 +300,181 @@ def run_study(
 
     Args:
         study: the study's name.
-        question: from `check_spec`.
-        results_dir: the folder that holds the runs; empty for the course's own.
+        spec: from `check_spec`.
+        results_dir: the folder that holds the runs, an absolute path.
         workers: processes on this machine; 0 for one per core.
         threads: threads of each run's TensorFlow; 0 for the cores divided by `workers`, or 1 on a cluster.
-        cell_seconds: how long one cell of a lesson may take; 0 for ever.
+        cell_seconds: how long one cell of a lesson may take; 0 for no limit.
         scheduler: address of a Dask scheduler; empty for workers on this machine.
 
     Returns:
-        The study's folder, and the outcomes of the runs that failed.
+        The study's folder, and the results of the runs that failed.
 
     Raises:
-        UserError: the study exists with another question, or the scheduler's address is none.
+        UserError: the study exists with another specification, or `scheduler` is not an address.
         OSError: the scheduler cannot be reached.
     """
     from tqdm import tqdm
 
     parameters.check("run", study)
-    folder = results.results_dir(results_dir) / study
-    runs = grid(question)
+    folder = results_dir / study
+    runs = grid(spec)
     num_cores = cores.usable_cores()
     workers = min(workers or num_cores, len(runs))
     limits = Limits(threads or (1 if scheduler else max(1, num_cores // workers)), cell_seconds)
     failed = []
-    _with_earlier_seeds(folder, question)  # refuses before any worker starts
-    with _client(scheduler, workers) as client, _locked_study(folder, question) as token:
-        jobs = [_job(folder, question, token, limits, name, *point) for name, point in runs.items()]
-        with tqdm(total=len(jobs), unit="run", desc=study, disable=None, smoothing=0) as bar:
-            for outcome in _outcomes(client, folder, jobs):
-                _keep(folder / outcome.run, outcome.files)
-                failed += [outcome] if outcome.error else []
-                took = f"{outcome.seconds:.1f} s" if outcome.seconds else "finished before"
-                bar.write(f"{outcome.run}: {'FAILED' if outcome.error else took}")
+    _with_earlier_seeds(folder, spec)  # refuses before any worker starts
+    with _client(scheduler, workers) as client, _claimed(folder, spec) as marker:
+        tasks = [_task(folder, spec, marker, limits, run, *point) for run, point in runs.items()]
+        with tqdm(total=len(tasks), unit="run", desc=study, disable=None, smoothing=0) as bar:
+            for result in _results(client, tasks):
+                _write_files(folder / result.run, result.files)
+                failed += [result] if result.error else []
+                took = f"{result.seconds:.1f} s" if result.seconds else "finished before"
+                bar.write(f"{result.run}: {'FAILED' if result.error else took}")
                 bar.update()
     return folder, failed
 
 
-def _outcomes(client: Any, folder: Path, jobs: list[dict[str, Any]]) -> Iterator[RunResult]:
-    """Yields how each job ended: first the jobs that were done before, then the others as they end."""
+def _results(client: Any, tasks: list[RunTask]) -> Iterator[RunResult]:
+    """Yields the result of each task: first the tasks that were done before, then the others as they end."""
     from distributed import as_completed
 
     waiting = {}
-    for job in jobs:
-        if _is_done(folder / job["run"], job):
-            yield RunResult(job["run"], 0.0, "", {})
+    for task in tasks:
+        if _is_done(task):
+            yield RunResult(task.run, 0.0, "", {})
         else:
-            waiting[client.submit(run_job, job, pure=False)] = job["run"]
+            waiting[client.submit(run_task, task, pure=False)] = task.run
     for future in as_completed(waiting):
-        yield _outcome(future, waiting[future])
+        yield _result(future, waiting[future])
 
 
-def _is_done(folder: Path, job: dict[str, Any]) -> bool:
-    """Says whether a run is here with all its lessons and its report; a worker elsewhere could not know."""
-    path = folder / runner.COURSE_FILE
-    needed = [path, *([folder / "report.html"] if job["lessons"] == list(results.LESSONS) else [])]
-    if not all(file.is_file() for file in needed):
+def _is_done(task: RunTask) -> bool:
+    """Returns whether a run is here with all its lessons and its report; a worker elsewhere cannot know."""
+    folder = task.results_dir / task.run
+    needs_report = task.lessons == list(results.LESSONS)
+    if needs_report and not (folder / "report.html").is_file():
         return False
-    if not all(runner.is_finished(folder, lesson, models=False) for lesson in job["lessons"]):
+    if not all(runner.is_finished(folder, lesson, models=False) for lesson in task.lessons):
         return False
-    asked = _settings(job)._asdict()
-    return _files.read_json(path)["settings"] == json.loads(json.dumps(asked))
+    try:
+        existing, _ = runner.read_course(folder)
+    except (OSError, UserError):  # the run itself reports what is wrong with the file
+        return False
+    return existing == Settings(**_files.to_jsonable(task.settings()._asdict()))
 
 
-def _settings(job: dict[str, Any]) -> Settings:
-    """What a job asks of the course; a profile that was edited asks for something else."""
-    return check_settings(
-        job["profile"], job["dataset"], job["seed"], [tuple(pair) for pair in job["params"]]
-    )
-
-
-def _with_earlier_seeds(folder: Path, question: StudySpec) -> dict[str, Any]:
-    """Returns the question with the seeds that were asked before; refuses a folder with another question."""
+def _with_earlier_seeds(folder: Path, spec: StudySpec) -> StudySpec:
+    """Adds the seeds of an existing study; refuses a folder with another specification."""
     path = folder / study_report.STUDY_FILE
-    asked = json.loads(json.dumps(question._asdict()))
-    if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        others = {key: before.get(key) for key in asked if key != "seeds" and before.get(key) != asked[key]}
-        if others:
-            was = "; ".join(
-                f"{_OPTIONS[key]} was {_in_words(value)} and is now {_in_words(asked[key])}"
-                for key, value in others.items()
-            )
-            raise UserError(
-                f"Study {folder.name!r} exists with another question: {was}. Give another name for this study."
-            )
-        asked["seeds"] = sorted({*before["seeds"], *question.seeds})
-    elif folder.exists() and (not folder.is_dir() or (folder / runner.COURSE_FILE).is_file()):
-        raise UserError(f"{folder} is not a study. Give another name for this study.")
-    return asked
+    if not path.is_file():
+        if folder.exists() and (not folder.is_dir() or (folder / runner.COURSE_FILE).is_file()):
+            raise UserError(f"{folder} is not a study. Give another name for this study.")
+        return spec
+    advice = (
+        "Give another name for this study, or delete the file: runs with the same settings are then kept."
+    )
+    content = _files.read_json(path, advice)
+    another_name = "Give another name for this study."
+    if isinstance(content, dict) and "stages" in content:
+        raise UserError(
+            f"Study {folder.name!r} was made by an older version of this course ({path} has the entry 'stages'). "
+            f"{another_name}"
+        )
+    before = check_entries(path, content, _SPEC_TYPES, advice)
+    if not all(isinstance(seed, int) for seed in before["seeds"]):
+        raise UserError(f"{path} is damaged: its seeds are not whole numbers. {advice}")
+    requested = _files.to_jsonable(spec._asdict())
+    differences = [
+        f"{option} was {_as_typed(before[name])} and is now {_as_typed(requested[name])}"
+        for name, option in _OPTIONS.items()
+        if before[name] != requested[name]
+    ]
+    if differences:
+        raise UserError(
+            f"Study {folder.name!r} exists with another specification: {'; '.join(differences)}. {another_name}"
+        )
+    return spec._replace(seeds=sorted({*before["seeds"], *spec.seeds}))
 
 
-def _in_words(value: Any) -> str:
-    """A part of a question, nearly as it is typed."""
+def _as_typed(value: Any) -> str:
+    """Returns a part of a specification nearly as it is typed."""
     if isinstance(value, dict):
-        value = [f"{name} {_in_words(item)}" for name, item in value.items()]
+        value = [f"{name} {_as_typed(item)}" for name, item in value.items()]
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "not given"
     return str(value) or "not given"
 
 
-def _job(
+@contextlib.contextmanager
+def _claimed(folder: Path, spec: StudySpec) -> Iterator[str]:
+    """Makes the study's folder and yields the name of a file in it, by which a worker recognises the folder."""
+    all_seeds = _with_earlier_seeds(folder, spec)
+    folder.mkdir(parents=True, exist_ok=True)
+    _files.write_json(folder / study_report.STUDY_FILE, all_seeds._asdict())
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".shared-") as file:
+        yield Path(file.name).name
+
+
+def _task(
     folder: Path,
-    question: StudySpec,
-    token: str,
+    spec: StudySpec,
+    marker: str,
     limits: Limits,
     run: str,
     seed: int,
     setting: dict[str, Any],
-) -> dict[str, Any]:
-    """One run as plain values, as it travels to a worker."""
-    params = {**question.fixed, **setting}
-    if question.search_from:  # from the run's results_dir, which is the study's folder
-        params["search_from"] = f"../{question.search_from}"
-    return {
-        "run": run,
-        "results_dir": str(folder),
-        "profile": question.profile,
-        "dataset": question.dataset,
-        "seed": seed,
-        "params": [[name, str(value)] for name, value in params.items()],
-        "lessons": question.lessons,
-        "limits": limits._asdict(),
-        "token": token,
-    }
+) -> RunTask:
+    params = {**spec.fixed, **setting}
+    if spec.search_from:  # from the run's results_dir, which is the study's folder
+        params["search_from"] = f"../{spec.search_from}"
+    offline = bool(os.environ.get("MNIST_COURSE_OFFLINE"))
+    return RunTask(
+        run, folder, spec.profile, spec.dataset, seed, params, spec.lessons, limits, marker, offline
+    )
 
 
-def run_job(job: dict[str, Any]) -> RunResult:
-    """What a worker does: one run, in a child process."""
+# --- on a worker ---
+
+
+def run_task(task: RunTask) -> RunResult:
+    """Runs one task in a child process; a worker calls this."""
     with contextlib.ExitStack() as stack:
-        folder = Path(job["results_dir"])
-        shared = (folder / job["token"]).is_file()
-        if not shared:
+        folder = task.results_dir
+        sees_folder = (folder / task.marker).is_file()
+        if not sees_folder:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="study-")))
-        log = folder / f"{job['run']}.log"
+        log = folder / f"{task.run}.log"
         started = time.perf_counter()
-        status = _run_in_subprocess(job | {"results_dir": str(folder)}, log)
+        status = _run_child(task.command(folder), log)
         seconds = time.perf_counter() - started
         error = ""
         if status == 0:
             log.unlink()
-        else:  # a process that was killed has said nothing
-            said = log.read_text(encoding="utf-8", errors="replace").strip()
-            error = f"{said}\nIts process ended with status {status}." if said else _killed(status)
-        return RunResult(job["run"], seconds, error, {} if shared else _evidence(folder / job["run"]))
+        else:
+            message = log.read_text(encoding="utf-8", errors="replace").strip()
+            error = f"{message}\nIts process {processes.describe_exit(status)}.".strip()
+        return RunResult(task.run, seconds, error, {} if sees_folder else _evidence(folder / task.run))
 
 
-def _run_in_subprocess(job: dict[str, Any], log: Path) -> int:
-    """Runs a job in a process of its own, for as long as somebody waits for it; returns its exit status."""
-    command = [sys.executable, "-m", "mnist_course.run.study"]
+def _run_child(command: list[str], log: Path) -> int:
+    """Runs a command for as long as somebody waits for it; returns its exit status."""
     is_wanted = _is_still_wanted()
     with (
-        log.open("wb") as output,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output) as child,
+        log.open("wb") as errors,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors) as child,
     ):
-        child.stdin.write(json.dumps(job).encode() + b"\n")
-        child.stdin.flush()
         while is_wanted():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return child.wait(_POLL_SECONDS)
-        child.stdin.close()
-        return child.wait()
+    return (
+        child.returncode
+    )  # the end of the block has closed the child's standard input and waited for its end
 
 
 def _is_still_wanted() -> Callable[[], bool]:
-    """Returns a function that says whether a client still waits for the Dask task that calls this."""
+    """Returns a function that is True until the Dask task that calls `_is_still_wanted` is cancelled."""
     from distributed import get_worker
 
     try:
@@ -389,14 +485,8 @@ def _is_still_wanted() -> Callable[[], bool]:
     return lambda: task.state != "cancelled"
 
 
-def _killed(status: int) -> str:
-    return (
-        f"Its process ended with status {status} and said nothing: it was killed, for lack of memory perhaps."
-    )
-
-
 def dask_setup(worker: Any) -> None:
-    """Dask calls this in each worker of this machine: a Ctrl-C is for the client, which ends its workers."""
+    """Ignores SIGINT in a worker of this machine (Dask calls this at its start): the client ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -405,16 +495,16 @@ def _evidence(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in paths}
 
 
-def _keep(folder: Path, files: dict[str, bytes]) -> None:
+def _write_files(folder: Path, files: dict[str, bytes]) -> None:
     """Writes what came back from a worker that does not see the study's folder."""
     if files:
         folder.mkdir(exist_ok=True)
     for name, content in files.items():
-        with _files.atomic_write(folder / Path(name).name) as beside:
-            beside.write_bytes(content)
+        with _files.atomic_write(folder / Path(name).name) as temporary:
+            temporary.write_bytes(content)
 
 
-def _outcome(future: Any, run: str) -> RunResult:
+def _result(future: Any, run: str) -> RunResult:
     if future.cancelled():
         return RunResult(run, 0.0, "The connection to the scheduler was lost before this run ended.", {})
     error = future.exception()
@@ -450,52 +540,3 @@ def _client(scheduler: str, workers: int) -> Iterator[Any]:
                 )
             )
         yield stack.enter_context(Client(address, timeout="15s"))
-
-
-@contextlib.contextmanager
-def _locked_study(folder: Path, question: StudySpec) -> Iterator[str]:
-    """Claims the study's folder, and puts a file there by which a worker finds out whether it sees the folder."""
-    asked = _with_earlier_seeds(folder, question)
-    folder.mkdir(parents=True, exist_ok=True)
-    _files.write_json(folder / study_report.STUDY_FILE, asked)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".shared-") as file:
-        yield Path(file.name).name
-
-
-# --- the child process ---
-
-
-def main() -> None:
-    """Runs the job on standard input, and interrupts itself when standard input ends."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a worker of this machine ignores it
-    job = json.loads(sys.stdin.readline())
-    threading.Thread(target=_interrupt_at_end_of_input, daemon=True).start()
-    try:
-        folder = runner.run_lessons(
-            job["run"],
-            _settings(job),
-            job["lessons"],
-            results_dir=job["results_dir"],
-            limits=Limits(**job["limits"]),
-            wait_seconds=_WAIT_SECONDS,
-        )
-        if all(runner.is_finished(folder, lesson) for lesson in results.LESSONS):
-            run_report.write_report(folder)
-    except KeyboardInterrupt:
-        sys.exit(_INTERRUPTED)
-    except (ValueError, RuntimeError, OSError) as error:
-        sys.exit(str(error))
-
-
-def _interrupt_at_end_of_input() -> None:
-    sys.stdin.read()
-    if hasattr(
-        signal, "pthread_kill"
-    ):  # the main thread waits for a lesson; only a signal of its own wakes it
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-    else:
-        signal.raise_signal(signal.SIGINT)
-
-
-if __name__ == "__main__":
-    main()

@@ -19,6 +19,11 @@ def _renamed(content: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     return {names.get(key, key): value for key, value in content.items()}
 
 
+def _renamed_architecture(machine: dict[str, Any]) -> dict[str, Any]:
+    """In older records, `processor` is the architecture (`x86_64`); now it is the processor's model name."""
+    return machine if "architecture" in machine else _renamed(machine, {"processor": "architecture"})
+
+
 def migrate(folder: Path) -> list[Path]:
     """Renames the keys of all records, studies and the benchmark below `folder`.
 
@@ -31,6 +36,7 @@ def migrate(folder: Path) -> list[Path]:
         after = before
         if path.stem in results.LESSONS:
             after = _renamed(before, _RECORD_KEYS)
+            after["machine"] = _renamed_architecture(after["machine"])
             after["sha256"] = results.fingerprint(after)
         elif path.name == "study.json":
             after = _renamed(before, _STUDY_KEYS)

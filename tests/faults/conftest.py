@@ -1,4 +1,8 @@
-"""Every fault that is tried leaves a row: what was done, what had to happen, what was seen, and for how long."""
+"""Every fault that is tried leaves a row: what was done, what had to happen, what was seen, and for how long.
+
+A test that tries faults asks for the fixture `fault`. The names of these tests, collected without running them, are
+compared with the committed table, so that a fault that was added or deleted since is noticed.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +17,19 @@ from pathlib import Path
 
 import pytest
 
-from mnist_course.reports import faults_report
 from mnist_helpers import _files
+from tests.faults import report
 
 ROWS = pytest.StashKey[list]()
+NOT_TRIED = pytest.StashKey[dict]()
+DECLARED = pytest.StashKey[set]()
 
 
 @dataclass
 class Row:
-    """What became of one fault."""
+    """What became of one fault; `test` is the name of the test, with its parameters."""
 
+    test: str
     group: str
     what: str
     expected: str
@@ -37,7 +44,7 @@ def fault(request):
 
     @contextlib.contextmanager
     def kept(group: str, what: str, expected: str) -> Iterator[Row]:
-        row = Row(group, what, expected)
+        row = Row(request.node.name, group, what, expected)
         request.config.stash.setdefault(ROWS, []).append(row)
         started = time.perf_counter()
         try:
@@ -52,12 +59,28 @@ def fault(request):
     return kept
 
 
-def pytest_runtest_logreport(report):
-    if report.skipped and "faults" in report.nodeid:
-        NOT_TRIED.append(f"{report.nodeid.split('::')[-1]}: {report.longrepr[2].removeprefix('Skipped: ')}")
+@pytest.hookimpl(tryfirst=True)  # before the options -m and -k leave tests out
+def pytest_collection_modifyitems(config, items):
+    config.stash[DECLARED] = {item.name for item in items if "fault" in getattr(item, "fixturenames", ())}
 
 
-NOT_TRIED: list[str] = []
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    outcome = yield
+    if outcome.skipped and "fault" in item.fixturenames:
+        reason = outcome.longrepr[2].removeprefix("Skipped: ")
+        item.config.stash.setdefault(NOT_TRIED, {})[item.name] = reason
+    return outcome
+
+
+@pytest.fixture
+def declared(request) -> set[str]:
+    """The tests of this folder that try faults; a test that asks for them skips where not all were collected."""
+    folder = Path(__file__).parent
+    start = request.config.invocation_params.dir
+    if not any(folder.is_relative_to((start / argument).resolve()) for argument in request.config.args):
+        pytest.skip("only a part of the tests in tests/faults was collected: run pytest tests/faults")
+    return request.config.stash[DECLARED]
 
 
 @pytest.fixture
@@ -140,6 +163,6 @@ def small_disk(tmp_path):
 def pytest_sessionfinish(session):
     path = session.config.getoption("--faults")
     if path and (rows := session.config.stash.get(ROWS, [])):
-        content = faults_report.content([asdict(row) for row in rows], NOT_TRIED)
+        content = report.content([asdict(row) for row in rows], session.config.stash.get(NOT_TRIED, {}))
         _files.write_json(Path(path), content)
-        print(f"\nfaults: {content['summary']}")
+        print(f"\nfaults: {content['summary']}, {report.write(Path(path))}")

@@ -21,6 +21,7 @@ import psutil
 import pytest
 
 from mnist_helpers import data
+from mnist_helpers.data import Kind, _download
 from tests.faults import mirrors
 from tests.faults.mirrors import Mirror
 
@@ -53,11 +54,11 @@ def cached() -> list[str]:
 
 def assert_nothing_left() -> None:
     assert cached() == []
-    assert not list(data.cache_dir().glob("download-*"))
+    assert not list(data.cache_dir().glob("*download-*"))
 
 
 def assert_right(arrays: data.Arrays, made_up) -> None:
-    assert {name: data._sha256(array) for name, array in arrays.items()} == made_up.sha256
+    assert data.describe("", **arrays)["sha256"] == made_up.sha256
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -112,7 +113,7 @@ FAULTS = [  # what, answer (or the name of a body), words of the message
 @pytest.mark.parametrize("form", ["npz", "idx"])
 @pytest.mark.parametrize(("what", "answer", "words"), FAULTS, ids=[row[0] for row in FAULTS])
 def test_a_bad_mirror(fault, monkeypatch, made_up, served, form, what, answer, words):
-    monkeypatch.setattr(data, "_SLOW_SECONDS", 0.5)
+    monkeypatch.setattr(_download, "_SLOW_SECONDS", 0.5)
     name = "mnist.npz"
     if form == "idx":
         name = data.IDX_FILES["y_test"] if answer == "labels" else X_TEST
@@ -132,8 +133,8 @@ def test_a_bad_mirror(fault, monkeypatch, made_up, served, form, what, answer, w
             assert advice in message
         assert_nothing_left()
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", f"{bad.url},{good.url}")
-        arrays, place = data.load_arrays("mnist", seconds=60)
-        assert place == "downloaded"
+        arrays, source = data.load_arrays("mnist", seconds=60)
+        assert source.kind is Kind.DOWNLOAD
         assert_right(arrays, made_up)
         assert cached() == ["mnist.npz"]
         row.seen = re.search(words, message)[0] + "; then the second mirror's arrays"
@@ -157,7 +158,7 @@ def test_a_mirror_that_never_answers(fault, monkeypatch, made_up, served):
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", bad)
         with pytest.raises(data.DatasetNotFoundError, match="in the time allowed"):
             data.load_arrays("mnist", seconds=1)
-        monkeypatch.setattr(data, "_READ_SECONDS", 0.5)
+        monkeypatch.setattr(_download, "_READ_SECONDS", 0.5)
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", f"{bad},{good.url}")
         started = time.monotonic()
         assert_right(data.load_arrays("mnist")[0], made_up)
@@ -227,10 +228,10 @@ def test_a_truncated_file_in_the_cache(fault, monkeypatch, made_up, served, shar
         body = made_up.npz.read_bytes()
         (data.cache_dir() / "mnist.npz").write_bytes(body[: int(share * len(body))])
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", good.url)
-        arrays, place = data.load_arrays("mnist")
+        arrays, source = data.load_arrays("mnist")
         assert_right(arrays, made_up)
-        assert place == "downloaded"
-        assert data.load_arrays("mnist")[1] == "found in the course's cache"
+        assert source.kind is Kind.DOWNLOAD
+        assert data.load_arrays("mnist")[1].kind is Kind.CACHE
         row.seen = "downloaded again, kept"
 
 
@@ -253,9 +254,9 @@ def test_a_read_only_cache(fault, made_up, served, read_only):
         data.cache_dir().mkdir(parents=True)
         told = _told(_load(made_up, good.url, before=read_only(data.cache_dir())))
         assert told["sha256"] == made_up.sha256
-        assert "not kept" in told["place"]
+        assert told["kind"] == Kind.NOT_KEPT.name
         assert cached() == []
-        row.seen = told["place"]
+        row.seen = told["source"]
 
 
 def test_a_cache_that_is_a_file(fault, monkeypatch, made_up, served):
@@ -263,10 +264,10 @@ def test_a_cache_that_is_a_file(fault, monkeypatch, made_up, served):
         data.cache_dir().parent.mkdir(parents=True)
         data.cache_dir().write_text("somebody's notes")
         monkeypatch.setenv("MNIST_COURSE_MIRRORS", good.url)
-        arrays, place = data.load_arrays("mnist")
+        arrays, source = data.load_arrays("mnist")
         assert_right(arrays, made_up)
         assert data.cache_dir().read_text() == "somebody's notes"
-        row.seen = place
+        row.seen = str(source)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file sizes are limited with the resource module")
@@ -295,7 +296,7 @@ def test_a_cache_on_a_path_with_blanks_and_other_letters(fault, monkeypatch, mad
         with Mirror(served["npz"]) as good:
             monkeypatch.setenv("MNIST_COURSE_MIRRORS", good.url)
             assert_right(data.load_arrays("mnist")[0], made_up)
-        assert data.load_arrays("mnist")[1] == "found in the course's cache"
+        assert data.load_arrays("mnist")[1].kind is Kind.CACHE
         row.seen = "downloaded and found again"
 
 
@@ -374,7 +375,7 @@ def test_a_class_loads_at_the_same_moment(fault, made_up, served, students, kill
         assert all(entry["sha256"] == made_up.sha256 for entry in told)
         assert len(mirror.requests) == 1 + killed
         assert cached() == ["mnist.npz"]
-        assert not list(data.cache_dir().glob("download-*"))
+        assert not list(data.cache_dir().glob("*download-*"))
         row.seen = f"{len(told)} times right arrays, {len(mirror.requests)} requests"
 
 

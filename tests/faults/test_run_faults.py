@@ -197,11 +197,67 @@ def test_a_kernel_that_dies(fault, tmp_path, begun):
         kernels(members)[0].kill()
         text = said(process, 1)
         seconds = time.perf_counter() - killed
-        assert re.search(r"Lesson 02_baseline .* code cell \d+ .*out of memory, perhaps", text)
+        assert re.search(r"Lesson 02_baseline .* code cell \d+ .*its kernel was ended by SIGKILL", text)
         assert (tmp_path / "r" / "02_baseline.failed.ipynb").is_file()
         assert seconds < 30
         until_gone(members)
         row.seen = f"said after {seconds:.1f} s"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("signal_number", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_lesson_process_that_dies(fault, tmp_path, begun, signal_number):
+    """Case R7: the message names the actual reason."""
+    name = signal.Signals(signal_number).name
+    with fault("run", f"the process of a lesson is ended by {name}", f"{name} is named") as row:
+        process, members = begun(tmp_path, *ENDLESS)
+        (lesson,) = psutil.Process(kernels(members)[0].pid).parents()[:1]
+        lesson.send_signal(signal_number)
+        text = said(process, 1)
+        assert re.search(rf"Lesson 02_baseline .*{name}", text)
+        assert ("memory" in text) == (signal_number == signal.SIGKILL)
+        until_gone(members)
+        row.seen = re.search("Lesson 02_baseline .*", text)[0]
+
+
+@pytest.mark.long
+def test_an_account_that_interferes(fault, tmp_path, undisturbed):
+    """Cases R3, R7, R8: a long TMPDIR and an account's configuration of IPython, Jupyter, Keras, Matplotlib."""
+    home, temporary = tmp_path / "home", tmp_path / ("t" * 200)
+    profile = home / ".ipython" / "profile_default"
+    kernel = home / "jupyter" / "kernels" / "python3"
+    for folder in (temporary, profile / "startup", kernel, home / ".keras", home / ".config" / "matplotlib"):
+        folder.mkdir(parents=True)
+    (profile / "startup" / "00.py").write_text("print('start-up file'); raise SystemExit(7)")
+    (profile / "ipython_kernel_config.py").write_text(
+        "c.InteractiveShellApp.exec_lines = ['import os; os._exit(3)']"
+    )
+    specification = {"argv": ["/usr/bin/false"], "display_name": "x", "language": "python"}
+    (kernel / "kernel.json").write_text(json.dumps(specification))
+    (home / ".keras" / "keras.json").write_text('{"floatx": "float64", "backend": "torch", "epsilon": 0.1}')
+    (home / ".config" / "matplotlib" / "matplotlibrc").write_text("figure.figsize: 33, 33")
+    variables = {
+        "HOME": home,
+        "TMPDIR": temporary,
+        "JUPYTER_PATH": home / "jupyter",
+        "JUPYTER_PREFER_ENV_PATH": "0",
+        "PYTHONSTARTUP": profile / "startup" / "00.py",
+        "KERAS_BACKEND": "torch",
+        "KERAS_MAX_EPOCHS": "1",
+        "MPLBACKEND": "Agg",
+    }
+    before = ["env", "-u", "KERAS_HOME", *(f"{name}={value}" for name, value in variables.items())]
+    with fault(
+        "folder", "a long TMPDIR, and an account with its own configuration", "the same scores"
+    ) as row:
+        said(start(tmp_path, "r", "--only", "02", before=before))
+        assert scores(tmp_path / "r", "02_baseline") == scores(undisturbed[0], "02_baseline")
+        notebook = (tmp_path / "r" / "02_baseline.ipynb").read_text()
+        assert "start-up file" not in notebook
+        pictures = (undisturbed[0] / "02_baseline.ipynb").read_text().count("image/png")
+        assert notebook.count("image/png") == pictures
+        assert not list(temporary.iterdir())
+        row.seen = "the same scores and pictures"
 
 
 def test_a_cell_that_hangs(fault, tmp_path, begun):
@@ -337,9 +393,7 @@ def test_a_disk_that_is_full_when_a_record_is_written(fault, small_disk):
     with fault("disk", "full: no room for a record", "an error, the earlier record is intact") as row:
         disk = small_disk(1)
         path = str(disk.folder / "r.json")
-        write = (
-            "import sys; from mnist_helpers import results; _files.write_json(results.Path(sys.argv[1]), {})"
-        )
+        write = "import sys; from mnist_helpers import _files as f; f.write_json(f.Path(sys.argv[1]), {})"
         command = [*disk.inside, sys.executable, "-c", write, path]
         environment = os.environ | {"PYTHONPATH": str(lessons.NOTEBOOKS.parent)}
         subprocess.run(command, env=environment, check=True)
@@ -403,7 +457,7 @@ def test_a_damaged_model_or_record(fault, tmp_path, undisturbed, file, damage):
 @pytest.mark.long
 def test_a_damaged_search_in_a_run(fault, tmp_path, undisturbed):
     what = "two trials and the state of the searches of lesson 4, cut"
-    with fault("search", what, "set aside, said in the lesson, the same command mends it") as row:
+    with fault("search", what, "set aside, printed in the lesson; the searches start again") as row:
         folder = tmp_path / "r"
         part_of(undisturbed[0], folder, results.LESSONS[:3])
         shutil.copytree(undisturbed[0] / tuning.SEARCHES, folder / tuning.SEARCHES)
@@ -411,5 +465,5 @@ def test_a_damaged_search_in_a_run(fault, tmp_path, undisturbed):
             _cut(next((folder / tuning.SEARCHES).glob(file)))
         said(start(tmp_path, "r", "--only", "04"))
         notebook = (folder / "04_tuning.ipynb").read_text()
-        assert notebook.count("set_aside, the search goes on") == 3
-        row.seen = "three files set aside, the lesson done"
+        assert notebook.count("moved to set_aside; the search starts again") == 2
+        row.seen = "two searches set aside, the lesson done"

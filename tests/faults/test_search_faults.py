@@ -1,4 +1,4 @@
-"""Damaged and failed trials of real searches on the smallest networks: set aside, and the search goes on."""
+"""Damaged and failed searches on the smallest networks: each is set aside whole, and the search starts again."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import keras
 import pytest
-from test_tuning import build_failing_model, searched
 
 from mnist_helpers import tuning
+from tests.unit.test_tuning import build_failing_model, searched
 
 pytestmark = [
     # Keras Tuner and TensorFlow, not ours: a deprecated NumPy call, and a file left to the garbage collector.
@@ -51,39 +51,98 @@ def scores(_finished, tmp_path, capsys):
     return [json.loads(path.read_text())["score"] for path in sorted(trials)]
 
 
+def _set_aside(folder: Path) -> list[Path]:
+    return sorted((folder / tuning.SEARCHES / tuning.QUARANTINE).glob("*"))
+
+
 @pytest.mark.parametrize("share", [0, 0.3, 0.9])
-@pytest.mark.parametrize(
-    ("file", "trained_again"),
-    [("trial_0/trial.json", 1), ("trial_2/trial.json", 1), ("oracle.json", 1), ("tuner0.json", 0)],
-)
-def test_a_damaged_file(fault, tmp_path, capsys, scores, file, share, trained_again):
-    with fault("search", f"{file} cut at {share:.0%}", "set aside, said; the search goes on") as row:
+@pytest.mark.parametrize("file", ["trial_0/trial.json", "trial_2/trial.json", "oracle.json", "tuner0.json"])
+@pytest.mark.usefixtures("scores")
+def test_a_damaged_file(fault, tmp_path, capsys, file, share):
+    with fault(
+        "search", f"{file} cut at {share:.0%}", "set aside whole, printed; the search starts again"
+    ) as row:
         path = next((tmp_path / tuning.SEARCHES).glob(f"random-*/{file}"))
         _cut(path, share)
-        after = tuning.completed_trials(_search(tmp_path))
+        damaged = path.read_bytes()
+        tuning.search_folder(tmp_path, tmp_path)
         printed = capsys.readouterr().out
-        assert len(re.findall("^trial ", printed, re.M)) == trained_again
-        assert after["trial"].tolist() == [1, 2, 3, 4]
-        assert after["units"].is_unique
-        kept = len(set(scores) & set(after["score"]))
-        assert kept == (3 if file.startswith("trial_") else 4)
-        row.seen = f"{kept} of 4 trials kept, {trained_again} tried anew or again"
-        if file != "tuner0.json":  # it holds nothing
-            assert "the search goes on" in printed
-            assert list((tmp_path / tuning.SEARCHES / tuning.QUARANTINE).glob(f"*{path.parent.name}*"))
+        assert "is damaged or has a failed trial: moved to set_aside; the search starts again" in printed
+        (search,) = _set_aside(tmp_path)
+        assert (search / file).read_bytes() == damaged
+        assert not path.parent.exists()
+        row.seen = "set aside"
 
 
-def test_a_lost_state(fault, tmp_path, capsys, scores):
-    with fault(
-        "search", "the state of a search and its copy cut in half", "set aside, said; it begins anew"
-    ) as row:
-        for path in (tmp_path / tuning.SEARCHES).rglob("oracle*.json"):
+def test_a_search_that_starts_again_finds_the_same(fault, tmp_path, capsys, scores):
+    with fault("search", "all files of a search cut in half", "set aside; it starts again") as row:
+        for path in (tmp_path / tuning.SEARCHES).rglob("*.json"):
             _cut(path, 0.5)
         assert tuning.completed_trials(_search(tmp_path))["score"].tolist() == scores
-        printed = capsys.readouterr().out
-        assert printed.count("set_aside") == 5
-        assert "trial  4 of 4" in printed
+        assert "trial  4 of 4" in capsys.readouterr().out
         row.seen = "the same four scores again"
+
+
+def _edit(path: Path, **changes) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("what", "damage"),
+    [
+        ("oracle.json is a list", lambda project: (project / "oracle.json").write_text("[]")),
+        ("oracle.json is missing", lambda project: (project / "oracle.json").unlink()),
+        ("a trial is missing", lambda project: shutil.rmtree(project / "trial_1")),
+        (
+            "a trial that the state does not know",
+            lambda project: _edit(project / "oracle.json", start_order=["0"]),
+        ),
+        ("two trials of one number", lambda project: _edit(project / "trial_3/trial.json", trial_id="1")),
+        (
+            "a trial without its values",
+            lambda project: _edit(project / "trial_3/trial.json", hyperparameters=None),
+        ),
+        ("a trial that failed", lambda project: _edit(project / "trial_2/trial.json", status="FAILED")),
+    ],
+)
+def test_an_inconsistent_search(fault, tmp_path, capsys, scores, what, damage):
+    with fault("search", what, "set aside whole, printed; the search starts again") as row:
+        damage(next((tmp_path / tuning.SEARCHES).glob("random-*")))
+        tuning.search_folder(tmp_path, tmp_path)
+        assert "moved to set_aside" in capsys.readouterr().out
+        assert len(_set_aside(tmp_path)) == 1
+        assert not list((tmp_path / tuning.SEARCHES).glob("random-*"))
+        row.seen = "set aside"
+
+
+def test_a_search_that_is_damaged_twice(fault, tmp_path, capsys, scores):
+    with fault("search", "another search damaged later", "both are kept aside") as row:
+        first = next((tmp_path / tuning.SEARCHES).glob("random-*"))
+        shutil.copytree(first, first.with_name("random-other"))
+        for project in (first, first.with_name("random-other")):
+            _cut(project / "oracle.json", 0.5)
+            tuning.search_folder(tmp_path, tmp_path)
+        assert [path.name[:2] for path in _set_aside(tmp_path)] == ["1-", "2-"]
+        row.seen = "two searches aside"
+
+
+@pytest.mark.usefixtures("scores")
+def test_a_search_that_was_killed_in_a_trial_is_resumed(tmp_path, capsys):
+    project = next((tmp_path / tuning.SEARCHES).glob("random-*"))
+    state = json.loads((project / "oracle.json").read_text())
+    _edit(project / "oracle.json", ongoing_trials={"tuner0": "3"}, end_order=state["end_order"][:3])
+    _edit(project / "trial_3/trial.json", status="RUNNING", score=None)
+    after = tuning.completed_trials(_search(tmp_path))
+    printed = capsys.readouterr().out
+    assert "set_aside" not in printed
+    assert len(re.findall("^trial ", printed, re.M)) == 1
+    assert len(after) == 4
+
+
+def test_a_search_that_has_not_begun_is_left_alone(tmp_path, capsys):
+    (tmp_path / tuning.SEARCHES / "bayesian-1").mkdir(parents=True)
+    tuning.search_folder(tmp_path, tmp_path)
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.usefixtures("scores")
@@ -95,10 +154,12 @@ def test_an_intact_search_is_left_alone(tmp_path, capsys):
 
 
 def test_a_failed_trial(fault, tmp_path, capsys):
-    with fault("search", "a trial that failed, as on a full disk", "set aside; another is tried") as row:
+    with fault(
+        "search", "a trial that failed, as on a full disk", "set aside; the search starts again"
+    ) as row:
         folder = tuning.search_folder(tmp_path, tmp_path)
         searched(folder, build_failing_model)
         assert tuning.search_folder(tmp_path, tmp_path) == folder  # Keras Tuner would keep it for ever
-        assert "was damaged or not complete" in capsys.readouterr().out
-        assert len(list(folder.glob("random-*/trial_*"))) == 1
+        assert "moved to set_aside" in capsys.readouterr().out
+        assert not list(folder.glob("random-*"))
         row.seen = "set aside"

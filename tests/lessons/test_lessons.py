@@ -12,7 +12,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -83,12 +82,23 @@ def records(quick):
     return results.load_records(quick)
 
 
-@pytest.fixture(scope="session")
-def validated(quick, tmp_path_factory):
+def load_model(*arguments, **options):
+    """Loads a model; Keras is imported here because every process that collects tests imports this file."""
+    import keras
+
+    return keras.models.load_model(*arguments, **options)
+
+
+@pytest.fixture(
+    scope="session",
+    params=[("02_baseline",), pytest.param(results.LESSONS, marks=pytest.mark.long)],
+    ids=["one lesson", "all lessons"],
+)
+def validated(request, quick, tmp_path_factory):
     """nbval's second run of what papermill wrote, in another results folder."""
     again = tmp_path_factory.mktemp("again")
-    done = nbval([quick / f"{lesson}.ipynb" for lesson in results.LESSONS], again)
-    return done, again / "quick"
+    done = nbval([quick / f"{lesson}.ipynb" for lesson in request.param], again)
+    return done, again / "quick", request.param
 
 
 def outputs_of(notebook):
@@ -163,7 +173,7 @@ def test_recorded_scores_are_those_of_the_saved_models(quick, records):
         for name, entry in record["models"].items():
             if not entry.get("file", "").endswith(".keras"):
                 continue
-            model = keras.models.load_model(results.verified_path(quick, entry), compile=False)
+            model = load_model(results.verified_path(quick, entry), compile=False)
             tested = records["05_evaluation"]["models"][name]
             for x, y, scores, part in ((x_val, y_val, entry, "val"), (x_test, y_test, tested, "test")):
                 answer = model.predict(x, verbose=0).astype(float)
@@ -184,9 +194,7 @@ def test_the_tuned_networks_averages_are_those_of_images_without_noise(quick, re
     """The first batch normalisation of each tuned network, against the layer before it, counted here."""
     (x_train, _), _ = data.load_training("digits", num_train=1000, num_validation=200, seed=SEED)
     for name in ("tuned", "tuned_vat"):
-        model = keras.models.load_model(
-            results.verified_path(quick, records["04_tuning"]["models"][name]), compile=False
-        )
+        model = load_model(results.verified_path(quick, records["04_tuning"]["models"][name]), compile=False)
         dense, normalisation = model.layers[3:5]
         inputs = x_train.reshape(len(x_train), -1) / 255 @ dense.get_weights()[0]
         _, _, mean, variance = normalisation.get_weights()
@@ -217,9 +225,7 @@ def test_intervals_and_comparison_are_about_the_test_images(quick, records):
         low, high = proportion_confint(round(entry["test_accuracy"] * 360), 360, method="wilson")
         assert (entry["test_accuracy_low"], entry["test_accuracy_high"]) == pytest.approx((low, high))
     for lesson, name in (("02_baseline", "baseline"), ("04_tuning", "tuned")):
-        model = keras.models.load_model(
-            results.verified_path(quick, records[lesson]["models"][name]), compile=False
-        )
+        model = load_model(results.verified_path(quick, records[lesson]["models"][name]), compile=False)
         right[name] = model.predict(x_test, verbose=0).argmax(axis=1)
     comparison = evaluation["baseline_against_tuned"]
     assert comparison["only_first"] == np.sum((right["baseline"] == y_test) & (right["tuned"] != y_test))
@@ -240,9 +246,7 @@ def test_calibration_is_that_of_the_saved_models(quick, records):
         "majority"
     }
     for lesson, name in (("02_baseline", "baseline"), ("04_tuning", "tuned_vat")):
-        model = keras.models.load_model(
-            results.verified_path(quick, records[lesson]["models"][name]), compile=False
-        )
+        model = load_model(results.verified_path(quick, records[lesson]["models"][name]), compile=False)
         answer = model.predict(x_test, verbose=0).astype(float)
         answer /= answer.sum(axis=1, keepdims=True)
         found = evaluation["calibration"][name]
@@ -271,7 +275,7 @@ def test_every_pair_of_networks_is_compared(records):
 def test_distortions_of_strength_zero_change_nothing(quick, records):
     x_test, y_test = data.load_test("digits")
     count = records["05_evaluation"]["params"]["num_distorted"]
-    model = keras.models.load_model(
+    model = load_model(
         results.verified_path(quick, records["02_baseline"]["models"]["baseline"]), compile=False
     )
     plain = np.mean(model.predict(x_test[:count], verbose=0).argmax(axis=1) == y_test[:count])
@@ -364,7 +368,7 @@ def test_the_deep_network_does_not_start_without_batch_normalisation(records):
 
 
 def test_nbval_finds_the_same_outputs_again(validated):
-    done, _ = validated
+    done, *_ = validated
     assert done.returncode == 0, done.stdout[-6000:]
     assert re.search(r"\d+ passed", done.stdout)
 
@@ -376,8 +380,8 @@ def test_the_same_seed_gives_the_same_numbers_on_this_machine(records, validated
             return {key: numbers(value) for key, value in record.items() if key not in MOVES}
         return record
 
-    _, folder = validated
-    for lesson, record in results.load_records(folder).items():
+    _, folder, again = validated
+    for lesson, record in results.load_records(folder, again).items():
         assert numbers(record) == numbers(records[lesson]), lesson
 
 
@@ -478,6 +482,7 @@ def test_a_failing_lesson_is_kept_with_its_error_and_named(quick, results_dir):
     assert not (folder / "05_evaluation.ipynb").exists()
 
 
+@pytest.mark.long
 @pytest.mark.mnist
 def test_the_committed_lessons_say_the_same_again_on_mnist(mnist, tmp_path):
     """The class profile on MNIST itself, some minutes: what a reader of the notebooks sees is what comes out."""
@@ -487,6 +492,36 @@ def test_the_committed_lessons_say_the_same_again_on_mnist(mnist, tmp_path):
     notebooks = [lessons.NOTEBOOKS / f"{lesson}.ipynb" for lesson in results.LESSONS]
     done = nbval(notebooks, tmp_path, MNIST_DATA_DIR=str(folder))
     assert done.returncode == 0, done.stdout[-6000:]
+
+
+@pytest.mark.long
+def test_the_full_profiles_paths_on_the_digits(quick, records, results_dir):
+    """What only the full profile asks for: another run's search, and a final training on all images."""
+    options = [
+        "--profile",
+        "quick",
+        "--dataset",
+        "digits",
+        "--seed",
+        str(SEED + 1),
+        "-p",
+        "search_from",
+        "quick",
+    ]
+    options += ["-p", "refit_on_all", "1", "-p", "refit_dropout_rate", "0.25"]
+    done = mnist_course("run", "all", *options, results_dir=results_dir)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = results.load_records(results_dir / "all")
+    tuning, searched = found["04_tuning"], records["04_tuning"]
+    for shared in ("search", "finals", "best", "asked"):
+        assert tuning[shared] == searched[shared]
+    assert tuning["recipe"] == searched["best"] | {"dropout_rate": 0.25}
+    for name in ("tuned", "tuned_vat"):
+        entry = tuning["models"][name]
+        assert (entry["val_accuracy"], entry["val_loss"]) == (None, None)
+        assert "val_loss" not in entry["history"]
+        assert entry["temperature"] == searched["models"][name]["temperature"]
+        assert found["05_evaluation"]["calibration"][name]["temperature"] == entry["temperature"]
 
 
 if __name__ == "__main__":

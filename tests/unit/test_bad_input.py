@@ -22,6 +22,7 @@ from mnist_course import cli, lessons
 from mnist_course.run import runner, study
 from mnist_helpers import data, parameters, results
 from mnist_helpers._errors import UserError
+from mnist_helpers.data import _archives
 
 QUICK = ["--profile", "quick", "--dataset", "digits"]
 OWN_OPTIONS = {"run", "results_dir", "profile", "dataset", "seed"}  # not given with -p
@@ -85,7 +86,7 @@ BY_OPTION = [
     *((["run", "--", name], "'run'") for name in NAMES),
     *(
         ([*command, "--", name], "'run'")
-        for command in (["study", "--seeds", "1"], ["report"], ["bench", "--quick"], ["timings"])
+        for command in (["study", "--seeds", "1"], ["report"], ["timings"])
         for name in ("../x", "", "x" * 65)
     ),
     (["timings", "r", "--into", "../x"], "'run'"),
@@ -149,7 +150,7 @@ BY_OPTION = [
     (["run", "--dataset", "mnist", "--offline"], "MNIST_COURSE_OFFLINE"),
     *(
         ([*command, "--results-dir", value], "--results-dir")
-        for command in (["run"], ["study", "s", "--seeds", "1"], ["report"], ["bench"], ["timings", "r"])
+        for command in (["run"], ["study", "s", "--seeds", "1"], ["report"], ["timings", "r"])
         for value in NO_FOLDERS
     ),
     *(
@@ -168,12 +169,6 @@ BY_OPTION = [
     *((["data", "--data-dir", value], "--data-dir") for value in (*NO_FOLDERS, "nowhere")),
     *((["params", value], "Unknown lesson") for value in ("06", "2", "baseline", "02,,03", "../02")),
     (["report", "nowhere"], "mnist-course run nowhere"),
-    *(
-        (["bench", "--repeats", value], "--repeats")
-        for value in ("", "0", "-1", "x", "1.5", "nan", "1001", "²")
-    ),
-    *((["bench", "--course", name], "'run'") for name in ("", "../x", "a/b")),
-    (["bench", "--course", "nowhere"], "no run 'nowhere'"),
     *((["data", "fetch", name], "dataset") for name in ("", "../mnist", "auto", "\0")),
     (["data", "fetch", "mnist"], "MNIST_COURSE_OFFLINE"),
     (["data", "fetch", "minst"], "Unknown dataset"),
@@ -358,7 +353,7 @@ def test_any_bytes_as_an_idx_file(tmp_path, content, packed, name):
         (folder / file).write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\x01\x05"))
     (folder / data.IDX_FILES[name]).write_bytes(gzip.compress(content) if packed else content)
     refused_in_little_memory(lambda: data.load_arrays(str(folder)))
-    refused_in_little_memory(lambda: data._read_folder("mnist", folder))
+    refused_in_little_memory(lambda: _archives.read_folder(folder, data.Kind.FOLDER, data.DATASETS["mnist"]))
 
 
 def npz(members: dict[str, bytes]) -> bytes:
@@ -388,7 +383,9 @@ archives = st.dictionaries(st.sampled_from([f"{name}.npy" for name in data.IDX_F
 @given(archives | st.binary(max_size=200))
 def test_any_bytes_as_an_npz(tmp_path, content):
     (tmp_path / "mnist.npz").write_bytes(content)
-    refused_in_little_memory(lambda: data._read_folder("mnist", tmp_path))
+    refused_in_little_memory(
+        lambda: _archives.read_folder(tmp_path, data.Kind.FOLDER, data.DATASETS["mnist"])
+    )
 
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path):
@@ -396,8 +393,12 @@ def test_a_zip_bomb_is_not_unpacked(tmp_path):
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x_train.npy", npy((2**29,), "|u1") + bytes(2**29))
     (tmp_path / "mnist.npz").write_bytes(bomb.getvalue())
-    refused_in_little_memory(lambda: data._read_folder("mnist", tmp_path), 100 * 2**20)
+    refused_in_little_memory(
+        lambda: _archives.read_folder(tmp_path, data.Kind.FOLDER, data.DATASETS["mnist"]), 100 * 2**20
+    )
     (tmp_path / "mnist.npz").unlink()
     for file in data.IDX_FILES.values():
         (tmp_path / file).write_bytes(gzip.compress(b"\0\0\x08\x01\xff\xff\xff\xff" + bytes(2**27)))
-    refused_in_little_memory(lambda: data._read_folder("mnist", tmp_path), 100 * 2**20)
+    refused_in_little_memory(
+        lambda: _archives.read_folder(tmp_path, data.Kind.FOLDER, data.DATASETS["mnist"]), 100 * 2**20
+    )

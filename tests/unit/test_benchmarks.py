@@ -1,20 +1,24 @@
 """The bench's plan, arithmetic and report; and one real measurement of each kind, tiny."""
 
 import json
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from benchmarks import __main__ as command
 from benchmarks import speed, speed_report
-from mnist_course import cli, lessons
+from mnist_course import lessons
 from mnist_course.run import runner, study
 from mnist_helpers import _files, data, results
 
+REFERENCE = Path(__file__).parent.parent.parent / "results" / "reference"
+
 
 def invoke(*arguments):
-    return CliRunner().invoke(cli.main, ["bench", *map(str, arguments)])
+    return CliRunner().invoke(command.main, [*map(str, arguments)])
 
 
 def test_measurements_take_turns_in_an_order_that_differs():
@@ -76,15 +80,15 @@ def test_the_growth_with_workers_is_that_of_a_study(monkeypatch):
         for run in study.grid(question):
             folder = Path(results_dir) / name / run
             folder.mkdir(parents=True)
-            monkeypatch.setattr(results, "peak_memory", lambda: 100)
+            monkeypatch.setattr(results, "peak_memory", lambda: 100 * 2**20)
             results.save_record(
                 folder, "02_baseline", params={"seed": 1}, dataset={}, models={}, started=time.perf_counter()
             )
         return Path(results_dir) / name, []
 
     monkeypatch.setattr(study, "run_study", run_study)
-    assert speed.measure("growth", "workers=2", 1, quick=True)["peak_memory_bytes"] == 200
-    assert speed.measure("growth", "seeds=2", 1, quick=True)["peak_memory_bytes"] == 100
+    assert speed.measure("growth", "workers=2", 1, quick=True)["peak_memory_bytes"] == 200 * 2**20
+    assert speed.measure("growth", "seeds=2", 1, quick=True)["peak_memory_bytes"] == 100 * 2**20
     assert asked == [([1, 2, 3, 4], 2, 1), ([1, 2], 1, 1)]
 
 
@@ -112,6 +116,11 @@ def measured(folder, monkeypatch, repeats=2, fail_at=None, quick=True):
     return asked
 
 
+def texts(content):
+    tables = (f"{table.text()}\n{table.note}" for table in speed_report.tables(content))
+    return "\n".join([*tables, speed_report.conclusion(content)])
+
+
 def test_a_bench_that_was_stopped_goes_on(tmp_path, monkeypatch):
     first = measured(tmp_path, monkeypatch, fail_at=3)
     assert len(first) == 3
@@ -125,10 +134,10 @@ def test_a_quick_bench_is_no_part_of_a_real_one(tmp_path, monkeypatch):
     measured(tmp_path, monkeypatch)
     assert measured(tmp_path, monkeypatch, repeats=1, quick=False) == speed.plan(1, quick=False)
     content = json.loads((tmp_path / "bench.json").read_text())
-    assert "nothing" not in json.dumps(speed_report.tables(content))
+    assert "nothing" not in texts(content)
     measured(tmp_path, monkeypatch)
     content = json.loads((tmp_path / "bench.json").read_text())
-    assert "the numbers mean nothing" in json.dumps(speed_report.tables(content))
+    assert "the numbers mean nothing" in texts(content)
 
 
 def test_the_numbers_and_their_report(tmp_path, monkeypatch):
@@ -144,10 +153,10 @@ def test_the_numbers_and_their_report(tmp_path, monkeypatch):
     ]
     assert content["matmul_fraction"]["median"] == 0.25
     assert content["machine"]["cores"] >= 1
-    texts = json.dumps(speed_report.tables(content))
+    shown = texts(content)
     for word in ("Time to 98.03%", "1.5 s", "1.0 to 2.0 s", "25%", "fast_recipe"):
-        assert word in texts
-    assert "Our recipe takes 1.5 s to 98.03% of the test images (median, n=2 seeds, 1.0 to 2.0 s)." in texts
+        assert word in shown
+    assert "Our recipe takes 1.5 s to 98.03% of the test images (median, n=2 seeds, 1.0 to 2.0 s)." in shown
     for figure in speed_report.figures(content).values():
         assert len(figure.png()) > 1000
     assert "fast_recipe 1.5 s" in speed_report.figures(content)["bench"].description
@@ -166,7 +175,10 @@ def test_a_lessons_time_is_split_by_what_its_cells_do(tmp_path):
     ]
     (tmp_path / "02_baseline.ipynb").write_text(json.dumps({"cells": cells}))
     timing = {"wall_seconds": 15.0, "longest_cell_seconds": 8.0}
-    _files.write_json(tmp_path / runner.COURSE_FILE, {"lessons": {"02_baseline": timing}})
+    settings = {"profile": "quick", "dataset": "digits", "seed": 1, "params": {}}
+    _files.write_json(
+        tmp_path / runner.COURSE_FILE, {"settings": settings, "lessons": {"02_baseline": timing}}
+    )
     assert speed.lesson_times(tmp_path)["02_baseline"] == {
         "kernel start": 1.25,
         "import": 4.0,
@@ -208,9 +220,19 @@ def test_the_share_outside_training_is_over_all_lessons():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--only-report"], ["--only-report", "bench.json", "Measure it first"]),
         (["--repeats", "0"], ["--repeats", "1<=x<=1000"]),
-        (["--repeats", "x"], ["--repeats", "'x'"]),
-        (["../x"], ["plain name"]),
+        *((["--repeats", value], ["--repeats"]) for value in ("", "-1", "x", "1.5", "nan", "1001", "²")),
+        *(
+            (["--results-dir", value], ["folder that can be written"])
+            for value in ("/dev/null", "/dev/null/x")
+        ),
+        (["--results-dir", "\0"], ["zero byte"]),
+        *(
+            (["--quick", "--", name], ["plain name", repr(name)])
+            for name in ("../x", "a/b", "", " ", ".", "x\0")
+        ),
+        *((["--quick", "--course", name], ["plain name", repr(name)]) for name in ("../x", "")),
         (["--course", "nowhere"], ["--course", "'nowhere'", "mnist-course run nowhere"]),
         (["--offline"], ["'mnist' was not found"]),
     ],
@@ -249,3 +271,18 @@ def test_throughput_and_growth_are_measured():
     grown = speed.growth(arrays, 1, "units", 32)
     assert grown["num_params"] == 785 * 32 + 33 * 16 + 17 * 10
     assert grown["peak_memory_bytes"] > 10**8
+
+
+def test_the_page_is_written_without_measuring(tmp_path):
+    shutil.copy(REFERENCE / "bench.json", tmp_path)
+    result = invoke(tmp_path.name, "--only-report", "--results-dir", tmp_path.parent)
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "bench.json").read_text())
+    for page in (result.output, (tmp_path / "bench.html").read_text(), (tmp_path / "bench.md").read_text()):
+        assert speed_report.conclusion(content) in page
+        assert "Growth of time and memory (mnist)" in page
+    assert (tmp_path / "growth.png").stat().st_size > 1000
+
+
+def test_the_help_has_an_example():
+    assert "Example: python -m benchmarks monday --repeats 3 --course class" in invoke("--help").output

@@ -1,4 +1,4 @@
-"""A bundle is made, and a machine without a network is set up from it: with toy packages, and for real (`long`).
+"""A bundle is made, and a machine without a network is set up from it: with toy packages, and for real (`full`).
 
 A toy package has the name and version of a real one and nothing in it; one of them lets the new environment see
 the packages of the environment that runs the tests.
@@ -7,6 +7,7 @@ the packages of the environment that runs the tests.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import ensurepip
 import hashlib
 import json
@@ -28,11 +29,12 @@ from packaging.requirements import Requirement
 
 from mnist_course import cli, lessons
 from mnist_course.handout import bundle, setup_course
-from mnist_helpers import data, results
+from mnist_helpers import _course, data, results
 from tests import conftest, processes
 
 ROOT = lessons.NOTEBOOKS.parent
 HERE = Path(__file__).parent
+STRANGE = "a [1] 100%25 {}? #$x"
 CLOSED = "http://127.0.0.1:9"  # nobody listens there
 QUICK_LESSON = ["run", "try", "--profile", "quick", "--dataset", "digits", "--only", "01"]
 
@@ -78,13 +80,15 @@ def toy_wheel(folder: Path, name: str, version: str, files: dict[str, str], more
 def toys(tmp_path_factory) -> Path:
     """A folder with a toy for each package that the course needs."""
     folder = tmp_path_factory.mktemp("toys")
-    pins = dict(line.lower().split("==") for line in (ROOT / "constraints.txt").read_text().split())
+    pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / "constraints.txt").read_text(), re.M))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     see_ours = {"ours.pth": "".join(f"{sysconfig.get_path(kind)}\n" for kind in ("purelib", "platlib"))}
     for requirement in map(Requirement, project["dependencies"]):
         files = see_ours if requirement.name == "click" else {}
         toy_wheel(folder, requirement.name, pins[requirement.name.lower()], files)
-    toy_wheel(folder, "hatchling", "1.99", {"hatchling/__init__.py": "", "hatchling/build.py": BACKEND})
+    toy_wheel(
+        folder, "hatchling", pins["hatchling"], {"hatchling/__init__.py": "", "hatchling/build.py": BACKEND}
+    )
     toy_wheel(folder, "editables", "0.5", {})
     pips = list((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl"))
     if not pips:
@@ -178,6 +182,7 @@ def test_the_course_comes_along_and_nothing_else(made):
     assert {path.name for path in (inside / "notebooks").iterdir()} == {
         *(f"{lesson}.ipynb" for lesson in results.LESSONS), "exercises", "matplotlibrc", "profiles.yaml", "quizzes"
     }  # fmt: skip
+    assert [path.name for path in (inside / "notebooks" / "exercises").iterdir()] == ["release"]
     assert [path.name for path in (inside / "results").iterdir()] == ["reference"]
     assert not [path for path in inside.rglob("*") if path.name.startswith((".", "__pycache__"))]
     for package in ("mnist_helpers", "mnist_course"):
@@ -203,7 +208,7 @@ def test_the_reference_records_that_notebooks_read_come_along(made, monkeypatch)
     assert ("ablation", "03_batchnorm_dropout") in read
     ours = {question: results.reference_records(*question) for question in read}
     bench = results.reference_bench()
-    monkeypatch.setattr(results, "_reference_folder", lambda: made / "course" / "results" / "reference")
+    monkeypatch.setattr(_course, "REFERENCE", made / "course" / "results" / "reference")
     assert {question: results.reference_records(*question) for question in read} == ours
     assert results.reference_bench() == bench
 
@@ -242,13 +247,13 @@ def test_again_it_keeps_the_packages_while_they_are_whole(copy, toy_index, capsy
     (copy / "course" / "notebooks" / "old.ipynb").write_text("from an older course")
     (copy / "SHA256SUMS").unlink()  # as after a kill
     bundle.bundle(copy)
-    assert "brought before" in capsys.readouterr().out
+    assert "complete from an earlier call" in capsys.readouterr().out
     assert everything(copy / "wheelhouse") == wheels
     assert not (copy / "course" / "notebooks" / "old.ipynb").exists()
     first, *_ = (copy / "wheelhouse").iterdir()
     first.write_bytes(b"a bad block")
     bundle.bundle(copy)
-    assert "brought before" not in capsys.readouterr().out
+    assert "complete from an earlier call" not in capsys.readouterr().out
     assert everything(copy / "wheelhouse").keys() == wheels.keys()
     assert first.read_bytes() != b"a bad block"
 
@@ -256,13 +261,13 @@ def test_again_it_keeps_the_packages_while_they_are_whole(copy, toy_index, capsy
 def test_a_dataset_can_be_added_and_left_out_again(copy, toy_index, made_up, monkeypatch, capsys):
     monkeypatch.setenv("MNIST_DATA_DIR", str(made_up.folder))
     bundle.bundle(copy, ["mnist", "digits"])
-    assert data.load_arrays("mnist", data_dir=copy / "data", download=False)[1] == "found in data_dir"
+    assert data.load_arrays("mnist", data_dir=copy / "data", download=False)[1].kind is data.Kind.DATA_DIR
     assert "CC BY-SA 3.0" in (copy / "data" / "LICENCES.txt").read_text()
     assert "LICENCES.txt" in (copy / "README.txt").read_text()
     assert "data/mnist/train-images-idx3-ubyte.gz" in (copy / "SHA256SUMS").read_text()
     monkeypatch.setenv("MNIST_DATA_DIR", str(copy / "data"))
     bundle.bundle(copy, ["mnist"])  # from its own copy
-    assert data.load_arrays("mnist", download=False)[1] == "found in MNIST_DATA_DIR"
+    assert data.load_arrays("mnist", download=False)[1].kind is data.Kind.ENVIRONMENT
     bundle.bundle(copy)
     assert not (copy / "data").exists()
     assert "LICENCES.txt" not in (copy / "README.txt").read_text()
@@ -280,8 +285,8 @@ def test_mnist_comes_along_in_whatever_form_it_is_here(form, made_up, tmp_path, 
         monkeypatch.setenv("MNIST_DATA_DIR", str(place))
     bundle._copy_data(tmp_path / "to", {"mnist": bundle._find("mnist")})
     monkeypatch.setenv("MNIST_DATA_DIR", str(tmp_path / "to"))
-    arrays, where = data.load_arrays("mnist", download=False)
-    assert where == "found in MNIST_DATA_DIR"
+    arrays, source = data.load_arrays("mnist", download=False)
+    assert source.kind is data.Kind.ENVIRONMENT
     assert (arrays["y_test"] == made_up.arrays["y_test"]).all()
 
 
@@ -289,12 +294,15 @@ def test_fashion_mnist_comes_along_beside_mnist(made_up, tmp_path, monkeypatch):
     """Only its original archives can be verified; they have the names of MNIST's."""
     keras = Path(os.environ["KERAS_HOME"]) / "datasets" / "fashion-mnist"
     shutil.copytree(made_up.folder, keras)
-    archives = {name: data._md5(keras / file) for name, file in data.IDX_FILES.items()}
-    monkeypatch.setitem(data._ARCHIVE_MD5, "fashion_mnist", archives)
+    md5 = {
+        name: hashlib.md5((keras / file).read_bytes()).hexdigest() for name, file in data.IDX_FILES.items()
+    }
+    row = dataclasses.replace(data.DATASETS["fashion_mnist"], archive_md5=md5)
+    monkeypatch.setitem(data.DATASETS, "fashion_mnist", row)
     monkeypatch.setenv("MNIST_DATA_DIR", str(made_up.folder))
     bundle._copy_data(tmp_path / "to", {name: bundle._find(name) for name in ("mnist", "fashion_mnist")})
     for name in ("mnist", "fashion_mnist"):
-        assert data.load_arrays(name, data_dir=tmp_path / "to", download=False)[1] == "found in data_dir"
+        assert data.load_arrays(name, data_dir=tmp_path / "to", download=False)[1].kind is data.Kind.DATA_DIR
         assert len(list((tmp_path / "to" / name).iterdir())) == len(data.IDX_FILES)
     notice = (tmp_path / "to" / "LICENCES.txt").read_text()
     assert "Zalando" in notice
@@ -315,7 +323,7 @@ def test_fashion_mnist_comes_along_beside_mnist(made_up, tmp_path, monkeypatch):
         (["a file"], "Expected: a folder"),
         (["a file/x"], "Expected: a folder"),
         ([""], "Expected: a folder"),
-        (["\0"], "Expected: a folder"),
+        (["\0"], "zero byte"),
         ([str(ROOT)], "holds other things"),
         ([str(lessons.NOTEBOOKS / "new")], "part of the course itself"),
     ],
@@ -353,7 +361,7 @@ def test_where_pip_fails_the_reason_is_told_and_the_bundle_is_none(toy_index, tm
         "MNIST_COURSE_OFFLINE",
     ):
         assert words in result.output
-    assert "goes on where it was" in result.output
+    assert "Give the same command again" in result.output
     assert not (tmp_path / "new" / "SHA256SUMS").exists()
 
 
@@ -374,6 +382,10 @@ def _bad_block(bundle: Path) -> None:
 
 def _half(bundle: Path) -> None:
     (bundle / "SHA256SUMS").unlink()
+
+
+def _a_description_of_another_shape(content: str):
+    return lambda bundle: (bundle / "bundle.json").write_text(content)
 
 
 def _for_another_system(bundle: Path) -> None:
@@ -407,7 +419,11 @@ def _nothing(bundle: Path) -> None:
             ["course/notebooks/02_baseline.ipynb", "course/constraints.txt", "Copy the whole"],
         ),
         (_for_another_system, "new", ["too old", "numpy-9-cp311"]),
-        (_half, "new", ["not a whole bundle"]),
+        (_half, "new", ["not a complete bundle"]),
+        *(
+            (_a_description_of_another_shape(content), "new", ["not a complete bundle"])
+            for content in ("", "[]", "null", "{}", '{"python": "3.11"}')
+        ),
         (_nothing, "a file", ["is a file"]),
         (_nothing, "a file/x", ["cannot be written"]),
         (_nothing, "other things", ["holds other things"]),
@@ -461,11 +477,26 @@ def test_what_is_copied_from_a_read_only_bundle_can_be_changed_and_deleted(tmp_p
 
 
 def test_a_second_set_up_of_the_same_folder_is_refused(tmp_path):
-    refused = pytest.raises(setup_course.RefusedError, match="Another set-up works in")
-    with setup_course._alone(tmp_path), refused, setup_course._alone(tmp_path):
+    refused = pytest.raises(setup_course.RefusedError, match="Another set-up is using")
+    with setup_course._locked(tmp_path), refused, setup_course._locked(tmp_path):
         pass
-    with setup_course._alone(tmp_path):
+    with setup_course._locked(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", "7", '{"ready": true}', "\0"])
+def test_a_damaged_mark_is_replaced(tmp_path, monkeypatch, content):
+    (tmp_path / "bundle.json").write_text('{"packages": "these"}')
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / setup_course.MARK).write_text(content)
+    monkeypatch.setattr(setup_course, "BUNDLE", tmp_path)
+    assert setup_course._mark(tmp_path / "mine") == {"packages": "these", "ready": False}
+
+
+@pytest.mark.parametrize("content", ["", "[]", "null", '{"wheels": 1}', '{"wheels_for": "x", "wheels": []}'])
+def test_a_damaged_description_of_a_bundle_is_replaced(tmp_path, content):
+    (tmp_path / "bundle.json").write_text(content)
+    assert bundle._description(tmp_path)["wheels"] == {}
 
 
 def test_set_up_says_so_to_an_old_python():
@@ -479,14 +510,20 @@ def test_set_up_says_so_to_an_old_python():
 # --- a machine without a network ---
 
 
-def assert_ready(place: Path, bundle: Path, home: Path) -> None:
-    """A student's place after the set-up: lessons, a command to open them, and a course that runs."""
+def assert_opens(place: Path, home: Path) -> None:
+    """A student's place after the set-up: lessons, and a command to open them."""
     lessons = {path.name for path in (place / "my-course").glob("*.ipynb")}
     assert lessons == {f"{lesson}.ipynb" for lesson in results.LESSONS}
     assert os.access(place / "course-lab", os.X_OK)
     pipes = {"env": student(home), "cwd": home, "capture_output": True, "text": True, "check": False}
     opened = subprocess.run([str(place / "course-lab"), "--version"], **pipes)
     assert re.match(r"4\.\d", opened.stdout), opened.stderr
+
+
+def assert_ready(place: Path, bundle: Path, home: Path) -> None:
+    """As `assert_opens`, and the course runs."""
+    assert_opens(place, home)
+    pipes = {"env": student(home), "cwd": home, "capture_output": True, "text": True, "check": False}
     pipes["env"].pop("PYTHONPATH")
     command = [str(place / "environment" / "bin" / "mnist-course"), *QUICK_LESSON]
     done = subprocess.run([*alone(bundle), *command], **pipes)
@@ -495,6 +532,7 @@ def assert_ready(place: Path, bundle: Path, home: Path) -> None:
     assert record["dataset"]["name"] == "digits"
 
 
+@pytest.mark.long
 @pytest.mark.course
 @pytest.mark.skipif(os.name == "nt", reason="the toy environment is made as on Linux and macOS")
 def test_two_students_set_up_at_once_one_is_killed_and_goes_on(made, tmp_path):
@@ -519,16 +557,22 @@ def test_two_students_set_up_at_once_one_is_killed_and_goes_on(made, tmp_path):
 @pytest.mark.course
 @pytest.mark.skipif(os.name == "nt", reason="the toy environment is made as on Linux and macOS")
 def test_a_newer_bundle_brings_what_is_new_and_keeps_the_students_work(copy, tmp_path):
-    home, place = tmp_path / "home", tmp_path / "home" / "a place"
-    assert set_up(copy, str(place), home=home).returncode == 0
+    stick = copy.rename(copy.with_name(f"stick {STRANGE}"))  # R11
+    home, place = tmp_path / "home", tmp_path / "home" / STRANGE
+    first = set_up(stick, str(place), home=home)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert [path.name for path in home.iterdir() if not path.name.startswith(".")] == [STRANGE]
+    assert_opens(place, home)
     (place / "course" / "results" / "lab").mkdir(parents=True)
     (place / "course" / "results" / "lab" / "02_baseline.json").write_text("my record")
     (place / "my-course" / "02_baseline.ipynb").write_text("my work")
-    newer = copy / "course" / "notebooks" / "03_batchnorm_dropout.ipynb"
-    newer.write_text(newer.read_text(encoding="utf-8").replace("# 3 · ", "# 3, mended · "), encoding="utf-8")
-    bundle._seal(copy)
+    newer = stick / "course" / "notebooks" / "03_batchnorm_dropout.ipynb"
+    newer.write_text(
+        newer.read_text(encoding="utf-8").replace("# 3 · ", "# 3, corrected · "), encoding="utf-8"
+    )
+    bundle._write_checksums(stick)
     environment = (place / "environment").stat().st_ino
-    done = set_up(copy, str(place), home=home)
+    done = set_up(stick, str(place), home=home)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "packages are there" in done.stdout
     assert (place / "environment").stat().st_ino == environment
@@ -537,7 +581,7 @@ def test_a_newer_bundle_brings_what_is_new_and_keeps_the_students_work(copy, tmp
     assert "updated     03_batchnorm_dropout.ipynb" in done.stdout
 
 
-@pytest.mark.long
+@pytest.mark.full
 @pytest.mark.course
 @pytest.mark.skipif(os.name == "nt", reason="a Windows machine without a network cannot be made here")
 def test_the_real_thing(tmp_path, monkeypatch):

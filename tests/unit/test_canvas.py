@@ -1,6 +1,8 @@
 """The canvas without a browser; what the browser does is tested in tests/browser/."""
 
 import re
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,8 +45,21 @@ def test_the_stored_drawing_has_the_form_of_a_drawing():
 
 
 def test_nothing_is_loaded_from_elsewhere():
-    code = canvas._JAVASCRIPT + canvas._STYLE
+    code = "".join(path.read_text() for path in Path(canvas.__file__).parent.glob("canvas.[jc]s*"))
+    assert "pointerdown" in code
+    assert ".mnist-canvas" in code
     assert not re.search(r"https?:|//\w+\.|\bimport\b|\brequire\b|\bfetch\b|url\(", code)
+
+
+def test_the_browser_gets_the_files_as_text_and_no_thread_watches_them(monkeypatch):
+    monkeypatch.setenv("ANYWIDGET_HMR", "1")
+    threads = threading.active_count()
+    widget = canvas.Canvas()
+    assert (widget._esm, widget._css) == tuple(
+        Path(canvas.__file__).with_name(name).read_text(encoding="utf-8")
+        for name in ("canvas.js", "canvas.css")
+    )
+    assert threading.active_count() == threads
 
 
 def test_it_says_what_it_is_where_it_cannot_be_shown():

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mnist_course import cli, doctor, lessons
+from mnist_course import cli, doctor, lessons, processes
 from mnist_course.reports import run_report
+from mnist_course.reports.page import Table
 from mnist_course.run import runner
 from mnist_helpers import data, parameters, results
 from mnist_helpers._errors import UserError
@@ -64,6 +65,12 @@ def own_folder(tmp_path):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _no_watch(monkeypatch):
+    """The run of a study ends with its standard input, which is closed here."""
+    monkeypatch.setattr(processes, "end_with_parent", lambda: None)
+
+
 def arguments_at(target, command_line, monkeypatch):
     """Runs a command line and returns the arguments with which it calls `target`, "module.function"."""
     module, name = target.rsplit(".", 1)
@@ -83,7 +90,7 @@ def arguments_at(target, command_line, monkeypatch):
 
 RUN, STUDY = "mnist_course.run.runner.run_lessons", "mnist_course.run.study.run_study"
 SPEC, DATA = "mnist_course.run.study.check_spec", "mnist_helpers.data.load_arrays"
-GRADE, BENCH = "mnist_course.grading.assignments.grade", "benchmarks.speed.run_bench"
+GRADE, BUILD = "mnist_course.grading.grade.grade", "mnist_course.grading.release.build"
 OFFLINE = object()  # the option sets MNIST_COURSE_OFFLINE
 
 # (command, parameter): the command line (FOLDER is a temporary folder, OWN a dataset), the function that it must
@@ -104,6 +111,7 @@ ARRIVALS = {
     ("run", "cell_seconds"): ("run --cell-seconds 8", RUN, {"limits.cell_seconds": 8, "limits.threads": 0}),
     ("run", "results_dir"): ("run --results-dir FOLDER", RUN, {"results_dir": "FOLDER"}),
     ("run", "offline"): ("run --offline", RUN, OFFLINE),
+    ("run", "part_of_study"): ("run --part-of-study", RUN, {"wait_seconds": runner.PREDECESSOR_SECONDS}),
     ("study", "study"): ("study widths --seeds 1", STUDY, {"study": "widths"}),
     ("study", "seeds"): ("study s --seeds 2-4", SPEC, {"seeds": "2-4"}),
     ("study", "profile"): ("study s --seeds 1 --profile full", SPEC, {"profile": "full"}),
@@ -123,12 +131,6 @@ ARRIVALS = {
         "mnist_course.cli._existing_run",
         {"results_dir": "FOLDER"},
     ),
-    ("bench", "name"): ("bench fast", BENCH, {"folder": "RESULTS/fast"}),
-    ("bench", "repeats"): ("bench --repeats 9", BENCH, {"repeats": 9}),
-    ("bench", "quick"): ("bench --quick", BENCH, {"quick": True}),
-    ("bench", "runs"): ("bench --course here", BENCH, {"course_runs": {"here": "RESULTS/here"}}),
-    ("bench", "results_dir"): ("bench --results-dir FOLDER", BENCH, {"folder": "FOLDER/bench"}),
-    ("bench", "offline"): ("bench --offline", BENCH, OFFLINE),
     ("timings", "runs"): (
         "timings a b",
         "mnist_course.reports.timings.measured",
@@ -173,7 +175,7 @@ ARRIVALS = {
     ("bundle", "offline"): ("bundle FOLDER --offline", "mnist_course.handout.bundle.bundle", OFFLINE),
     ("assignments build", "folder"): (
         "assignments build FOLDER",
-        "mnist_course.grading.assignments.build",
+        BUILD,
         {"folder": "FOLDER"},
     ),
     ("assignments grade", "folder"): ("assignments grade OWN", GRADE, {"folder": "OWN"}),
@@ -223,7 +225,6 @@ DEFAULTS = [
         "mnist_course.cli._existing_run",
         {"run": "course", "results_dir": "RESULTS"},
     ),
-    ("bench", BENCH, {"folder": "RESULTS/bench", "repeats": 5, "quick": False, "course_runs": {}}),
     ("data", DATA, {"data_dir": None, "download": False}),
     ("bundle FOLDER", "mnist_course.handout.bundle.bundle", {"datasets": ()}),
     (
@@ -276,10 +277,10 @@ def check_arrival(command_line, target, expected, tmp_path, own_folder, monkeypa
 def test_every_option_arrives(command_line, target, expected, tmp_path, own_folder, monkeypatch):
     if expected is OFFLINE:
         monkeypatch.delenv("MNIST_COURSE_OFFLINE")
-        monkeypatch.setattr(data, "_offline", lambda: True)
+        monkeypatch.setattr("mnist_helpers.data._download.is_offline", lambda: True)
     if "timings" in target and "write" in target:
-        monkeypatch.setattr("mnist_course.reports.timings.times_table", lambda profiles: [["a"]])
-        monkeypatch.setattr("mnist_course.reports.timings.memory_table", lambda profiles: [["a"]])
+        for name in ("content", "times_table", "memory_table"):
+            monkeypatch.setattr(f"mnist_course.reports.timings.{name}", lambda profiles: Table("", ["a"], []))
     if "--search-from" in command_line:
         monkeypatch.setattr("mnist_course.run.study.check_search", lambda *_, **__: None)
     check_arrival(command_line, target, expected, tmp_path, own_folder, monkeypatch)
@@ -344,7 +345,7 @@ def _here(tmp_path, monkeypatch):
         ("study s --seeds 1 --results-dir {}", STUDY, "results_dir"),
         ("start {}", "mnist_course.handout.student_copy.start", "folder"),
         ("bundle {}", "mnist_course.handout.bundle.bundle", "folder"),
-        ("assignments build {}", "mnist_course.grading.assignments.build", "folder"),
+        ("assignments build {}", BUILD, "folder"),
         ("assignments grade {}", GRADE, "folder"),
         ("data --data-dir {}", DATA, "data_dir"),
         ("data check {}", "mnist_helpers.data.resolve_dataset", "dataset"),
@@ -417,7 +418,7 @@ def test_r11_a_folder_with_an_odd_name_works_or_is_refused(name, is_link, tmp_pa
         if set(name) & set("*?[%"):
             assert "without * ? [ %" in invoke("assignments", command, folder, status=2).output
         else:
-            target = f"mnist_course.grading.assignments.{command}"
+            target = {"build": BUILD, "grade": GRADE}[command]
             assert (
                 arguments_at(target, ["assignments", command, str(folder)], monkeypatch)["folder"] == folder
             )
@@ -619,7 +620,7 @@ def test_r10_damaged_profiles_are_one_message_that_names_the_file(text, tmp_path
     monkeypatch.setattr(lessons, "NOTEBOOKS", tmp_path)
     path = tmp_path / "profiles.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    assert str(path) in invoke("run", status=2).output
+    assert str(path) in invoke("run", "--profile", "quick", status=2).output
 
 
 @pytest.mark.parametrize(
@@ -730,7 +731,9 @@ def made_up_run(monkeypatch, finished):
     monkeypatch.setattr(runner, "is_finished", lambda folder, lesson: lesson in finished)
     monkeypatch.setattr(run_report, "write_report", write_report)
     monkeypatch.setattr(run_report, "summary", list)
-    monkeypatch.setattr(run_report, "text_table", lambda rows: f"table of {', '.join(rows)}")
+    monkeypatch.setattr(
+        run_report, "results_table", lambda rows: Table(f"table of {', '.join(rows)}", ["a"], [])
+    )
     monkeypatch.setattr(
         results, "load_records", lambda folder, names: {lesson: record(lesson) for lesson in names}
     )
@@ -769,8 +772,9 @@ def test_data_says_where_each_dataset_is_or_why_not(made_up, monkeypatch):
 
 def test_data_check_names_a_folder_and_counts_its_images(made_up, tmp_path, monkeypatch):
     (tmp_path / "mine").symlink_to(made_up.folder)
-    monkeypatch.setitem(data._ARRAY_SHA256, "mnist", dict.fromkeys(made_up.sha256, "another"))
-    name, *arrays = invoke("data", "check", tmp_path / "mine").output.splitlines()
+    monkeypatch.delitem(data.DATASETS, "mnist")
+    output = invoke("data", "check", tmp_path / "mine").output
+    name, *arrays = [line for line in output.splitlines() if not line.startswith("note:")]
     assert name == "dataset: mine"
     assert arrays[0] == f"  x_train: [60000, 28, 28], sha256 {made_up.sha256['x_train']}"
     assert len(arrays) == 4

@@ -10,7 +10,7 @@ import joblib
 import pytest
 
 from mnist_course import cores
-from mnist_course.run import runner, study
+from mnist_course.run import lesson_process, study
 from mnist_course.run.settings import Limits
 
 CONFIG = Path(cores.__file__).with_name("jupyter") / "ipython_kernel_config.py"
@@ -92,16 +92,13 @@ def test_a_count_that_is_none_is_refused_in_words(environment):
 
 
 def test_a_run_without_a_limit_keeps_to_the_quota_and_a_limit_wins(environment, monkeypatch, tmp_path):
-    import papermill
-
-    monkeypatch.setattr(papermill, "execute_notebook", lambda *arguments, **options: None)
-    monkeypatch.setattr(runner, "_write_whole_notebooks", lambda anchor: None)
+    monkeypatch.setattr("papermill.execute_notebook", lambda *arguments, **options: None)
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(joblib, "cpu_count", lambda: 2)
     monkeypatch.setattr("threadpoolctl.threadpool_limits", lambda cores: None)
-    runner._through_papermill("02_baseline", tmp_path / "out.ipynb", {}, Limits())
+    lesson_process.execute_notebook("02_baseline", tmp_path / "out.ipynb", {}, Limits())
     assert limits(environment) == ["2", "2", "2"]
-    runner._through_papermill("02_baseline", tmp_path / "out.ipynb", {}, Limits(threads=3))
+    lesson_process.execute_notebook("02_baseline", tmp_path / "out.ipynb", {}, Limits(threads=3))
     assert limits(environment) == ["3", "3", "3"]
 
 
@@ -111,11 +108,17 @@ def test_a_study_starts_as_many_runs_as_there_are_usable_cores(monkeypatch, tmp_
 
     monkeypatch.setattr(joblib, "cpu_count", lambda: 3)
     monkeypatch.setattr(study, "_client", stand_in)
-    question = study.check_spec(
-        seeds="1-9", profile="quick", dataset="digits", params=[], only=["02"], search_from=""
+    spec = study.check_spec(
+        seeds="1-9",
+        profile="quick",
+        dataset="digits",
+        params=[],
+        only=["02"],
+        search_from="",
+        results_dir=tmp_path,
     )
     with pytest.raises(InterruptedError, match="3 workers"):
-        study.run_study("s", question, results_dir=str(tmp_path))
+        study.run_study("s", spec, results_dir=tmp_path)
 
 
 # --- the file that every kernel reads ---

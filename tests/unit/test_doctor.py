@@ -127,6 +127,6 @@ def test_each_failure_says_what_to_do(monkeypatch, tmp_path, break_it, question,
 
 
 def test_training_is_real():
-    """Five seconds on the digits; results.results_dir() is not touched."""
+    """Ten epochs on the digits; results.results_dir() is not touched."""
     assert "validation accuracy 0.9" in doctor._training()
     assert not results.results_dir().exists()

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import click
 import pytest
@@ -14,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 
 from mnist_course import cli, lessons
 from mnist_course.reports import run_report, study_report
+from mnist_course.reports.page import Table
 from mnist_course.run import study
 from mnist_course.run.settings import check_lessons
 from mnist_helpers import data, parameters, results
@@ -61,6 +63,14 @@ FOREIGN_OPTIONS = {
         "--nbval-sanitize-with",
         "--editable",
         "--host",
+        "--cwd",
+        "--course",
+        "--upgrade",
+        "--universal",
+        "--python-version",
+        "--fork-strategy",
+        "--all-extras",
+        "--no-annotate",
     )
 }
 FOREIGN_VARIABLES = {
@@ -356,7 +366,7 @@ def test_the_readmes_batch_examples_are_accepted(line, tmp_path, monkeypatch):
     made_up_run(monkeypatch, results.LESSONS)
     monkeypatch.setattr(study, "run_study", lambda name, *_, results_dir, **__: (results_dir / name, []))
     monkeypatch.setattr(study_report, "write_study_report", lambda folder: folder / "report.html")
-    monkeypatch.setattr(run_report, "text_table", str)
+    monkeypatch.setattr(run_report, "results_table", lambda rows: Table("", ["a"], []))
     if line.startswith("make "):
         line = make_runs(line, tmp_path)
     words = shlex.split(line)
@@ -398,3 +408,15 @@ def test_the_readmes_quick_examples_run(line, tmp_path):
         notebook = json.loads(path.read_text())
         shown = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
         assert not [output for output in shown if output.get("name") == "stderr"], path
+
+
+def test_r14_the_papermill_example_cannot_touch_a_students_run():
+    """It names a run of its own, and runs where the style of the figures is."""
+    (line,) = re.findall(r"`(\.venv/bin/papermill .+?)`", (ROOT / "README.md").read_text())
+    words = shlex.split(line)
+    given = dict(zip(words[words.index("-p") + 1 :: 3], words[words.index("-p") + 2 :: 3], strict=True))
+    lesson = Path(words[1]).stem
+    assert given.keys() <= lessons.declared(lesson).keys()
+    assert given["run"] != lessons.declared(lesson)["run"]
+    assert (ROOT / words[words.index("--cwd") + 1] / "matplotlibrc").is_file()
+    assert not Path(words[2]).exists()

@@ -71,3 +71,20 @@ def test_checked_returns_all_and_refuses_one_wrong():
     assert parameters.checked(epochs=2, learning_rate=1) == {"epochs": 2, "learning_rate": 1.0}
     with pytest.raises(ValueError, match="batch_size"):
         parameters.checked(epochs=2, batch_size=0)
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400)])
+def test_a_number_too_large_for_a_float_is_refused_as_any_other(value):
+    with pytest.raises(ValueError, match="'learning_rate' has a wrong value"):
+        parameters.check("learning_rate", value)
+
+
+def test_a_whole_number_becomes_a_float_where_one_is_needed():
+    assert isinstance(parameters.check("dropout_rate", 0), float)
+    assert isinstance(parameters.check("epochs", 3), int)
+
+
+@pytest.mark.parametrize("value", ["a\0b", "x" * 5000, ""])
+def test_what_cannot_be_a_folder_is_not_a_dataset(value):
+    with pytest.raises(ValueError, match="or a folder with the four idx files"):
+        parameters.check("dataset", value)

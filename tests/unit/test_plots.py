@@ -1,11 +1,18 @@
+"""Figures: what is drawn is read back from the artists, and the description is made from the data."""
+
+import inspect
 import io
+import math
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
+import benchmarks.plots
 from mnist_helpers import data, plots
+from tests.unit.drawn import read
 
 HISTORY = {"accuracy": [0.5, 0.9], "val_accuracy": [0.6, 0.8], "loss": [1.5, 0.25], "val_loss": [1.0, 0.5]}
 IMAGES = np.arange(4 * 784, dtype=np.uint8).reshape(4, 28, 28)
@@ -23,7 +30,7 @@ def test_a_figure_shows_itself_with_its_description():
 
 
 def test_a_description_with_quotes_and_brackets_stays_a_description():
-    content, _ = plots.DescribedFigure(plots._figure((2, 2)), 'a "b" <c> & d')._repr_mimebundle_()
+    content, _ = plots.DescribedFigure(Figure(figsize=(2, 2)), 'a "b" <c> & d')._repr_mimebundle_()
     assert content["text/html"].startswith('<img alt="a &quot;b&quot; &lt;c&gt; &amp; d" src=')
 
 
@@ -86,23 +93,6 @@ def test_a_projection_names_the_ends_of_its_axis():
     )
 
 
-def test_a_confusion_matrix_tells_truth_from_prediction():
-    matrix = np.diag(np.full(10, 90))
-    matrix[4, 9] = 7
-    figure = plots.confusion_matrix(matrix, "Confusions (x)")
-    assert "900 of 907 right. The commonest mistake: 4 taken for 9, 7 times." in figure.description
-    axes = figure.figure.axes[0]
-    texts = {text.get_position(): text.get_text() for text in axes.texts}
-    assert texts[(9.5, 4.5)] == "7"  # column 9, row 4
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted digit", "true digit")
-
-
-def test_curves_draw_training_solid_and_validation_dashed():
-    axes = plots.learning_curves({"a": HISTORY}, "Curves (x)").figure.axes[1]
-    drawn = {line.get_linestyle(): line.get_ydata().tolist() for line in axes.lines}
-    assert drawn == {"-": HISTORY["loss"], "--": HISTORY["val_loss"]}
-
-
 def test_a_training_without_validation_images_is_drawn_without_a_dashed_line():
     history = {name: values for name, values in HISTORY.items() if not name.startswith("val_")}
     curves = plots.learning_curves({"a": history}, "Curves (x)")
@@ -121,119 +111,9 @@ def test_a_loss_that_overflowed_is_drawn_as_a_gap():
     assert len(figure.png()) > 1000
 
 
-def test_repeated_searches_are_drawn_with_the_mean_of_their_best_so_far():
-    figure = plots.compare_searches(
-        {"Bayesian": [[0.3, 0.1], [0.2, 0.4]], "random": [[0.5, 0.3]]}, 8, "Searches (x)"
-    )
-    lines = figure.figure.axes[0].lines
-    assert [line.get_ydata().round(3).tolist() for line in lines] == [
-        [0.3, 0.1],
-        [0.2, 0.2],
-        [0.25, 0.15],
-        [0.5, 0.3],
-        [0.5, 0.3],
-    ]
-    assert lines[0].get_xdata().tolist() == [8, 16]
-    assert "Bayesian, mean of 2: 0.1500 after 16 epochs" in figure.description
-
-
-def test_a_reliability_diagram_has_a_point_per_group_on_the_diagonal_of_its_panel():
-    table = pd.DataFrame({"confidence": [0.5, 0.9], "accuracy": [0.25, 1.0], "images": [1, 3]})
-    figure = plots.reliability({"a": table, "b": table}, "Sure (x)")
-    points = figure.figure.axes[1].collections[0]
-    assert points.get_offsets().tolist() == [[0.5, 0.25], [0.9, 1.0]]
-    assert points.get_sizes()[1] > points.get_sizes()[0]
-    assert "a: on average 80.00% sure and 81.25% right" in figure.description
-
-
-def test_robustness_has_a_panel_per_distortion_and_a_line_per_model():
-    measured = {
-        "shift": {"levels": [0, 1], "accuracy": {"a": [0.9, 0.5], "b": [0.8, 0.7], "c": [0, 0]}},
-        "blur": {"levels": [0, 2, 4], "accuracy": {"a": [0.9, 0.6, 0.1], "b": [1, 1, 1], "c": [0, 0, 0]}},
-    }
-    figure = plots.robustness(measured, ["a", "b"], "Bad light (x)")
-    shift, blur = figure.figure.axes[:2]
-    assert [line.get_ydata().tolist() for line in blur.lines] == [[0.9, 0.6, 0.1], [1, 1, 1]]
-    assert len({line.get_linestyle() for line in shift.lines}) == 2
-    assert "shift 1: a 50.0%, b 70.0%; blur 4: a 10.0%, b 100.0%" in figure.description
-
-
-def test_durations_are_bars_with_their_range():
-    def time(median, low, high, reached=True):
-        return {"median_seconds": median, "low": low, "high": high, "reached": reached}
-
-    figure = plots.bar_times(
-        {"keras_default": time(8.0, 8.0, 8.0, False), "fast_recipe": time(2.0, 1.0, 4.0)}, "Seconds"
-    )
-    axes = figure.figure.axes[0]
-    assert [bar.get_width() for bar in axes.patches] == [2.0, 8.0]
-    assert "fast_recipe 2.0 s; keras_default (not reached) 8.0 s" in figure.description
-
-
-def test_growth_has_a_panel_each():
-    points = [{"value": 1, "seconds": 2.0}, {"value": 4, "seconds": 8.0}]
-    figure = plots.scaling({"epochs": {"points": points, "r_squared": 0.5}}, "Time (x)")
-    assert figure.figure.axes[0].lines[0].get_ydata().tolist() == [2.0, 8.0]
-    assert "epochs 1 to 4: 2.0 to 8.0 s, R squared 0.500" in figure.description
-
-
 def test_images_share_one_scale_where_it_is_given():
     figure = plots.image_grid(IMAGES, list("abcd"), "Four (x)", darkest=255)
     assert {axes.images[0].get_clim() for axes in figure.figure.axes} == {(0.0, 255.0)}
-
-
-def test_every_seed_is_drawn_with_the_mean():
-    figure = plots.seed_strip({"a": [98.0, 99.0], "b": [97.0]}, "Scores (x)", "accuracy in %")
-    lines = figure.figure.axes[0].lines
-    assert [list(line.get_xdata()) for line in lines] == [
-        [98.0, 99.0],
-        [98.5, 98.5],
-        [97.0],
-        [97.0, 97.0],
-    ]
-    assert "a 98.50 (98.00 to 99.00, n=2); b 97.00" in figure.description
-
-
-def test_an_interval_of_the_mean_is_shaded_where_there_is_one():
-    values = {"a": [98.0, 99.0], "b": [97.0]}
-    figure = plots.seed_strip(values, "Scores (x)", "accuracy in %", intervals={"a": (97.5, 99.5)})
-    (shaded,) = figure.figure.axes[0].collections
-    assert shaded.get_segments()[0].tolist() == [[97.5, 0.0], [99.5, 0.0]]
-    assert "n=2, 95 % interval 97.50 to 99.50); b 97.00 (97.00 to 97.00, n=1)" in figure.description
-
-
-def test_a_band_lies_about_its_curve():
-    means = {"a": {"loss": [3.0, 2.0], "val_loss": [4.0, 3.0]}}
-    sds = {"a": {"loss": [0.5, 0.25], "val_loss": [0.0, 0.0]}}
-    axes = plots.metric_by_model(means, "loss", "Losses (x)", bands=sds).figure.axes[0]
-    training, validation = (band.get_paths()[0].get_extents() for band in axes.collections)
-    assert (training.ymin, training.ymax) == (1.75, 3.5)
-    assert (validation.ymin, validation.ymax) == (3.0, 4.0)
-
-
-def test_searches_are_drawn_with_their_best_so_far():
-    tables = {
-        "Bayesian": pd.DataFrame({"trial": [1, 2, 3], "score": [0.3, 0.1, 0.2]}),
-        "random": pd.DataFrame({"trial": [1, 2, 3], "score": [0.3, 0.4, 0.25]}),
-    }
-    figure = plots.search_progress(tables, 0.15, "Search (x)")
-    assert (
-        "Bayesian: 3 trials, best 0.1000; random: 3 trials, best 0.2500; default configuration 0.1500"
-        in repr(figure)
-    )
-    steps = [
-        line.get_ydata().tolist() for line in figure.figure.axes[0].lines if line.get_drawstyle() != "default"
-    ]
-    assert steps == [[0.3, 0.1, 0.1], [0.3, 0.3, 0.25]]
-
-
-def test_the_best_trial_is_starred():
-    table = pd.DataFrame(
-        {"units": [128, 256], "batchnorm": [True, False], "learning_rate": [1e-3, 1e-2], "score": [0.2, 0.1]}
-    )
-    figure = plots.hyperparameter_effects(table, ["units", "batchnorm", "learning_rate"], "What (x)")
-    assert "the star is the best, 0.1000: units 256, batchnorm 0, learning_rate 0.01" in figure.description
-    assert len(figure.figure.axes) == 3
 
 
 @pytest.mark.parametrize(
@@ -256,11 +136,529 @@ def test_descriptions_of_mnist(mnist):
     assert data.NUM_CLASSES == 10
 
 
+# --- what is drawn: a row for each function ---
+
+GREY = "#555555"
+OTHER = {"accuracy": [0.1, 0.3], "val_accuracy": [0.2, 0.4], "loss": [2.5, 2.25], "val_loss": [2.0, 1.75]}
+TWO = {"A": HISTORY, "B": OTHER}
+
+
+def _loss_panel(name, history, sds=None, **labels):
+    """A panel of `metric_by_model`: epochs start at 1, training is solid, validation dashed."""
+    bands = [
+        (
+            color,
+            [
+                [1 + i, value - sd, value + sd]
+                for i, (value, sd) in enumerate(zip(history[key], sds, strict=True))
+            ],
+        )
+        for color, key in ((0, "loss"), (1, "val_loss"))
+        if sds
+    ]
+    lines = [(0, "-", "o", [1, 2], history["loss"]), (1, "--", "s", [1, 2], history["val_loss"])]
+    return {"title": name, **labels, "lines": lines} | ({"bands": bands} if bands else {})
+
+
+def _trials(scores):
+    return pd.DataFrame({"trial": range(1, len(scores) + 1), "score": scores})
+
+
+def _time(median, low, high, reached=True):
+    return {"median_seconds": median, "low": low, "high": high, "reached": reached}
+
+
+def _confused():
+    matrix = np.diag(np.arange(1, 11))
+    matrix[4, 9], matrix[2, 7] = 7, 3
+    return matrix
+
+
+MISTAKES = np.zeros((10, 10))
+MISTAKES[4, 9], MISTAKES[2, 7] = 7, 3
+DIGITS = {str(digit): digit + 0.5 for digit in range(10)}
+
+ROWS = {
+    "image_grid": (
+        lambda: plots.image_grid(np.arange(12).reshape(3, 2, 2), ["a", "b", "c"], "T", columns=2, darkest=15),
+        {
+            "title": "T",
+            "panels": [
+                {"title": "a", "images": [([[0, 1], [2, 3]], True, [0, 15])]},
+                {"title": "b", "images": [([[4, 5], [6, 7]], True, [0, 15])]},
+                {"title": "c", "images": [([[8, 9], [10, 11]], True, [0, 15])]},
+            ],
+        },
+    ),
+    "class_balance": (
+        lambda: plots.class_balance(
+            {
+                "training": np.repeat(np.arange(10), np.arange(1, 11)),
+                "test": np.repeat(np.arange(10), np.arange(11, 1, -1)),
+            },
+            "T",
+        ),
+        {
+            "panels": [
+                {
+                    "title": "T",
+                    "x": "digit",
+                    "y": "images",
+                    "named_x": {str(digit): digit for digit in range(10)},
+                    "bars": [
+                        *((0, "", round(digit - 0.4, 6), 0, digit, digit + 1) for digit in range(10)),
+                        *((1, "//", digit, 0, round(digit + 0.4, 6), 11 - digit) for digit in range(10)),
+                    ],
+                }
+            ],
+            "legend": {"training": list(range(1, 11)), "test": list(range(11, 1, -1))},
+        },
+    ),
+    "pixel_intensity": (
+        lambda: plots.pixel_intensity(np.uint8([[[0, 0], [9, 255]], [[0, 0], [1, 255]]]), "T"),
+        {
+            "title": "T",
+            "panels": [
+                {
+                    "x": "pixel value (0 background, 255 ink)",
+                    "y": "pixels (log scale)",
+                    "log": "y",
+                    "steps": [{(0, 8): 5, (8, 16): 1, (248, 256): 2}],
+                },
+                {"title": "average image", "images": [([[0, 0], [5, 255]], True, [0, 255])]},
+            ],
+        },
+    ),
+    "projection": (
+        lambda: plots.projection(
+            np.stack([np.arange(20.0), np.arange(20.0) ** 2], axis=1), np.arange(20) % 10, "T"
+        ),
+        {
+            "panels": [
+                {
+                    "title": "T",
+                    "x": "first principal component",
+                    "y": "second principal component",
+                    "points": [
+                        (digit, f"${digit}$", [[digit, digit**2], [digit + 10, (digit + 10) ** 2]])
+                        for digit in range(10)
+                    ],
+                }
+            ]
+        },
+    ),
+    "learning_curves": (
+        lambda: plots.learning_curves(TWO, "T"),
+        {
+            "title": "T",
+            "panels": [
+                {
+                    "x": "epoch",
+                    "y": metric,
+                    "lines": [
+                        (0, "-", "o", [1, 2], HISTORY[metric]),
+                        (0, "--", "o", [1, 2], HISTORY[f"val_{metric}"]),
+                        (1, "-", "s", [1, 2], OTHER[metric]),
+                        (1, "--", "s", [1, 2], OTHER[f"val_{metric}"]),
+                    ],
+                }
+                for metric in ("accuracy", "loss")
+            ],
+            "legend": {
+                "A, training": [0.5, 0.9],
+                "A, validation": [0.6, 0.8],
+                "B, training": [0.1, 0.3],
+                "B, validation": [0.2, 0.4],
+            },
+        },
+    ),
+    "metric_by_model": (
+        lambda: plots.metric_by_model(
+            {**TWO, "C": OTHER, "D": HISTORY},
+            "loss",
+            "T",
+            bands={name: {"loss": [0.5, 0.25], "val_loss": [0.5, 0.25]} for name in "ABCD"},
+        ),
+        {
+            "title": "T",
+            "panels": [
+                _loss_panel("A", HISTORY, [0.5, 0.25], y="loss"),
+                _loss_panel("B", OTHER, [0.5, 0.25], x="epoch"),
+                _loss_panel("C", OTHER, [0.5, 0.25], x="epoch"),
+                _loss_panel("D", HISTORY, [0.5, 0.25], x="epoch", y="loss"),
+            ],
+            "legend": {"training": HISTORY["loss"], "validation": HISTORY["val_loss"]},
+        },
+    ),
+    "search_progress": (
+        lambda: plots.search_progress(
+            {"Bayesian": _trials([0.3, 0.1, 0.2]), "random": _trials([0.4, 0.45])}, 0.15, "T"
+        ),
+        {
+            "panels": [
+                {
+                    "title": "T",
+                    "x": "trial",
+                    "y": "validation loss (log scale)",
+                    "log": "y",
+                    "lines": [
+                        (0, "None", "o", [1, 2, 3], [0.3, 0.1, 0.2]),
+                        (0, "-", "None", "steps-post", [1, 2, 3], [0.3, 0.1, 0.1]),
+                        (1, "None", "s", [1, 2], [0.4, 0.45]),
+                        (1, "--", "None", "steps-post", [1, 2], [0.4, 0.4]),
+                        (GREY, ":", "None", [0, 1], [0.15, 0.15]),
+                    ],
+                }
+            ],
+            "legend": {
+                "Bayesian: best so far": [0.3, 0.1, 0.1],
+                "random: best so far": [0.4, 0.4],
+                "the default configuration": [0.15, 0.15],
+            },
+        },
+    ),
+    "compare_searches": (
+        lambda: plots.compare_searches(
+            {"Bayesian": [[0.3, 0.1], [0.2, 0.4]], "random": [[0.5, 0.3]]}, 8, "T"
+        ),
+        {
+            "panels": [
+                {
+                    "title": "T",
+                    "x": "epochs spent",
+                    "y": "best validation loss so far",
+                    "lines": [
+                        (0, "-", "None", "steps-post", [8, 16], [0.3, 0.1]),
+                        (0, "-", "None", "steps-post", [8, 16], [0.2, 0.2]),
+                        (0, "-", "o", "steps-post", [8, 16], [0.25, 0.15]),
+                        (1, "--", "None", "steps-post", [8, 16], [0.5, 0.3]),
+                        (1, "--", "o", "steps-post", [8, 16], [0.5, 0.3]),
+                    ],
+                }
+            ],
+            "legend": {
+                "Bayesian: mean of 2 searches": [0.25, 0.15],
+                "random: mean of 1 searches": [0.5, 0.3],
+            },
+        },
+    ),
+    "hyperparameter_effects": (
+        lambda: plots.hyperparameter_effects(
+            pd.DataFrame({"units": [128, 256, 64], "width": [0.5, 0.25, 0.75], "score": [0.3, 0.1, 0.2]}),
+            ["units", "width"],
+            "T",
+        ),
+        {
+            "title": "T",
+            "panels": [
+                {
+                    "x": "units",
+                    "y": "validation loss (log)",
+                    "log": "y",
+                    "named_x": {"64": 64, "128": 128, "256": 256},
+                    "points": [(0, [[128, 0.3], [256, 0.1], [64, 0.2]]), (3, "*", [[256, 0.1]])],
+                },
+                {
+                    "x": "width",
+                    "log": "y",
+                    "named_x": {"0.25": 0.25, "0.50": 0.5, "0.75": 0.75},
+                    "points": [(0, [[0.5, 0.3], [0.25, 0.1], [0.75, 0.2]]), (3, "*", [[0.25, 0.1]])],
+                },
+            ],
+        },
+    ),
+    "confusion_matrix": (
+        lambda: plots.confusion_matrix(_confused(), "T"),
+        {
+            "panels": [
+                {
+                    "title": "T",
+                    "x": "predicted digit",
+                    "y": "true digit",
+                    "named_x": DIGITS,
+                    "named_y": DIGITS,
+                    "top_down": True,
+                    "texts": [
+                        (predicted + 0.5, true + 0.5, str(_confused()[true, predicted]))
+                        for true in range(10)
+                        for predicted in range(10)
+                    ],
+                    "cells": [(MISTAKES.tolist(), True)],
+                }
+            ]
+        },
+    ),
+    "accuracies": (
+        lambda: plots.accuracies(["a", "b"], [0.98, 0.9], [0.97, 0.85], [0.99, 0.93], "T"),
+        {
+            "panels": [
+                {
+                    "title": "T",
+                    "x": "test accuracy in %, with 95 % interval",
+                    "named_y": {"a": 0, "b": 1},
+                    "top_down": True,
+                    "lines": [(0, "None", "o", [98, 90], [0, 1])],
+                    "texts": [(99, 0, "98.00"), (93, 1, "90.00")],
+                    "segments": [(0, [[97, 0], [99, 0]]), (0, [[85, 1], [93, 1]])],
+                }
+            ]
+        },
+    ),
+    "reliability": (
+        lambda: plots.reliability(
+            {
+                name: pd.DataFrame({"confidence": [0.5, sure], "accuracy": [0.25, 1.0], "images": [1, 3]})
+                for name, sure in (("a", 0.9), ("b", 0.8))
+            },
+            "T",
+        ),
+        {
+            "title": "T",
+            "panels": [
+                {
+                    "title": "a",
+                    "x": "confidence",
+                    "y": "share that is right",
+                    "lines": [(GREY, ":", "None", [0, 1], [0, 1])],
+                    "points": [(0, [65, 165], [[0.5, 0.25], [0.9, 1]])],
+                },
+                {
+                    "title": "b",
+                    "x": "confidence",
+                    "lines": [(GREY, ":", "None", [0, 1], [0, 1])],
+                    "points": [(1, [65, 165], [[0.5, 0.25], [0.8, 1]])],
+                },
+            ],
+        },
+    ),
+    "robustness": (
+        lambda: plots.robustness(
+            {
+                "shift": {"levels": [0, 1], "accuracy": {"a": [0.9, 0.5], "b": [0.8, 0.7], "c": [0, 0]}},
+                "blur": {
+                    "levels": [0, 2, 4],
+                    "accuracy": {"a": [0.9, 0.6, 0.1], "b": [1, 1, 1], "c": [0, 0, 0]},
+                },
+            },
+            ["a", "b"],
+            "T",
+        ),
+        {
+            "title": "T",
+            "panels": [
+                {
+                    "x": "shift",
+                    "y": "accuracy",
+                    "lines": [(0, "-", "o", [0, 1], [0.9, 0.5]), (1, "--", "s", [0, 1], [0.8, 0.7])],
+                },
+                {
+                    "x": "blur",
+                    "lines": [
+                        (0, "-", "o", [0, 2, 4], [0.9, 0.6, 0.1]),
+                        (1, "--", "s", [0, 2, 4], [1, 1, 1]),
+                    ],
+                },
+            ],
+            "legend": {"a": [0.9, 0.5], "b": [0.8, 0.7]},
+        },
+    ),
+    "seed_strip": (
+        lambda: plots.seed_strip(
+            {"a": [98.0, 99.0], "b": [97.0]}, "T", "accuracy in %", intervals={"a": (97.5, 99.5)}
+        ),
+        {
+            "panels": [
+                {
+                    "title": "T",
+                    "x": "accuracy in % (point: seed, bar: mean, shade: 95 % interval)",
+                    "named_y": {"a": 0, "b": 1},
+                    "top_down": True,
+                    "lines": [
+                        (0, "None", "o", [98, 99], [0, 0]),
+                        (3, "-", "None", [98.5, 98.5], [-0.3, 0.3]),
+                        (0, "None", "o", [97], [1]),
+                        (3, "-", "None", [97, 97], [0.7, 1.3]),
+                    ],
+                    "texts": [(99.5, 0, "98.50"), (97, 1, "97.00")],
+                    "segments": [(3, [[97.5, 0], [99.5, 0]])],
+                }
+            ]
+        },
+    ),
+    "bar_times": (
+        lambda: plots.bar_times({"slow": _time(8.0, 7.0, 8.5, False), "fast": _time(2.0, 1.0, 4.0)}, "T"),
+        {
+            "panels": [
+                {
+                    "title": "T",
+                    "x": "seconds, median and range",
+                    "named_y": {"fast": 0, "slow (not reached)": 1},
+                    "top_down": True,
+                    "bars": [(0, "", 0, -0.4, 2, 0.4), (0, "", 0, 0.6, 8, 1.4)],
+                    "texts": [(4, 0, "2.0"), (8.5, 1, "8.0")],
+                    "segments": [("#000000", [[1, 0], [4, 0]]), ("#000000", [[7, 1], [8.5, 1]])],
+                }
+            ]
+        },
+    ),
+    "scaling": (
+        lambda: benchmarks.plots.scaling(
+            {
+                "epochs": {
+                    "points": [{"value": 1, "seconds": 2.0}, {"value": 4, "seconds": 8.0}],
+                    "r_squared": 0.5,
+                }
+            },
+            "T",
+        ),
+        {
+            "title": "T",
+            "panels": [{"x": "epochs", "y": "seconds", "lines": [(0, "-", "o", [1, 4], [2, 8])]}],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_artists_show_the_data(name):
+    draw, expected = ROWS[name]
+    figure = draw()
+    assert read(figure.figure) == expected
+    with Image.open(io.BytesIO(figure.png())) as picture:
+        assert picture.text["Description"] == figure.description == repr(figure)
+    assert figure.description.startswith("T")
+
+
+def test_each_function_that_draws_has_a_row():
+    drawing = {
+        name
+        for module in (plots, benchmarks.plots)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if "DescribedFigure" in str(inspect.signature(function).return_annotation) and name[0] != "_"
+    }
+    assert set(ROWS) == drawing
+    assert set(plots.__all__) >= drawing - {"scaling"}
+
+
+@pytest.mark.parametrize(
+    ("draw", "sentence"),
+    [
+        (
+            ROWS["compare_searches"][0],
+            "T. Bayesian, mean of 2: 0.1500 after 16 epochs; random, mean of 1: 0.3000",
+        ),
+        (
+            ROWS["search_progress"][0],
+            "Bayesian: 3 trials, best 0.1000; random: 2 trials, best 0.4000; default",
+        ),
+        (ROWS["reliability"][0], "a: on average 80.00% sure and 81.25% right; b: on average 72.50% sure"),
+        (ROWS["robustness"][0], "shift 1: a 50.0%, b 70.0%; blur 4: a 10.0%, b 100.0%"),
+        (ROWS["bar_times"][0], "T. Medians: fast 2.0 s; slow (not reached) 8.0 s."),
+        (ROWS["scaling"][0], "T. epochs 1 to 4: 2.0 to 8.0 s, R squared 0.500."),
+        (ROWS["confusion_matrix"][0], "T. 55 of 65 right. The commonest mistake: 4 taken for 9, 7 times."),
+        (
+            ROWS["seed_strip"][0],
+            "a 98.50 (98.00 to 99.00, n=2, 95 % interval 97.50 to 99.50); b 97.00 (97.00 to 97.00, n=1).",
+        ),
+        (
+            ROWS["hyperparameter_effects"][0],
+            "T. 3 trials; the star is the best, 0.1000: units 256, width 0.25.",
+        ),
+    ],
+)
+def test_a_description_quotes_the_numbers(draw, sentence):
+    assert sentence in draw().description
+
+
+# --- hyperparameters of any kind (R5) ---
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("values", "x", "ticks", "chosen"),
+    [
+        # conditional: trials that did not use it have no point
+        ([256, NAN, 512], [256, 512], {"256": 256, "512": 512}, None),
+        ([NAN, 3, NAN], [3], {"3": 3}, "h 3"),
+        ([NAN, NAN, NAN], [], {}, None),
+        ([None, None, None], [], {}, None),
+        # booleans and strings, complete and conditional
+        ([True, False, True], [1, 0, 1], {"no": 0, "yes": 1}, "h no"),
+        ([True, None, False], [1, 0], {"no": 0, "yes": 1}, None),
+        ([True, NAN, True], [0, 0], {"yes": 0}, None),
+        (["relu", "tanh", "elu"], [1, 2, 0], {"elu": 0, "relu": 1, "tanh": 2}, "h tanh"),
+        (["relu", NAN, None], [0], {"relu": 0}, None),
+        # constant
+        ([7, 7, 7], [7, 7, 7], {"7": 7}, "h 7"),
+        ([0.0, 0.0, 0.0], [0, 0, 0], {"0": 0}, "h 0"),
+        (["same"] * 3, [0, 0, 0], {"same": 0}, "h same"),
+        # numbers of pandas' own types
+        (pd.array([1, None, 3], "Int64"), [1, 3], {"1": 1, "3": 3}, None),
+        (pd.Categorical(["a", "b", "a"]), [0, 1, 0], {"a": 0, "b": 1}, "h b"),
+    ],
+)
+def test_a_hyperparameter_of_any_kind_is_drawn_where_it_exists(values, x, ticks, chosen):
+    table = pd.DataFrame({"units": [1, 2, 3], "h": values, "score": [0.3, 0.1, 0.2]}, index=[5, 5, 9])
+    figure = plots.hyperparameter_effects(table, ["units", "h"], "T")
+    shown = read(figure.figure)["panels"][1]
+    ticks_shown = {
+        float(name) if name[0].isdigit() else name: at for name, at in shown.get("named_x", {}).items()
+    }
+    assert ticks_shown == {float(name) if name[0].isdigit() else name: at for name, at in ticks.items()}
+    assert [point[0] for point in shown["points"][0][-1]] == x
+    assert figure.description.endswith(f"units 2, {chosen}." if chosen else "units 2.")
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "absent"], ["a", "b"]])
+def test_one_trial_one_hyperparameter_and_one_that_no_trial_had(names):
+    table = pd.DataFrame({"a": [1], "b": ["x"], "score": [0.5]})
+    shown = read(plots.hyperparameter_effects(table, names, "T").figure)["panels"]
+    assert [panel["x"] for panel in shown] == names
+    assert shown[0]["points"] == [(0, [[1, 0.5]]), (3, "*", [[1, 0.5]])]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "is_log"),
+    [
+        ("learning_rate", [0.0012, 0.0025], True),  # by its name, however near they are
+        ("learning_rate", [0.001, 0.001], True),
+        ("step_size", [1e-4, 1e-2, 1e-3], True),
+        ("lr", [1e-5, 2e-4, 7e-4, 3e-3, 8e-2], True),
+        ("l2", [1e-6, NAN, 1e-4, 1e-5], True),
+        ("units", [32, 64, 128, 256, 512], True),
+        ("dropout", [0.05, 0.2, 0.3, 0.4, 0.5], False),
+        ("dropout", [0.0, 0.1, 0.2, 0.3], False),
+        ("offset", [-1.0, 0.0, 100.0], False),
+        ("width", [2, 20, 30, 41, 60], False),
+    ],
+)
+def test_what_was_sampled_on_a_logarithmic_scale_is_drawn_on_one(name, values, is_log):
+    table = pd.DataFrame({name: values, "score": np.linspace(0.1, 0.2, len(values))})
+    shown = read(plots.hyperparameter_effects(table, [name], "T").figure)["panels"][0]
+    assert shown["log"] == ("xy" if is_log else "y")
+
+
 @pytest.mark.parametrize(
     ("rates", "ticks"),
-    [([0.0012, 0.0025], ["0.0012", "0.0025"]), ([0.0005, 0.02], ["0.001", "0.003", "0.01"])],
+    [
+        ([0.0012, 0.0025], ["0.0012", "0.0025"]),
+        ([0.0005, 0.02], ["0.001", "0.003", "0.01"]),
+        ([1e-6, 1e-5], ["1e-06", "3e-06", "1e-05"]),
+        ([0.001, 0.001], ["0.001"]),
+        ([0.5, 30.0], ["1", "3", "10", "30"]),
+    ],
 )
 def test_the_axis_of_the_learning_rates_has_numbers(rates, ticks):
     table = pd.DataFrame({"learning_rate": rates, "units": [256, 512], "score": [0.2, 0.1]})
-    figure = plots.hyperparameter_effects(table, ["learning_rate", "units"], "Trials (x)").figure
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ticks
+    panel = read(plots.hyperparameter_effects(table, ["learning_rate", "units"], "T").figure)["panels"][0]
+    assert list(panel["named_x"]) == ticks
+    assert [f"{position:.2g}" for position in panel["named_x"].values()] == ticks
+
+
+def test_panels_are_at_most_three_side_by_side():
+    figure, all_axes = plots.panels(4, "T", ylabel="y", height=2)
+    assert len(all_axes) == 4
+    shown = read(figure)
+    assert (shown["title"], len(shown["panels"])) == ("T", 4)
+    assert [panel.get("y", "") for panel in shown["panels"]] == ["y", "", "", "y"]

@@ -1,11 +1,14 @@
 import json
+import platform
+import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mnist_helpers import _files, results
+from mnist_helpers import _course, _files, results
+from mnist_helpers._errors import UserError
 
 DATASET = {"name": "digits", "shapes": {"x": [3, 28, 28]}, "sha256": {"x": "abc"}}
 PARAMS = {"profile": "class", "seed": 1, "epochs": 2}
@@ -47,6 +50,64 @@ def test_results_go_where_one_says(tmp_path, monkeypatch):
     assert (results.results_dir().parent / "mnist_helpers").is_dir()
 
 
+@pytest.mark.parametrize("as_path", [str, Path])
+@pytest.mark.parametrize("folder", ["~/res", "~", "res", "./res", "a/../res", "../res"])
+@pytest.mark.parametrize("way", ["argument", "environment"])
+def test_a_results_folder_is_made_absolute_where_it_enters(folder, way, as_path, tmp_path, monkeypatch):
+    """R1: `~` is the user's home, a relative path starts at the caller's folder; no folder is named `~`."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("MNIST_COURSE_RESULTS", folder if way == "environment" else "/elsewhere")
+    found = results.results_dir(as_path(folder) if way == "argument" else "")
+    expected = {"~/res": "home/res", "~": "home", "../res": "res"}.get(folder, "here/res")
+    assert found == tmp_path / expected
+    assert results.run_folder("r", as_path(folder) if way == "argument" else "") == found / "r"
+    assert not list(tmp_path.rglob("~*"))
+
+
+@pytest.mark.parametrize("folder", ["~nobody-of-this-name/res", "a\0b"])
+def test_a_results_folder_that_cannot_be_is_one_message(folder):
+    with pytest.raises(UserError, match=r"Expected: the path of a file or folder\. Received: "):
+        results.results_dir(folder)
+
+
+def test_the_machine_is_described_in_one_place(folder, monkeypatch):
+    found = results.machine()
+    assert list(found) == ["python", "system", "architecture", "processor", "cores"]
+    assert found["architecture"] == platform.machine()
+    assert found["processor"] != found["architecture"]
+    assert _files.read_json(save(folder, "02_baseline", {}))["machine"] == found
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "system", "sysctl", "processor", "expected"),
+    [
+        (
+            "processor\t: 0\nmodel name\t: AMD EPYC 9B45\nmodel name\t: other\n",
+            "Linux",
+            "",
+            "x86_64",
+            "AMD EPYC 9B45",
+        ),
+        ("processor\t: 0\nBogoMIPS\t: 50.00\n", "Linux", "", "arm64", ""),  # Arm's kernels do not tell it
+        (None, "Darwin", "Apple M2\n", "arm", "Apple M2"),
+        (None, "Windows", "", "Intel64 Family 6 Model 85", "Intel64 Family 6 Model 85"),
+        (None, "Plan9", "", "", ""),
+    ],
+)
+def test_a_processor_is_named_by_its_model(cpuinfo, system, sysctl, processor, expected, monkeypatch):
+    is_file, read_text = Path.is_file, Path.read_text
+    monkeypatch.setattr(Path, "is_file", lambda p: cpuinfo is not None if "cpuinfo" in p.name else is_file(p))
+    monkeypatch.setattr(Path, "read_text", lambda p, *a: cpuinfo if "cpuinfo" in p.name else read_text(p, *a))
+    for name, value in (("system", system), ("processor", processor), ("machine", "arm64")):
+        monkeypatch.setattr(platform, name, lambda value=value: value)
+    done = subprocess.CompletedProcess([], 0, stdout=sysctl)
+    monkeypatch.setattr(subprocess, "run", lambda *command, **options: done)
+    assert results.machine()["processor"] == expected
+
+
 def test_a_record_comes_back_as_it_was(folder, capsys):
     models = {"baseline": {"val_loss": np.float32(0.5), "history": {"loss": [np.float64(1.0), float("nan")]}}}
     save(folder, "02_baseline", models, matrix=np.eye(2, dtype=int))
@@ -66,7 +127,9 @@ def test_a_record_comes_back_as_it_was(folder, capsys):
 )
 def test_a_record_without_stage_or_parameters_is_refused(folder, lesson, params, words):
     with pytest.raises(ValueError, match=words):
-        results.save_record(folder, lesson, params=params, dataset=DATASET, models={}, started=0.0)
+        results.save_record(
+            folder, lesson, params=params, dataset=DATASET, models={}, started=time.perf_counter()
+        )
     assert not list(folder.iterdir())
 
 
@@ -122,6 +185,17 @@ def test_a_missing_or_damaged_record_names_the_lesson_and_the_command(folder, co
         results.load_record(folder, "02_baseline")
     assert "Run lesson 02_baseline first" in str(caught.value)
     assert "mnist-course run a run --only 02_baseline" in str(caught.value)
+
+
+def test_a_record_of_an_older_version_is_named_as_such(folder):
+    record = _files.read_json(save(folder, "02_baseline", {}))
+    record["stage"] = record.pop("lesson")
+    (folder / "02_baseline.json").write_text(json.dumps(record))
+    with pytest.raises(
+        results.MissingLessonError,
+        match=r"written by an older version of the course\. Run lesson 02_baseline",
+    ):
+        results.load_record(folder, "02_baseline")
 
 
 @pytest.mark.parametrize(
@@ -191,7 +265,7 @@ def test_reference_records_come_with_the_course_and_their_absence_is_explained()
 
 def test_reference_bench_comes_with_the_course_and_its_absence_is_explained(tmp_path, monkeypatch):
     assert results.reference_bench()["time_to_target"]["fast_recipe"]["reached"]
-    monkeypatch.setattr(results, "__file__", str(tmp_path / "mnist_helpers/results.py"))
+    monkeypatch.setattr(_course, "REFERENCE", tmp_path)
     with pytest.raises(results.MissingLessonError, match="Get the course's whole repository"):
         results.reference_bench()
 

@@ -155,7 +155,7 @@ def test_jupyter_is_never_told_to_do_without_its_token():
 @pytest.mark.parametrize("name", ["../out.json", "/tmp/out.json", "a/../../out.json"])
 def test_names_from_outside_do_not_leave_their_folder(tmp_path, name):
     folder = tmp_path / "run"
-    study._keep(folder, {name: b"sent by a worker"})
+    study._write_files(folder, {name: b"sent by a worker"})
     assert (folder / "out.json").read_bytes() == b"sent by a worker"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     with pytest.raises(results.MissingLessonError):

@@ -18,7 +18,7 @@ from mnist_course.handout import student_copy
 from mnist_helpers import _files, results
 
 OLD = {"01.ipynb": b"one", "02.ipynb": b"two", "exercises/01.ipynb": b"task"}
-NEW = OLD | {"02.ipynb": b"two, mended", "exercises/02.ipynb": b"another task"}
+NEW = OLD | {"02.ipynb": b"two, corrected", "exercises/02.ipynb": b"another task"}
 
 
 @pytest.fixture
@@ -99,15 +99,13 @@ def test_figures_look_the_same_in_lessons_and_exercises(copies):
     assert (copies / "matplotlibrc").read_bytes() == look == (copies / "exercises/matplotlibrc").read_bytes()
 
 
-def test_the_exercises_of_a_bundle_are_copied_as_they_are(tmp_path, monkeypatch):
-    """A bundle holds the students' versions, and a student's machine has no nbgrader."""
-    (tmp_path / "notebooks" / "exercises").mkdir(parents=True)
-    (tmp_path / "notebooks" / "exercises" / "01.ipynb").write_text('{"a": "# write your code here"}')
-    monkeypatch.setattr(lessons, "NOTEBOOKS", tmp_path / "notebooks")
+def test_the_exercises_need_no_nbgrader(tmp_path, monkeypatch):
+    """A student's machine has none."""
     monkeypatch.setitem(sys.modules, "nbgrader", None)
-    (tmp_path / "to").mkdir()
-    assert student_copy.exercises(tmp_path / "to") == [tmp_path / "to" / "01.ipynb"]
-    assert (tmp_path / "to" / "01.ipynb").read_text() == '{"a": "# write your code here"}'
+    student_copy.start(tmp_path / "mine")
+    release = lessons.NOTEBOOKS / "exercises" / "release"
+    exercises = {path.name: path.read_bytes() for path in (tmp_path / "mine" / "exercises").glob("*.ipynb")}
+    assert exercises == {path.name: path.read_bytes() for path in release.glob("*.ipynb")}
 
 
 @pytest.mark.course
@@ -146,7 +144,7 @@ def _delete(mine):
     (mine / "02.ipynb").unlink()
 
 
-def _mend_it_oneself(mine):
+def _correct_it_oneself(mine):
     (mine / "02.ipynb").write_bytes(NEW["02.ipynb"])
 
 
@@ -173,10 +171,6 @@ def _lose_the_manifest(mine):
     (mine / student_copy.MANIFEST).unlink()
 
 
-def _damage_the_manifest(mine):
-    (mine / student_copy.MANIFEST).write_text('{"given": [1], "newest": {}}')
-
-
 BESIDE = "kept        02.ipynb: it is yours; the course's new version is in 02.new.ipynb"
 
 
@@ -187,7 +181,7 @@ BESIDE = "kept        02.ipynb: it is yours; the course's new version is in 02.n
         (_work, BESIDE, {"02.ipynb": b"two, with my answers", "02.new.ipynb": NEW["02.ipynb"]}),
         (_work_where_nothing_changes, "kept        01.ipynb", {"01.ipynb": b"one, with my answers"}),
         (_delete, "given again 02.ipynb", {}),
-        (_mend_it_oneself, "unchanged   02.ipynb", {}),
+        (_correct_it_oneself, "unchanged   02.ipynb", {}),
         (
             _a_file_of_that_name,
             "kept        exercises/02.ipynb: it is yours; the course's new version is in 02.new.ipynb",
@@ -209,7 +203,6 @@ BESIDE = "kept        02.ipynb: it is yours; the course's new version is in 02.n
             {"02.ipynb": b"two, with my answers", "02.new-2.ipynb": NEW["02.ipynb"]},
         ),
         (_lose_the_manifest, BESIDE, {"02.ipynb": OLD["02.ipynb"], "02.new.ipynb": NEW["02.ipynb"]}),
-        (_damage_the_manifest, BESIDE, {"02.ipynb": OLD["02.ipynb"], "02.new.ipynb": NEW["02.ipynb"]}),
     ],
 )
 def test_an_update_keeps_what_the_student_has_touched(give, tmp_path, change, line, files):
@@ -221,6 +214,53 @@ def test_an_update_keeps_what_the_student_has_touched(give, tmp_path, change, li
     again = give(NEW)
     assert contents(tmp_path / "mine") == expected
     assert not [said for said in again if "new" in said.split(":")[0].split()[0]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"7",
+        b'{"given": [1], "newest": {}}',
+        b'{"given": {}}',
+        b'{"given": {"02.ipynb": 1}, "newest": {}}',
+        b'{"given": [["02.ipynb", "x"]], "newest": {}}',
+        b'{"files": {"02.ipynb": "x"}, "version": 1}',
+        b"\xff\xfe{\x00}\x00",
+        b"[" * 100_000,
+    ],
+)
+def test_a_manifest_that_cannot_be_used_is_named_and_every_file_counts_as_the_students(
+    give, tmp_path, content
+):
+    give(OLD)
+    (tmp_path / "mine" / student_copy.MANIFEST).write_bytes(content)
+    lines = give(NEW)
+    assert lines[0].startswith(f"{student_copy.MANIFEST} is damaged or of another version")
+    assert BESIDE in lines
+    assert contents(tmp_path / "mine") == NEW | {"02.ipynb": OLD["02.ipynb"], "02.new.ipynb": NEW["02.ipynb"]}
+    assert not [line for line in give(NEW) if student_copy.MANIFEST in line]
+
+
+@pytest.mark.parametrize("manifest", [True, False])
+@pytest.mark.parametrize("touched", [True, False])
+def test_what_an_older_version_gave_is_kept_and_named(give, tmp_path, manifest, touched):
+    """Exercises had the names of lessons; a lesson may go, too."""
+    old = "exercises/01_data_exploration.ipynb"
+    give(OLD | {old: b"the first exercise", "06.ipynb": b"a sixth lesson"})
+    if touched:
+        (tmp_path / "mine" / old).write_bytes(b"my solution")
+    if not manifest:
+        (tmp_path / "mine" / student_copy.MANIFEST).unlink()
+    for _ in range(2):
+        named = [line for line in give(OLD) if "from an older version" in line]
+        assert [line.split()[1] for line in named] == ["06.ipynb:"] * manifest + [f"{old}:"]
+    assert (tmp_path / "mine" / old).read_bytes() == (b"my solution" if touched else b"the first exercise")
+    (tmp_path / "mine" / old).unlink()
+    assert not [line for line in give(OLD) if old in line]
 
 
 def test_a_new_version_is_offered_once_and_the_next_one_again(give, tmp_path):
@@ -290,6 +330,37 @@ def test_killed_in_between_the_same_command_goes_on(give, tmp_path, monkeypatch,
     assert "kept        02.ipynb" in give(NEW)
 
 
+# R11
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a [1]",
+        "[ab]",
+        "100%",
+        "a%25b",
+        "why?",
+        "*",
+        "{}",
+        "{0}{run}",
+        "a #1",
+        "#",
+        "two  blanks ",
+        "é",
+        "$HOME",
+    ],
+)
+def test_a_folder_may_have_any_name(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(student_copy, "_course_files", lambda: OLD)
+    for state in ("new        ", "unchanged  "):
+        assert student_copy.start(tmp_path / name) == [f"{state} {file}" for file in OLD]
+    (tmp_path / name / f"{_files.PARTIAL}abc").mkdir()
+    (tmp_path / name / "02.ipynb").write_bytes(b"two, with my answers")
+    monkeypatch.setattr(student_copy, "_course_files", lambda: NEW)
+    assert BESIDE in student_copy.start(tmp_path / name)
+    assert not list((tmp_path / name).glob(f"{_files.PARTIAL}*"))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 # --- places that are refused ---
 
 
@@ -303,7 +374,7 @@ def _of_the_course(*parts: str) -> str:
         ("", "Expected: a folder"),
         ("a file", "Expected: a folder"),
         ("a file/x", "Expected: a folder"),
-        ("\0", "Expected: a folder"),
+        ("\0", "zero byte"),
         ("/dev/null", "Expected: a folder"),
         (_of_the_course(), "part of the course itself"),
         (_of_the_course("notebooks"), "part of the course itself"),
@@ -313,6 +384,9 @@ def _of_the_course(*parts: str) -> str:
         ("link to the lessons", "part of the course itself"),
         ("exercises elsewhere", "is a link or a file"),
         ("exercises a file", "is a link or a file"),
+        ("manifest a folder", "is a link or a folder"),
+        ("manifest elsewhere", "is a link or a folder"),
+        ("lock a folder", "is a link or a folder"),
     ],
 )
 def test_a_bad_place_is_refused_and_nothing_written(folder, words, tmp_path, monkeypatch):
@@ -323,6 +397,10 @@ def test_a_bad_place_is_refused_and_nothing_written(folder, words, tmp_path, mon
     Path("exercises elsewhere/exercises").symlink_to(tmp_path, target_is_directory=True)
     Path("exercises a file").mkdir()
     Path("exercises a file/exercises").write_text("mine")
+    Path("manifest a folder", student_copy.MANIFEST).mkdir(parents=True)
+    Path("lock a folder", student_copy._LOCK).mkdir(parents=True)
+    Path("manifest elsewhere").mkdir()
+    Path("manifest elsewhere", student_copy.MANIFEST).symlink_to("a file")
     before, originals = everything(tmp_path), sorted(lessons.NOTEBOOKS.rglob("*"))
     result = CliRunner().invoke(cli.main, ["start", folder])
     assert result.exit_code == 2, result.output
@@ -344,7 +422,7 @@ def test_a_place_that_cannot_be_written_is_refused(closed, tmp_path, monkeypatch
 
 def test_a_course_without_its_notebooks_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(lessons, "NOTEBOOKS", tmp_path / "site-packages" / "notebooks")
-    with pytest.raises(ValueError, match="pip install --editable"):
+    with pytest.raises(ValueError, match="Install the course again"):
         student_copy.start(tmp_path / "mine")
     assert not (tmp_path / "mine").exists()
 

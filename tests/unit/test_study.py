@@ -1,24 +1,24 @@
-"""Studies: the question, the grid, the report's arithmetic; then real Dask workers and real lessons."""
+"""Studies: the specification, the grid, the report's arithmetic; then real Dask workers and real lessons."""
 
 import contextlib
 import json
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 
-import numpy as np
 import psutil
 import pytest
 from click.testing import CliRunner
-from scipy import stats
 
-from mnist_course import cli, lessons
-from mnist_course.reports import study_report
+from mnist_course import cli, lessons, processes
 from mnist_course.run import runner, study
 from mnist_course.run.settings import Limits
 from mnist_helpers import _files, results
+from mnist_helpers._errors import UserError
 from tests.processes import alive, family, kernels, kill_all, until, until_gone
 
 DATASET = {"name": "digits", "shapes": {}, "sha256": {}}
@@ -29,9 +29,9 @@ def invoke(*arguments):
     return CliRunner().invoke(cli.main, list(map(str, arguments)))
 
 
-def question(**changes):
-    asked = {"profile": "quick", "dataset": "digits", "seeds": [1, 2], "fixed": {}, "swept": {}}
-    return study.StudySpec(**asked | {"lessons": list(results.LESSONS), "search_from": ""} | changes)
+def spec(**changes):
+    values = {"profile": "quick", "dataset": "digits", "seeds": [1, 2], "fixed": {}, "swept": {}}
+    return study.StudySpec(**values | {"lessons": list(results.LESSONS), "search_from": ""} | changes)
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,10 @@ def test_one_value_is_fixed_and_several_are_swept():
 
 
 def test_the_grid_is_every_setting_with_every_seed():
-    runs = study.grid(question(swept={"units": [16, 32], "learning_rate": [0.001, 0.01]}))
+    runs = study.grid(spec(swept={"units": [16, 32], "learning_rate": [0.001, 0.01]}))
     assert len(runs) == 8
     assert runs["units-16_learning_rate-0.01_seed-2"] == (2, {"units": 16, "learning_rate": 0.01})
-    assert list(study.grid(question())) == ["seed-1", "seed-2"]
+    assert list(study.grid(spec())) == ["seed-1", "seed-2"]
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,9 @@ def test_bad_input_is_one_message_and_status_2(arguments, words, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_another_question_is_refused_and_more_seeds_are_welcome(tmp_path):
+def test_another_specification_is_refused_and_more_seeds_are_welcome(tmp_path):
     folder = tmp_path / "s"
-    with study._locked_study(folder, question(swept={"units": [16, 32]})):
+    with study._claimed(folder, spec(swept={"units": [16, 32]})):
         pass
     for changes, words in (
         ({"profile": "full"}, "--profile was quick and is now full"),
@@ -105,10 +105,8 @@ def test_another_question_is_refused_and_more_seeds_are_welcome(tmp_path):
         ({"lessons": ["02_baseline"]}, "and is now 02_baseline"),
     ):
         with pytest.raises(ValueError, match=words):
-            study.run_study(
-                "s", question(**{"swept": {"units": [16, 32]}} | changes), results_dir=str(tmp_path)
-            )
-    with study._locked_study(folder, question(swept={"units": [16, 32]}, seeds=[2, 3])):
+            study.run_study("s", spec(**{"swept": {"units": [16, 32]}} | changes), results_dir=tmp_path)
+    with study._claimed(folder, spec(swept={"units": [16, 32]}, seeds=[2, 3])):
         assert json.loads((folder / "study.json").read_text())["seeds"] == [1, 2, 3]
 
 
@@ -116,203 +114,359 @@ def test_a_run_is_no_study(tmp_path):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / runner.COURSE_FILE).write_text("{}")
     with pytest.raises(ValueError, match="is not a study"):
-        study.run_study("s", question(), results_dir=str(tmp_path))
+        study.run_study("s", spec(), results_dir=tmp_path)
 
 
-# --- the report ---
-
-ACCURACIES = {"baseline": [0.95, 0.96, 0.97], "tuned": [0.96, 0.98, 0.985]}
-
-
-def made_up_study(tmp_path, accuracies=ACCURACIES, units=16, **asked):
-    """A study whose records are made up: one run per number; called again, other runs join it."""
-    folder = tmp_path / "s"
-    folder.mkdir(exist_ok=True)
-    asked = {"seeds": [8, 9, 10], "lessons": ["02_baseline", "04_tuning", "05_evaluation"]} | asked
-    _files.write_json(folder / "study.json", question(**asked)._asdict())
-    for number, values in enumerate(zip(*accuracies.values(), strict=True)):
-        run = folder / (
-            f"units-{units}_" * (units != 16) + f"seed-{number + 8}"
-        )  # 8, 9, 10: their names sort otherwise than they count
-        run.mkdir()
-        _files.write_json(run / runner.COURSE_FILE, {})
-        scores = dict(zip(accuracies, values, strict=True))
-        history = {"accuracy": [0.1 * number], "loss": [1.0]}
-        trained = {"num_params": 10, "train_seconds": 2.0 + number, "history": history}
-        tested = {model: {"test_accuracy": score, "test_loss": 1 - score} for model, score in scores.items()}
-        pair = {"first": "baseline", "second": "tuned", "p_value": 0.01 if number else 0.5}
-        for lesson, models, more in (
-            ("02_baseline", {"baseline": trained}, {}),
-            ("04_tuning", {"tuned": trained}, {}),
-            ("05_evaluation", tested, {"comparisons": [pair]}),
-        ):
-            results.save_record(
-                run,
-                lesson,
-                params={"profile": "quick", "seed": number + 8, "units": units},
-                dataset=DATASET,
-                models=models,
-                started=time.perf_counter(),
-                **more,
-            )
-    return folder
+def task(folder, **changes):
+    """A task with a value of its own in every field."""
+    values = {
+        "run": "seed-5",
+        "results_dir": folder,
+        "profile": "quick",
+        "dataset": "digits",
+        "seed": 5,
+        "params": {"epochs": 3},
+        "lessons": ["02_baseline"],
+        "limits": Limits(3, 77),
+        "marker": "",
+        "offline": False,
+    }
+    return study.RunTask(**values | changes)
 
 
-def test_a_studys_numbers_by_hand(tmp_path):
-    summary = study_report.study_summary(made_up_study(tmp_path))
-    models = {entry["model"]: entry for entry in summary["models"]}
-    for name, values in ACCURACIES.items():
-        spread = models[name]["test_accuracy"]
-        mean, sd = np.mean(values), np.std(values, ddof=1)
-        low, high = stats.t.interval(0.95, 2, mean, sd / np.sqrt(3))
-        assert [spread[key] for key in ("mean", "sd", "n", "low", "high")] == pytest.approx(
-            [mean, sd, 3, low, high]
-        )
-    assert models["tuned"]["train_seconds"]["mean"] == pytest.approx(3.0)
-    (difference,) = summary["differences"]
-    assert (difference["first"], difference["second"]) == ("baseline", "tuned")
-    assert difference["mean"] == pytest.approx(np.mean([0.01, 0.02, 0.015]))
-    assert difference["significant"] == 2
-
-
-def test_a_studys_report_shows_them(tmp_path):
-    folder = made_up_study(tmp_path, search_from="searches/seed-1")
-    page = study_report.write_study_report(folder)
-    text = (folder / "report.md").read_text()
-    assert "| tuned | 3 | 97.50% | 1.32% |" in text
-    assert "| tuned | baseline | +1.50 | 0.50 |" in text
-    assert "2 of 3" in text
-    assert "One search, of run searches/seed-1, serves all seeds" in text
-    assert "tuned is right on 97.50 % of the test images (sd 1.32, n=3 seeds)" in text
-    assert "Against the baseline, over the same seeds: tuned +1.50 points (+0.26 to +2.74)" in text
-    for name in ("test_accuracy.png", "test_loss.png", "accuracy.png", "loss.png"):
-        assert (folder / name).stat().st_size > 1000
-        assert f"]({name})" in text
-    assert json.loads((folder / "summary.json").read_text()) == study_report.study_summary(folder)
-    assert "<script" not in page.read_text()
-    means, sds = study_report._mean_histories(study_report.study_runs(folder))
-    assert means["tuned"]["accuracy"] == [pytest.approx(0.1)]
-    assert sds["tuned"]["accuracy"] == [pytest.approx(0.1)]
-
-
-def change_record(folder, lesson, change):
-    record = json.loads((folder / f"{lesson}.json").read_text())
-    change(record)
-    record["sha256"] = results.fingerprint(record)
-    (folder / f"{lesson}.json").write_text(json.dumps(record))
-
-
-def test_a_seed_that_trained_longer_goes_on_alone(tmp_path):
-    folder = made_up_study(tmp_path)
-    longer = {"accuracy": [0.4, 0.9], "loss": [1.0, 0.5]}
-    change_record(
-        folder / "seed-10", "04_tuning", lambda record: record["models"]["tuned"].update(history=longer)
-    )
-    study_report.write_study_report(folder)
-    means, sds = study_report._mean_histories(study_report.study_runs(folder))
-    assert means["tuned"]["accuracy"] == pytest.approx([(0.0 + 0.1 + 0.4) / 3, 0.9])
-    assert sds["tuned"]["accuracy"][1] == 0
-
-
-def test_records_without_comparisons_show_a_dash(tmp_path):
-    folder = made_up_study(tmp_path)
-    for number in (8, 9, 10):
-        change_record(folder / f"seed-{number}", "05_evaluation", lambda record: record.pop("comparisons"))
-    assert study_report.study_summary(folder)["differences"][0]["significant"] is None
-
-
-def test_runs_count_as_they_are_numbered(tmp_path):
-    assert list(study_report.study_runs(made_up_study(tmp_path))) == ["seed-8", "seed-9", "seed-10"]
-
-
-def test_one_seed_shows_a_dash_for_its_spread(tmp_path):
-    one = {name: values[:1] for name, values in ACCURACIES.items()}
-    folder = made_up_study(tmp_path, one)
-    study_report.write_study_report(folder)
-    assert "| tuned | 1 | 96.00% | – | – |" in (folder / "report.md").read_text()
-    assert json.loads((folder / "summary.json").read_text())["models"][0]["test_accuracy"]["sd"] is None
-
-
-def test_settings_of_a_sweep_are_compared(tmp_path):
-    made_up_study(tmp_path)
-    better = {"baseline": [0.96, 0.98, 0.99], "tuned": ACCURACIES["tuned"]}
-    folder = made_up_study(tmp_path, better, units=32, swept={"units": [16, 32]})
-    change_record(
-        folder / "units-32_seed-8",
-        "04_tuning",
-        lambda record: record["models"]["tuned"].update(num_params=99),
-    )
-    summary = study_report.study_summary(folder)
-    assert [entry["setting"]["units"] for entry in summary["models"]] == [16, 16, 32, 32]
-    effects = {entry["model"]: entry for entry in summary["effects"]}
-    assert [effects["baseline"][key] for key in ("mean", "n")] == pytest.approx([0.05 / 3, 3])
-    assert effects["tuned"]["mean"] == 0
-    assert (
-        "against units 16, over the same seeds: baseline with units 32 +1.67 points ("
-        in summary["conclusion"]
-    )
-    study_report.write_study_report(folder)
-    text = (folder / "report.md").read_text()
-    assert "| units | model | n |" in text
-    assert "Paired differences from units 16" in text
-    assert "| 32 | baseline | +1.67 |" in text
-    assert "| 10 to 99 |" in text
-    assert "| seeds | 8, 9, 10 |" in text
-    assert "With fewer than 5 seeds" in text
-    assert "not finished" not in text
-
-
-def test_what_is_not_finished_is_said(tmp_path):
-    folder = made_up_study(tmp_path, seeds=[8, 9, 10, 11])
-    (folder / "seed-9" / "02_baseline.json").unlink()
-    assert study_report.study_summary(folder)["conclusion"].endswith(" 2 of the runs are not finished.")
-
-
-def test_an_interval_ends_where_its_number_ends(tmp_path):
-    folder = made_up_study(tmp_path, {"baseline": [0.9, 0.95, 1.0], "tuned": [0.2, 0.6, 1.0]})
-    study_report.write_study_report(folder)
-    rows = [
-        line for line in (folder / "report.md").read_text().splitlines() if line.startswith("| tuned | 3")
-    ]
-    assert " 0.00% to 100.00% | 0.4000 | 0.4000 | 0.0000 to " in rows[0]
-
-
-def test_done_is_a_run_of_the_same_question_with_all_its_lessons(tmp_path, monkeypatch):
-    job = study._job(tmp_path, question(lessons=["02_baseline"]), "", Limits(), "seed-1", 1, {"epochs": 3})
-    settings = study._settings(job)._asdict()
+def test_done_is_a_run_of_the_same_settings_with_all_its_lessons(tmp_path, monkeypatch):
+    one = task(tmp_path)
     finished = ["02_baseline"]
     monkeypatch.setattr(runner, "is_finished", lambda folder, lesson, models: lesson in finished)
-    assert not study._is_done(tmp_path, job)
-    _files.write_json(tmp_path / runner.COURSE_FILE, {"settings": settings})
-    assert study._is_done(tmp_path, job)
-    assert not study._is_done(tmp_path, job | {"seed": 2})
-    assert not study._is_done(tmp_path, job | {"params": [["epochs", "4"]]})
-    assert not study._is_done(tmp_path, job | {"lessons": ["02_baseline", "04_tuning"]})
+    assert not study._is_done(one)
+    course = tmp_path / "seed-5" / runner.COURSE_FILE
+    course.parent.mkdir()
+    _files.write_json(course, {"settings": one.settings()._asdict(), "lessons": {}})
+    assert study._is_done(one)
+    assert not study._is_done(one._replace(seed=2))
+    assert not study._is_done(one._replace(params={"epochs": 4}))
+    assert not study._is_done(one._replace(lessons=["02_baseline", "04_tuning"]))
     with monkeypatch.context() as edited:
         edited.setattr(lessons, "profiles", lambda: {"quick": {"units": 8}})
-        assert not study._is_done(tmp_path, job)
+        assert not study._is_done(one)
     finished += results.LESSONS
-    assert not study._is_done(tmp_path, job | {"lessons": list(results.LESSONS)})  # its report is not there
-    (tmp_path / "report.html").write_text("")
-    assert study._is_done(tmp_path, job | {"lessons": list(results.LESSONS)})
+    all_lessons = one._replace(lessons=list(results.LESSONS))
+    assert not study._is_done(all_lessons)  # its report is not there
+    (tmp_path / "seed-5" / "report.html").write_text("")
+    assert study._is_done(all_lessons)
+    course.write_text("{")
+    assert not study._is_done(all_lessons)  # the run will say what is wrong with it
+
+
+# --- from the options of a study to the command of each run ---
+
+
+class FakeClient:
+    """Runs the tasks of a study at once, in this process."""
+
+    def __init__(self):
+        self.tasks = []
+
+    def submit(self, function, task, pure):
+        assert (function, pure) == (study.run_task, False)
+        self.tasks.append(task)
+        return FakeFuture(study.RunResult(task.run, 1.0, "", {}))
+
+
+class FakeFuture:
+    def __init__(self, result, error=None, cancelled=False):
+        self.result, self.exception, self.cancelled = lambda: result, lambda: error, lambda: cancelled
+
+
+@pytest.fixture
+def tasks_of(monkeypatch, tmp_path):
+    """Invokes `mnist-course study` on four cores and returns its tasks; no worker is started."""
+    monkeypatch.setattr("joblib.cpu_count", lambda: 4)
+    monkeypatch.setattr("distributed.as_completed", list)
+    monkeypatch.setenv("MNIST_COURSE_OFFLINE", "")
+
+    def invoke_study(*arguments):
+        client = FakeClient()
+        client.asked = []
+
+        def connect(scheduler, workers):
+            client.asked.append((scheduler, workers))
+            return contextlib.nullcontext(client)
+
+        monkeypatch.setattr(study, "_client", connect)
+        result = invoke("study", "s", *arguments, "--results-dir", tmp_path)
+        assert result.exit_code == 0, result.output
+        return client.tasks, client.asked
+
+    return invoke_study
+
+
+def words(command, option):
+    """What follows an option of a command, each time that it is given."""
+    after = 3 if option == "-p" else 2
+    return [
+        tuple(command[i + 1 : i + after]) if after > 2 else command[i + 1]
+        for i, word in enumerate(command)
+        if word == option
+    ]
+
+
+def test_every_option_of_a_study_arrives_in_the_command_of_each_run(tasks_of, tmp_path, monkeypatch):
+    """Kind E: each option has a value that is not its default."""
+    (tmp_path / "searches" / "seed-1").mkdir(parents=True)
+    (tmp_path / "searches" / "seed-1" / "04_tuning.json").write_text("{}")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    options = ["--seeds", "3,9", "--profile", "full", "--dataset", "digits", "--only", "02", "--only", "04"]
+    options += ["-p", "epochs", "2", "-p", "units", "16,32", "-p", "data_dir", "here", "--threads", 3]
+    options += ["-p", "refit_dropout_rate", "-1", "-p", "num_train", "900", "-p", "num_validation", "100"]
+    options += [
+        "-p",
+        "num_search",
+        "300",
+        "--cell-seconds",
+        77,
+        "--search-from",
+        "searches/seed-1",
+        "--offline",
+    ]
+    tasks, asked = tasks_of(*options, "--workers", 2)
+    assert asked == [("", 2)]
+    assert [task.run for task in tasks] == [f"units-{u}_seed-{s}" for u in (16, 32) for s in (3, 9)]
+    for task, (units, seed) in zip(tasks, [(16, 3), (16, 9), (32, 3), (32, 9)], strict=True):
+        command = task.command(tmp_path / "elsewhere")
+        assert command[:6] == [
+            *(sys.executable, "-m", "mnist_course.cli", "run", f"units-{units}_seed-{seed}"),
+            "--part-of-study",
+        ]
+        expected = {
+            "--profile": ["full"],
+            "--dataset": ["digits"],
+            "--seed": [str(seed)],
+            "--results-dir": [str(tmp_path / "elsewhere")],
+            "--threads": ["3"],
+            "--cell-seconds": ["77"],
+            "--only": ["02_baseline", "04_tuning"],
+        }
+        assert {option: words(command, option) for option in expected} == expected
+        assert dict(words(command, "-p")) == {
+            "epochs": "2",
+            "data_dir": str(tmp_path / "here"),
+            "refit_dropout_rate": "-1.0",
+            "num_train": "900",
+            "num_validation": "100",
+            "num_search": "300",
+            "units": str(units),
+            "search_from": "../searches/seed-1",
+        }
+        assert "--offline" in command
+        assert task.results_dir == tmp_path / "s"
+
+
+def test_the_command_of_a_run_is_read_as_it_was_meant(tmp_path, monkeypatch):
+    """What `mnist-course run` makes of the command: the same settings, limits and folder."""
+    received = {}
+
+    def run_lessons(run, settings, lesson_names, **options):
+        received.update(run=run, settings=settings, lessons=lesson_names, **options)
+        raise UserError("the options have arrived")
+
+    monkeypatch.setattr(runner, "run_lessons", run_lessons)
+    monkeypatch.setattr(processes, "end_with_parent", lambda: received.update(ends_with_parent=True))
+    one = task(tmp_path, params={"epochs": 3, "learning_rate": 1e-05})
+    result = invoke(*one.command(tmp_path / "there")[3:])
+    assert "the options have arrived" in result.output
+    assert received == {
+        "run": "seed-5",
+        "settings": one.settings(),
+        "lessons": ["02_baseline"],
+        "results_dir": tmp_path / "there",
+        "fresh": False,
+        "limits": Limits(3, 77),
+        "wait_seconds": runner.PREDECESSOR_SECONDS,
+        "ends_with_parent": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "workers", "threads"),
+    [
+        (["--seeds", "1-9"], 4, "1"),
+        (["--seeds", "1-2"], 2, "2"),
+        (["--seeds", "1"], 1, "4"),
+        (["--seeds", "1-9", "--workers", "3"], 3, "1"),
+        (["--seeds", "1-9", "--workers", "2"], 2, "2"),
+        (["--seeds", "1-9", "--workers", "2", "--threads", "5"], 2, "5"),
+        (["--seeds", "1-9", "--scheduler", "tcp://10.0.0.5:8786"], 4, "1"),
+    ],
+)
+def test_every_run_of_a_study_gets_its_share_of_the_cores(tasks_of, options, workers, threads):
+    tasks, asked = tasks_of(*options, "--dataset", "digits", "--profile", "quick", "--only", "02")
+    assert asked == [(options[-1] if "--scheduler" in options else "", workers)]
+    commands = [task.command(task.results_dir) for task in tasks]
+    assert {tuple(words(command, "--threads")) for command in commands} == {(threads,)}
+    assert not any("--cell-seconds" in command or "--offline" in command for command in commands)
+
+
+# --- names of runs ---
+
+LONG = "x" * 300
+FOUR = {
+    "units": [16, 32],
+    "learning_rate": [0.001, 0.01],
+    "batch_size": [32, 64],
+    "dropout_rate": [0.1, 0.25],
+}
+
+
+@pytest.mark.parametrize(
+    ("swept", "seeds"),
+    [
+        pytest.param(FOUR, [1, 2], id="R4: four parameters"),
+        pytest.param(FOUR | {"too_high_learning_rate": [1.5, 9000.0]}, [1, 2**31 - 1], id="five parameters"),
+        pytest.param(
+            {"data_dir": ["/a/b", "/a b", "/a_b", "/a.b", "/ä_b", "/A/B"]}, [1], id="sanitised alike"
+        ),
+        pytest.param({"data_dir": ["/" + LONG, "/" + LONG + "y"]}, [1, 2], id="long paths"),
+        pytest.param({"search_from": ["s/a", "s_a", "S_a", "", "a"]}, [1], id="texts"),
+        pytest.param(
+            {"search_from": ["a", "a_units-1"], "data_dir": ["", "/1_units-1"]}, [1], id="separators"
+        ),
+        pytest.param({"learning_rate": [1e-07, 1e20]}, [1], id="exponents"),
+    ],
+)
+def test_names_of_runs_are_short_unique_and_stable(swept, seeds):
+    runs = study.grid(spec(swept=swept, seeds=seeds))
+    settings = len(seeds) * math.prod(map(len, swept.values()))
+    assert len({name.casefold() for name in runs}) == len(runs) == settings
+    for name, (seed, _) in runs.items():
+        assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name)
+        assert name.endswith(f"seed-{seed}")
+    more = study.grid(spec(swept=swept, seeds=[*seeds, 77]))
+    assert {name: more[name] for name in runs} == runs
+    name, (seed, setting) = next(iter(runs.items()))
+    assert study.grid(spec(swept={key: [value] for key, value in setting.items()}, seeds=[seed])) == {
+        name: (seed, setting)
+    }
+
+
+def test_a_shortened_name_is_the_same_in_every_process():
+    assert list(study.grid(spec(swept={name: values[:1] for name, values in FOUR.items()}, seeds=[1]))) == [
+        "units-16_learning_rate-0.001_batch_size-32_dro-425bbb7192_seed-1"
+    ]
+
+
+# --- files of an earlier study ---
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("", "is damaged: it is not JSON"),
+        ('{"profile": "quick", "da', "is damaged: it is not JSON"),
+        ("garbage", "is damaged: it is not JSON"),
+        ("[]", "this command did not write it"),
+        ("3", "this command did not write it"),
+        ("null", "this command did not write it"),
+        ("{}", "Missing or of another type: profile, dataset"),
+        ("ok - seeds", "Missing or of another type: seeds"),
+        ("ok seeds: 3", "Missing or of another type: seeds"),
+        ("ok swept: []", "Missing or of another type: swept"),
+        ('ok seeds: ["1"]', "seeds are not whole numbers"),
+        ("ok seeds: [[1]]", "seeds are not whole numbers"),
+        ("ok stages: []", "was made by an older version"),
+        ('{"stages": [], "seeds": [1]}', "was made by an older version"),
+    ],
+)
+def test_a_damaged_or_foreign_study_file_is_named(tmp_path, content, expected):
+    """R10. In `content`, "ok" is a right file with one entry changed or removed."""
+    if content.startswith("ok"):
+        name, _, value = content[3:].partition(": ")
+        entries = spec()._asdict()
+        if value:
+            entries[name] = json.loads(value)
+        else:
+            del entries[name.removeprefix("- ")]
+        content = json.dumps(entries)
+    path = tmp_path / "s" / "study.json"
+    path.parent.mkdir()
+    path.write_text(content)
+    options = ["--seeds", "1", "--profile", "quick", "--dataset", "digits", "--results-dir", tmp_path]
+    result = invoke("study", "s", *options)
+    assert result.exit_code == 2, result.output
+    assert expected in result.output
+    assert str(path) in result.output
+    assert "Give another name for this study" in result.output
+    assert "Traceback" not in result.output
+    assert path.read_text() == content
+
+
+# --- what a worker reports ---
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("", ""),
+        (
+            "import sys; print('Error: no disk', file=sys.stderr); sys.exit(1)",
+            "Error: no disk\nIts process ended with exit status 1.",
+        ),
+        ("print('lost'); raise SystemExit(3)", "Its process ended with exit status 3."),
+        ("import os; os.kill(os.getpid(), 11)", "Its process was ended by SIGSEGV."),
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            "Its process was ended by SIGKILL, as the system does if memory runs out.",
+        ),
+    ],
+)
+def test_a_run_that_fails_says_why(tmp_path, monkeypatch, code, expected):
+    """R7: memory is mentioned for SIGKILL only."""
+    monkeypatch.setattr(study.RunTask, "command", lambda self, folder: [sys.executable, "-c", code])
+    (tmp_path / "marker").touch()
+    result = study.run_task(task(tmp_path, marker="marker"))
+    assert result.error == expected
+    assert result.files == {}
+    assert [path.name for path in tmp_path.glob("*.*")] == ["seed-5.log"] * bool(expected)
+
+
+@pytest.mark.parametrize("end", ["parent is killed", "nobody waits"])
+def test_the_child_of_a_study_ends_with_its_parent(tmp_path, monkeypatch, end):
+    """Without a kernel: the child watches its standard input and ends as SIGTERM would end it."""
+    child = f"""
+import pathlib, signal, sys, time
+from mnist_course import processes
+def stop(*_):
+    pathlib.Path({str(tmp_path / "stopped")!r}).touch()
+    sys.exit(143)
+signal.signal(signal.SIGTERM, stop)
+processes.end_with_parent()
+pathlib.Path({str(tmp_path / "begun")!r}).touch()
+time.sleep(60)
+"""
+    begun = tmp_path / "begun"
+    if end == "nobody waits":
+        monkeypatch.setattr(study, "_is_still_wanted", lambda: lambda: not begun.exists())
+        assert study._run_child([sys.executable, "-c", child], tmp_path / "log") == 143
+    else:
+        run = "import subprocess as s, sys; s.Popen([sys.executable, '-c', sys.argv[1]], stdin=s.PIPE).wait()"
+        command = [sys.executable, "-c", run, child]
+        parent = subprocess.Popen(command)
+        until(begun.exists)
+        parent.kill()
+        parent.wait()
+    until((tmp_path / "stopped").exists, 10)
 
 
 def test_a_run_whose_scheduler_was_lost_is_reported():
-    class Lost:
-        def cancelled(self):
-            return True
-
-    outcome = study._outcome(Lost(), "seed-1")
-    assert outcome.run == "seed-1"
-    assert "scheduler was lost" in outcome.error
+    result = study._result(FakeFuture(None, cancelled=True), "seed-1")
+    assert result.run == "seed-1"
+    assert "scheduler was lost" in result.error
 
 
-def test_a_report_of_a_study_that_has_not_begun_says_so(tmp_path):
-    (tmp_path / "results" / "s").mkdir(parents=True)
-    _files.write_json(tmp_path / "results" / "s" / "study.json", question()._asdict())
-    result = invoke("report", "s")
-    assert result.exit_code == 2
-    assert "No run of study 's' has a record yet" in result.output
+def test_a_worker_that_was_lost_is_reported():
+    result = study._result(FakeFuture(None, error=OSError("gone")), "seed-1")
+    assert (result.run, result.error) == ("seed-1", "The worker was lost: gone")
 
 
 # --- real workers, real lessons ---
@@ -366,15 +520,23 @@ def dask_cluster(tmp_path, workers=1):
             kill_all(process)
 
 
-def orphans():
-    """Processes that work on a study's job."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if "mnist_course.run.study" in (process.info["cmdline"] or []):
-            found.append(process)
-    return found
+def runs_below(*parents):
+    """Processes below `parents` that run a task of a study."""
+    return [
+        process
+        for parent in parents
+        for process in family(parent.pid)
+        if "--part-of-study" in command_of(process)
+    ]
 
 
+def command_of(process):
+    with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+        return process.cmdline()
+    return []
+
+
+@pytest.mark.long
 @pytest.mark.course
 def test_a_cluster_finds_what_this_machine_finds_and_a_failing_run_stops_no_other(tmp_path):
     options = ["--seeds", "1", "--only", "01", "-p", "num_train", "5,20", *TINY, "--results-dir", tmp_path]
@@ -393,6 +555,7 @@ def test_a_cluster_finds_what_this_machine_finds_and_a_failing_run_stops_no_othe
     assert (tmp_path / "local" / "report.html").is_file()
 
 
+@pytest.mark.long
 @pytest.mark.course
 def test_a_killed_worker_loses_nothing_and_leaves_nobody_behind(tmp_path):
     with dask_cluster(tmp_path, workers=2) as (address, workers):
@@ -407,67 +570,80 @@ def test_a_killed_worker_loses_nothing_and_leaves_nobody_behind(tmp_path):
                 break
             time.sleep(0.1)
         made = first.stat().st_mtime_ns
-        (child,) = orphans()
-        (worker,) = [
-            worker for worker in workers if child in psutil.Process(worker.pid).children(recursive=True)
-        ]
+        (worker,) = [worker for worker in workers if runs_below(worker)]
+        (child,) = runs_below(worker)
         for process in [worker, *psutil.Process(worker.pid).children()]:
             os.kill(process.pid, signal.SIGKILL)  # the nanny and the worker; the child is left to itself
         worker.wait()
-        said, _ = client.communicate(timeout=240)
-        assert client.returncode == 0, said
+        output, _ = client.communicate(timeout=240)
+        assert client.returncode == 0, output
         assert first.stat().st_mtime_ns == made  # the finished lesson was not run again
         assert (tmp_path / "s" / "seed-1" / "02_baseline.json").is_file()
-        assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
-    assert not orphans()
+        assert not alive([child])
+        assert not runs_below(*workers)
 
 
-@pytest.mark.course
-def test_a_worker_that_does_not_see_the_folder_sends_the_evidence(tmp_path):
-    job = study._job(
-        tmp_path / "elsewhere",
-        question(lessons=["01_data_exploration"]),
-        "token",
-        Limits(1),
-        "seed-1",
-        1,
-        {},
+def test_a_worker_that_does_not_see_the_folder_sends_the_evidence(tmp_path, monkeypatch):
+    code = """
+import pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+folder.mkdir()
+for name in ("course.json", "02_baseline.ipynb", "02_baseline.json", "02_baseline.keras", "02_baseline.npz"):
+    (folder / name).write_text(name)
+"""
+    monkeypatch.setattr(
+        study.RunTask,
+        "command",
+        lambda self, folder: [sys.executable, "-c", code, str(folder / self.run)],
     )
-    outcome = study.run_job(job)
-    assert outcome.error == ""
-    assert {"01_data_exploration.json", "01_data_exploration.ipynb", "course.json"} <= set(outcome.files)
-    assert not any(name.endswith((".npz", ".keras")) for name in outcome.files)
-    study._keep(tmp_path / "seed-1", outcome.files)
-    assert results.load_record(tmp_path / "seed-1", "01_data_exploration")["params"]["seed"] == 1
-
-
-def family_with_a_kernel():
-    """The process of a run and all below it, once its kernel has begun."""
-    for child in orphans():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            members = family(child.pid)
-            if kernels(members):
-                return members
-    return []
+    result = study.run_task(task(tmp_path / "elsewhere", marker="marker"))
+    assert result.error == ""
+    assert set(result.files) == {"course.json", "02_baseline.ipynb", "02_baseline.json"}
+    study._write_files(tmp_path / "seed-5", result.files)
+    assert (tmp_path / "seed-5" / "course.json").read_text() == "course.json"
 
 
 @pytest.mark.course
-@pytest.mark.parametrize("victim", ["client of a cluster", "study on this machine", "process of a run"])
+@pytest.mark.parametrize(
+    "victim",
+    [
+        pytest.param("client of a cluster", marks=pytest.mark.long),
+        "study on this machine",
+        pytest.param("process of a run", marks=pytest.mark.long),
+    ],
+)
 def test_nobody_goes_on_alone(tmp_path, victim):
-    """A lesson of an hour is under way when somebody above it is killed: all below end at once."""
+    """A lesson of an hour is under way when somebody above it is killed: all below end at once.
+
+    The path of the folder for temporary files is longer than that of a socket may be (case R3).
+    """
+    temporary = tmp_path / ("t" * 120)
+    temporary.mkdir()
+    environment = os.environ | {"TMPDIR": str(temporary)}
     with contextlib.ExitStack() as stack:
         command = [sys.executable, "-m", "mnist_course.cli", "study", "s", "--seeds", "1", *TINY]
         command += ["--only", "02", "-p", "epochs", "10000", "--results-dir", str(tmp_path)]
+        workers = []
         if victim == "client of a cluster":
-            command += ["--scheduler", stack.enter_context(dask_cluster(tmp_path))[0]]
-        client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            address, workers = stack.enter_context(dask_cluster(tmp_path))
+            command += ["--scheduler", address]
+        client = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        )
         stack.callback(kill_all, client)
-        members = until(family_with_a_kernel)
+
+        def run_with_a_kernel():
+            for run in runs_below(client, *workers):
+                if kernels(family(run.pid)):
+                    return family(run.pid)
+            return []
+
+        members = until(run_with_a_kernel, 300)
         stack.callback(lambda: [process.kill() for process in alive(members)])
         (members[0] if victim == "process of a run" else client).kill()
         until_gone(members, 60)
-        said, _ = client.communicate(timeout=60)
+        output, _ = client.communicate(timeout=60)
         if victim == "process of a run":
             assert client.returncode == 1
-            assert "seed-1: FAILED" in said
-            assert "status -9" in said
+            assert "seed-1: FAILED" in output
+            assert "was ended by SIGKILL" in output

@@ -3,8 +3,10 @@
 `python -m tests.unit.test_teaching` writes the measured tables again, from `results/reference/timings.json`.
 """
 
+import dataclasses
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -30,9 +32,8 @@ def marked(name):
 
 def expected_blocks():
     content = _files.read_json(REFERENCE / timings.TIMINGS_FILE)
-    profiles = content["profiles"]
-    times = f"{timings.markdown(timings.times_table(profiles))}\n\n{timings.conclusion(content)}\n"
-    memory = f"{timings.markdown(timings.memory_table(profiles))}\n\n{timings.memory_conclusion(content)}\n"
+    tables = timings.times_table(content), timings.memory_table(content)
+    times, memory = (f"{dataclasses.replace(table, title='').markdown()}\n" for table in tables)
     return {"times": (TEACHING, times), "memory": (HUBS, memory)}
 
 
@@ -65,8 +66,9 @@ def parts_of(item):
 
 
 def notebook_of(item):
-    folder = lessons.NOTEBOOKS / ("exercises" if item["what"] == "exercise" else "")
-    return folder / f"{results.LESSONS[int(item['number']) - 1]}.ipynb"
+    if item["what"] == "exercise":
+        return lessons.NOTEBOOKS / "exercises" / f"exercise_0{item['number']}.ipynb"
+    return lessons.NOTEBOOKS / f"{results.LESSONS[int(item['number']) - 1]}.ipynb"
 
 
 def test_each_session_adds_up_from_the_headers_of_its_notebooks():
@@ -98,7 +100,8 @@ def test_a_schedule_has_every_lesson_in_class_and_every_exercise_somewhere(sessi
 def test_every_header_has_its_parts():
     for lesson in results.LESSONS:
         assert tuple(timings.announced(lessons.NOTEBOOKS / f"{lesson}.ipynb")) == PARTS
-        assert tuple(timings.announced(lessons.NOTEBOOKS / "exercises" / f"{lesson}.ipynb")) == PARTS[1:]
+        exercise = lessons.NOTEBOOKS / "exercises" / f"exercise_{lesson[:2]}.ipynb"
+        assert tuple(timings.announced(exercise)) == PARTS[1:]
 
 
 # --- the measured tables ---
@@ -153,7 +156,9 @@ def made_up_run(folder, seconds, memory, monkeypatch, profile="quick", params=No
     lessons = {lesson: {"wall_seconds": seconds, "longest_cell_seconds": seconds / 2}}
     _files.write_json(folder / runner.COURSE_FILE, {"settings": settings, "lessons": lessons})
     monkeypatch.setattr(results, "peak_memory", lambda: memory)
-    results.save_record(folder, lesson, params={"seed": 1}, dataset={"name": dataset}, models={}, started=0.0)
+    results.save_record(
+        folder, lesson, params={"seed": 1}, dataset={"name": dataset}, models={}, started=time.perf_counter()
+    )
     return folder
 
 
@@ -161,7 +166,8 @@ def test_runs_become_a_median_a_range_and_the_largest_memory(tmp_path, monkeypat
     for seed, seconds, memory in ((1, 30.0, 5e8), (2, 200.0, 7e8), (3, 40.0, 6e8)):
         made_up_run(tmp_path / "s" / f"seed-{seed}", seconds, memory, monkeypatch)
     _files.write_json(tmp_path / "s" / study_report.STUDY_FILE, {})
-    entry = timings.measured([tmp_path / "s"])["quick"]
+    profiles = timings.measured([tmp_path / "s"])
+    entry = profiles["quick"]
     assert entry["lessons"] == {
         "02_baseline": {
             "n": 3,
@@ -172,9 +178,10 @@ def test_runs_become_a_median_a_range_and_the_largest_memory(tmp_path, monkeypat
             "peak_memory_bytes": 7e8,
         }
     }
-    assert timings.times_table({"quick": entry})[2][-1] == "40 s (30 s to 3.3 min, n=3)"
-    assert timings.times_table({"quick": entry})[1][-1] == "–"
-    assert timings.memory_table({"quick": entry})[2] == ["02_baseline", "700 MB (3)"]
+    content = timings.content(profiles)
+    assert timings.times_table(content).rows[1][-1] == "40 s (30 s to 3.3 min, n=3)"
+    assert timings.times_table(content).rows[0][-1] is None
+    assert timings.memory_table(content).rows[1] == ["02_baseline", "700 MB (3)"]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +205,9 @@ def test_the_command_prints_tables_and_writes_a_record_on_demand(tmp_path, monke
     arguments = ["timings", "a", "--results-dir", str(tmp_path)]
     done = CliRunner().invoke(cli.main, arguments)
     assert done.exit_code == 0, done.output
-    assert "30 s (n=1)" in done.output and "500 MB (1)" in done.output
+    for words in ("30 s (n=1)", "500 MB (1)", "kernel start and imports included", "The largest: 500 MB."):
+        assert words in done.output
+    assert "would wait" not in done.output  # only the class profile says how long a class waits
     assert not list(tmp_path.glob("*/timings.json"))
     done = CliRunner().invoke(cli.main, [*arguments, "--into", "b"])
     assert done.exit_code == 0, done.output
@@ -216,12 +225,9 @@ def test_a_run_that_was_not_measured_is_refused_in_one_message(tmp_path, run):
 
 def test_a_hub_with_cores_enough_makes_nobody_wait():
     lesson = {"median_seconds": 60.0, "peak_memory_bytes": 1e9}
-    content = {
-        "machine": {"processor": "p", "cores": 2, "date": "d"},
-        "profiles": {"class": {"dataset": "mnist", "cores": 2, "lessons": {"04_tuning": lesson}}},
-    }
-    assert "would wait 60 s" in timings.memory_conclusion(content, students=3, cores=6)
-    assert "would wait 2.0 min" in timings.memory_conclusion(content, students=3, cores=3)
+    taught = {"dataset": "mnist", "cores": 2, "lessons": {"04_tuning": lesson}}
+    assert "would wait 60 s" in timings.waiting_time(taught, students=3, cores=6)
+    assert "would wait 2.0 min" in timings.waiting_time(taught, students=3, cores=3)
 
 
 if __name__ == "__main__":

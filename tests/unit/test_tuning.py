@@ -1,11 +1,14 @@
 """Real searches on the smallest possible networks."""
 
+import itertools
+
 import keras
 import keras_tuner
 import numpy as np
 import pytest
 
 from mnist_helpers import tuning
+from mnist_helpers._errors import UserError
 
 pytestmark = [
     # Keras Tuner and TensorFlow, not ours: a deprecated NumPy call, and a file left to the garbage collector.
@@ -34,6 +37,13 @@ def build_failing_model(hp):
     if hp.Choice("units", [2, 3]) == 3:
         raise ValueError("three is too many")
     return build_model(hp)
+
+
+def build_diverging_model(hp):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, activation="softmax")])
+    model.compile(keras.optimizers.SGD(hp.Choice("rate", [float("nan")])), "sparse_categorical_crossentropy")
+    return model
 
 
 def searched(tmp_path, build, lines=False, max_trials=2):
@@ -98,8 +108,58 @@ def test_checkpoints_go_and_scores_stay(tmp_path):
 
 def test_a_failed_trial_is_not_swallowed(tmp_path, capsys):
     tuner = searched(tmp_path, build_failing_model)
-    with pytest.raises(RuntimeError, match=r"1 of 2 trials did not complete.*three is too many"):
+    with pytest.raises(UserError, match=r"1 of 2 trials did not complete.*three is too many"):
         tuning.completed_trials(tuner)
+
+
+def test_a_loss_that_is_not_a_number_ends_the_search_with_a_message(tmp_path, capsys):
+    """R12"""
+    with pytest.raises(
+        UserError, match=r"Trial 1 has no score\. Expected: a number as val_loss.*'rate': nan.*Narrow"
+    ):
+        searched(tmp_path, build_diverging_model, lines=True)
+    with pytest.raises(UserError, match="Trial 1 has no score"):  # again, without a word of a damaged search
+        searched(tuning.search_folder(tmp_path, tmp_path), build_diverging_model, lines=True)
+    assert "set_aside" not in capsys.readouterr().out
+
+
+def test_a_search_space_smaller_than_the_number_of_trials_is_counted(tmp_path, capsys):
+    """R12: three configurations, five trials."""
+    table = tuning.completed_trials(searched(tmp_path, build_model, lines=True, max_trials=5))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [f"trial  {number} of 3" for number in (1, 2, 3)]
+    assert sorted(table["units"]) == [2, 3, 4]
+
+
+def space(*define):
+    hp = keras_tuner.HyperParameters()
+    for function in define:
+        function(hp)
+    return hp.space
+
+
+def conditional(hp):
+    hp.Boolean("deep")
+    with hp.conditional_scope("deep", [True]):
+        hp.Choice("layers", [2, 3, 4])
+
+
+@pytest.mark.parametrize(
+    ("define", "count"),
+    [
+        ([], 1),
+        ([lambda hp: hp.Choice("a", [1, 2])], 2),
+        ([lambda hp: hp.Fixed("a", 1)], 1),
+        ([lambda hp: hp.Int("a", 1, 4), lambda hp: hp.Boolean("b")], 8),
+        ([lambda hp: hp.Float("a", 0, 0.4, step=0.1)], 5),
+        ([lambda hp: hp.Float("a", 0, 1), lambda hp: hp.Choice("b", [1, 2])], 50),
+        ([lambda hp: hp.Choice("b", [1, 2]), lambda hp: hp.Float("a", 1e-3, 1, sampling="log")], 50),
+        ([lambda hp: hp.Int("a", 32, 512, sampling="log", step=2)], 5),
+        ([conditional], 4),
+    ],
+)
+def test_configurations_of_a_search_space_are_counted(define, count):
+    assert len(list(itertools.islice(tuning._configurations({}, space(*define)), 50))) == count
 
 
 def test_a_run_gets_its_own_copy_of_the_search_that_it_uses_again(tmp_path, capsys):

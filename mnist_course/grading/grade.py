@@ -1,0 +1,250 @@
+"""Grade what students submit: the queue, what is graded already, and the entries of the class report.
+
+    submitted/ -> autograded/, feedback/, gradebook.db  (nbgrader's autograde and generate_feedback) -> class report
+
+Submissions are other people's programs: each notebook is repaired and runs in a sandbox (`sandbox.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import re
+import shutil
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import nbformat
+
+from mnist_course import cores
+from mnist_course.grading import class_report, course_folder, nbgrader_bridge, sandbox, submissions
+from mnist_course.grading.course_folder import Exercise, Graded
+from mnist_course.grading.sandbox import Limits
+from mnist_course.grading.submissions import Remark, Submission
+from mnist_helpers import _files
+from mnist_helpers._errors import UserError
+
+_DEFAULT_LIMITS = Limits()
+_Ran = tuple[nbformat.NotebookNode, sandbox.Outcome]  # a repaired notebook, and what came of its run
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_FILE_AND_LINE = re.compile(r" \([^()]*, line \d+\)$")  # of a syntax error: the file is a temporary one
+
+
+def grade(folder: Path, *, limits: Limits = _DEFAULT_LIMITS, workers: int = 0, fresh: bool = False) -> str:
+    """Grades submissions into nbgrader's gradebook, and writes the class report.
+
+    A submission that was graded before is not run again, unless it or its exercise has changed, or it did not run
+    to its end; one that reached the time limit only runs again with larger limits. Marks and comments that were
+    given by hand since then appear in the report and in the student's feedback.
+
+    Args:
+        folder: a folder made by `release.build`.
+        limits: time and memory of each notebook.
+        workers: number of notebooks that run at the same time; 0 for one per core.
+        fresh: True to grade all submissions again.
+
+    Returns:
+        A summary for the terminal.
+
+    Raises:
+        UserError: the folder is not a grading folder, a file in it is damaged, there are no submissions, or another
+            process is grading in it.
+    """
+    nbgrader_bridge.check_installed()
+    folder = folder.resolve()
+    exercises = {name: course_folder.read_exercise(folder, name) for name in course_folder.exercises(folder)}
+    nbgrader_bridge.check_files(folder)
+    cells = {
+        name: set(filter(None, map(submissions.name_of, of.release.cells))) for name, of in exercises.items()
+    }
+    found, students, remarks = submissions.find(folder / course_folder.SUBMITTED, cells)
+    if not students:
+        raise UserError(
+            f"There are no submissions. Expected: {folder / course_folder.SUBMITTED}/STUDENT/EXERCISE.ipynb, a "
+            "folder per student."
+        )
+    course_folder.read_graded(folder)  # a damaged file is an error also when `fresh` is set
+    with _files.lock(
+        folder / ".grading.lock", f"Another process is grading in {folder}. Wait until it has ended."
+    ):
+        graded = {} if fresh else course_folder.read_graded(folder)
+        isolated = sandbox.can_isolate()
+        to_grade = [submission for submission in found if submission.can_be_graded]
+        try:
+            with warnings.catch_warnings():  # here, because threads share the filters
+                # nbformat warns about what we repair, SQLAlchemy about nbgrader.
+                warnings.simplefilter("ignore")
+                _grade_all(
+                    folder, exercises, to_grade, graded, limits, workers or cores.usable_cores(), isolated
+                )
+                _renew_feedback(folder, to_grade, graded)
+        finally:
+            results, more = _results(folder, found, students, isolated)
+            tasks = {name: class_report.tasks_of(of.release) for name, of in exercises.items()}
+            titles = {name: class_report.title_of(of.release) or name for name, of in exercises.items()}
+            summary = class_report.write(folder, titles, tasks, results, remarks + more, limits)
+    return summary
+
+
+def _grade_all(
+    folder: Path,
+    exercises: Mapping[str, Exercise],
+    found: Sequence[Submission],
+    graded: dict[str, Graded],
+    limits: Limits,
+    workers: int,
+    isolated: bool,
+) -> None:
+    from tqdm import tqdm
+
+    stop = threading.Event()
+    with (
+        tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True) as temporary,
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(total=len(found), unit="submission", disable=None, smoothing=0) as bar,
+    ):
+        base = Path(temporary).resolve()
+        hidden = [base, folder]
+        if not (elsewhere := (folder / course_folder.SUBMITTED).resolve()).is_relative_to(folder):  # a link
+            hidden.append(elsewhere)
+        run = functools.partial(sandbox.run, limits=limits, hidden=hidden, isolated=isolated, stop=stop)
+        jobs: dict[Future[_Ran], tuple[Submission, str]] = {}
+        try:
+            for number, submission in enumerate(found):
+                exercise = exercises[submission.exercise]
+                key = _key(submission.path, exercise)
+                before = graded.get(submission.label)
+                if before and _is_graded(before, key, limits):
+                    bar.update()
+                    reason = "time limit reached before; --fresh or a larger --seconds tries again"
+                    tqdm.write(f"{submission.label}: {reason if before.too_small else 'graded before'}")
+                else:
+                    work = base / str(number)
+                    jobs[pool.submit(_repair_and_run, submission.path, exercise, work, run)] = submission, key
+            for future in as_completed(jobs):
+                submission, key = jobs[future]
+                entry = Graded(key, isolated)
+                _record(folder, base / "repaired", submission, future, limits, entry)
+                graded[submission.label] = entry
+                course_folder.write_graded(folder, graded)
+                bar.update()
+                tqdm.write(_line(submission, entry))
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _key(path: Path, exercise: Exercise) -> str:
+    digest = hashlib.sha256(nbformat.writes(exercise.source).encode())
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        digest.update(file.read(submissions.MAX_BYTES + 1))
+    return digest.hexdigest()
+
+
+def _is_graded(before: Graded, key: str, limits: Limits) -> bool:
+    if before.key != key:
+        return False
+    if not before.too_small:
+        return not before.try_again
+    return all(now <= tried for now, tried in zip(limits, before.too_small, strict=True))
+
+
+def _repair_and_run(path: Path, exercise: Exercise, work: Path, run: Callable[..., sandbox.Outcome]) -> _Ran:
+    """Runs a submission; in a thread, so it does not use nbgrader, which changes the process's folder."""
+    notebook, problems = submissions.repair(submissions.read(path), *exercise)
+    work.mkdir()
+    try:
+        outcome = run(notebook, work)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return notebook, outcome._replace(problems=problems + outcome.problems)
+
+
+def _record(
+    folder: Path, repaired: Path, submission: Submission, future: Future[_Ran], limits: Limits, entry: Graded
+) -> None:
+    """Brings one notebook's marks into the gradebook, and completes its entry in `graded.json`."""
+    try:
+        notebook, outcome = future.result()
+        notebook = nbgrader_bridge.with_outputs(notebook, outcome)
+        nbgrader_bridge.record_marks(folder, repaired, submission, notebook)
+    except submissions.NotReadableError as error:
+        entry.problems = [str(error)]
+    except Exception as error:  # the other submissions are graded in any case, and this one is tried again
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        entry.try_again, entry.problems = True, [f"could not be graded: {reason}"]
+    else:
+        entry.try_again = outcome.disturbed
+        entry.too_small = list(limits) if outcome.out_of_time else None
+        entry.seconds = round(outcome.seconds, 1)
+        entry.problems = outcome.problems
+        entry.messages = _messages(notebook)
+
+
+def _messages(notebook: nbformat.NotebookNode) -> dict[str, str]:
+    """Returns the messages of failed tests and of answers that raised an error: name of the cell -> message."""
+    messages = {}
+    for cell in notebook.cells:
+        nbgrader = cell["metadata"].get("nbgrader", {})
+        for output in cell.get("outputs", []):
+            if output.output_type != "error":
+                continue
+            if nbgrader.get("grade"):
+                kind = "" if output.ename in ("AssertionError", "NotRun") else f"{output.ename}: "
+            elif nbgrader.get("solution"):
+                kind = f"{output.ename} in the answer: "
+            else:
+                continue
+            message = _FILE_AND_LINE.sub("", output.evalue)
+            messages[submissions.name_of(cell)] = _ANSI.sub("", kind + message)[:1000]
+    return messages
+
+
+def _line(submission: Submission, entry: Graded) -> str:
+    time = "not run" if entry.seconds is None else f"{entry.seconds:.1f} s"
+    return "".join([f"{submission.label}: {time}", *(f"\n  - {problem}" for problem in entry.problems)])
+
+
+# --- marks given by hand, and the report ---
+
+
+def _renew_feedback(folder: Path, found: Sequence[Submission], graded: dict[str, Graded]) -> None:
+    """Writes feedback pages again whose marks or comments have changed since."""
+    marks = nbgrader_bridge.read_marks(folder)
+    for submission in found:
+        now, entry = marks.get(submission.label), graded.get(submission.label)
+        if now is None or entry is None:
+            continue
+        # The feedback to a submission that was graded just now shows the same marks.
+        entry.in_feedback = entry.in_feedback or now
+        kept = folder / "autograded" / submission.student / submission.exercise
+        if entry.in_feedback != now and kept.is_dir():
+            nbgrader_bridge.write_feedback(folder, submission)
+            entry.in_feedback = now
+    course_folder.write_graded(folder, graded)
+
+
+def _results(
+    folder: Path, found: Sequence[Submission], students: Sequence[str], isolated: bool
+) -> tuple[dict[str, dict[str, class_report.Result]], list[Remark]]:
+    """Returns student -> exercise -> result, from the gradebook and `graded.json`; and remarks on submissions."""
+    graded, marks = course_folder.read_graded(folder), nbgrader_bridge.read_marks(folder)
+    results: dict[str, dict[str, class_report.Result]] = {student: {} for student in students}
+    remarks = []
+    for submission in found:
+        student, exercise = submission.student, submission.exercise
+        # Why a submission in a folder with a wrong name is not graded is a remark on that folder.
+        problems = ["not graded yet"] if submission.can_be_graded else []
+        entry = graded.get(submission.label, Graded("", isolated, problems=problems))
+        points = marks.get(submission.label, {}).get("marks", {}) if entry.seconds is not None else {}
+        results[student][exercise] = class_report.Result(
+            points, entry.messages, entry.seconds, entry.isolated
+        )
+        remarks += [Remark(student, exercise, text, not_graded=not points) for text in entry.problems]
+    return results, remarks

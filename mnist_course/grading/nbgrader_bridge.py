@@ -1,0 +1,290 @@
+"""nbgrader: its converters, its gradebook and its feedback pages.
+
+nbgrader would run submissions beside its gradebook. Its `Execute` step is replaced here: each notebook has already
+run in a sandbox (`sandbox.py`), and only the outputs of its cells are used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import html
+import logging
+import os
+import re
+import sqlite3
+import sysconfig
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from mnist_course.grading import class_report, course_folder, sandbox, submissions
+from mnist_helpers._errors import UserError
+
+_TIMESTAMP = "timestamp.txt"
+_MAX_TIMESTAMP_BYTES = 200
+_ERROR_LINE = re.compile(r"[\w.]+(Error|Exception): ")  # the last line of a traceback
+
+
+def check_installed() -> None:
+    """Checks that nbgrader is installed.
+
+    Raises:
+        UserError: nbgrader is missing.
+    """
+    try:
+        import nbgrader  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            "Exercises need nbgrader, which is not installed. Install the extra `teach`: "
+            'pip install "mnist-course[teach]", or in the course\'s folder: pip install -e ".[teach]"'
+        ) from error
+
+
+def check_files(folder: Path) -> None:
+    """Checks the configuration and the gradebook of a folder, and changes nothing.
+
+    Raises:
+        UserError: one of them is damaged; the message names the file.
+    """
+    if (folder / course_folder.CONFIG_FILE).exists():
+        _check_config(folder)
+    path = folder / course_folder.GRADEBOOK
+    if not path.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", timeout=1, uri=True)) as database:
+            faults = [text for (text,) in database.execute("PRAGMA quick_check")]
+            if faults != ["ok"]:
+                raise sqlite3.DatabaseError(faults[0])
+            database.execute("SELECT name FROM assignment")
+    except sqlite3.Error as error:
+        raise _gradebook_error(folder, error) from error
+
+
+def _check_config(folder: Path) -> None:
+    from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
+
+    try:
+        for kind in (GenerateAssignment, Autograde, GenerateFeedback):
+            steps = converter(kind, folder, "any")
+            exporter = steps.exporter_class(parent=steps, config=steps.config)
+            for step in steps.preprocessors or steps.sanitize_preprocessors + steps.autograde_preprocessors:
+                exporter.register_preprocessor(step)
+    except (Exception, SystemExit) as error:  # the file is a Python program
+        raise UserError(
+            f"{folder / course_folder.CONFIG_FILE} has an error ({type(error).__name__}: {error}). Correct it; a "
+            "newly built folder has an intact one."
+        ) from error
+
+
+def _gradebook_error(folder: Path, error: sqlite3.Error) -> UserError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the primary code
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        advice = "Another program is using it: end that program, and give the command again."
+    else:
+        advice = (
+            "Put back a copy of it. To start over, delete it and graded.json (marks given by hand are lost), then: "
+            f"mnist-course assignments build {folder}"
+        )
+    return UserError(f"{folder / course_folder.GRADEBOOK} cannot be used ({error}). {advice}")
+
+
+# --- converters ---
+
+
+class _LogCollector(logging.Handler):
+    """Collects nbgrader's log lines for our error message."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines += record.getMessage().strip().splitlines()
+
+
+def converter(kind: type, folder: Path, exercise: str, student: str = "*", **directories: str) -> Any:
+    """Returns a converter of nbgrader for one exercise, with the folder's own configuration."""
+    from nbgrader.coursedir import CourseDirectory
+
+    config = _config(folder)
+    log = logging.Logger("nbgrader")  # a separate logger: nothing reaches the terminal
+    log.addHandler(_LogCollector())
+    directory = CourseDirectory(
+        config=config, log=log, root=str(folder), assignment_id=exercise, student_id=student, **directories
+    )
+    return kind(coursedir=directory, config=config, log=log, force=True)
+
+
+def _config(folder: Path) -> Any:
+    from traitlets.config.loader import PyFileConfigLoader
+
+    return PyFileConfigLoader(course_folder.CONFIG_FILE, path=str(folder)).load_config()
+
+
+def convert(converter: Any, what: str) -> None:
+    """Runs a converter.
+
+    Raises:
+        UserError: nbgrader has given up; the message quotes its log.
+    """
+    from nbgrader.converters.base import NbGraderException
+
+    try:
+        with _own_scripts(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            converter.start()
+    except NbGraderException as error:
+        lines = [line for line in converter.log.handlers[0].lines if _ERROR_LINE.match(line)]
+        raise UserError(f"nbgrader refuses {what}: {(lines or [str(error)])[0]}") from error
+
+
+@contextlib.contextmanager
+def _own_scripts() -> Iterator[None]:
+    """Puts this environment's commands on PATH: nbgrader runs `alembic` for a new gradebook."""
+    before = os.environ.get("PATH", "")
+    # nbgrader.utils.setenv would empty the environment for a moment, in which other threads start processes.
+    os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), before])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
+# --- marks and feedback ---
+
+
+@contextlib.contextmanager
+def gradebook(folder: Path) -> Iterator[Any]:
+    """Opens the gradebook of a grading folder.
+
+    Raises:
+        UserError: the gradebook is damaged, or another program has locked it.
+    """
+    from nbgrader.api import Gradebook
+    from nbgrader.coursedir import CourseDirectory
+
+    try:
+        with (
+            _own_scripts(),
+            Gradebook(CourseDirectory(config=_config(folder), root=str(folder)).db_url) as book,
+        ):
+            yield book
+    except Exception as error:  # SQLAlchemy wraps the errors of SQLite
+        if not isinstance(cause := getattr(error, "orig", None), sqlite3.Error):
+            raise
+        raise _gradebook_error(folder, cause) from error
+
+
+def read_marks(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Returns the content of the gradebook.
+
+    Returns:
+        Submission (STUDENT/EXERCISE) -> `marks` (test -> points) and `comments` (cell -> text).
+    """
+    with gradebook(folder) as book:
+        return {
+            f"{submission.student.id}/{submission.assignment.name}": {
+                "marks": {
+                    grade.name: float(grade.score) for of in submission.notebooks for grade in of.grades
+                },
+                "comments": {note.name: note.comment for of in submission.notebooks for note in of.comments},
+            }
+            for assignment in book.assignments
+            for submission in assignment.submissions
+        }
+
+
+def with_outputs(notebook: nbformat.NotebookNode, outcome: sandbox.Outcome) -> nbformat.NotebookNode:
+    """Puts the outputs of a run into the cells of a notebook.
+
+    A test that did not run gets an error: nbgrader would take it as passed.
+    """
+    from nbgrader import utils
+
+    for position, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code":
+            continue
+        cell.update(outcome.cells.get(position, {"outputs": [], "execution_count": None}))
+        if not utils.is_grade(cell):
+            continue
+        try:
+            utils.determine_grade(cell)
+            fault = "" if position in outcome.cells else "This test did not run."
+        except Exception:  # a forged output
+            fault = "This test has an output that tests never have."
+        if fault:
+            cell.outputs = [nbformat.v4.new_output("error", ename="NotRun", evalue=fault, traceback=[fault])]
+    return notebook
+
+
+def record_marks(
+    folder: Path, repaired: Path, submission: submissions.Submission, notebook: nbformat.NotebookNode
+) -> None:
+    """Runs nbgrader's own autograde and feedback on a notebook that has already run.
+
+    Args:
+        folder: the grading folder.
+        repaired: a folder for the repaired notebook.
+        submission: the submission that the notebook comes from.
+        notebook: the repaired notebook, with outputs.
+
+    Raises:
+        UserError: nbgrader refuses the notebook, or cannot write.
+    """
+    from nbgrader.converters import Autograde
+    from nbgrader.preprocessors import Execute
+
+    path = repaired / submission.student / submission.exercise / f"{submission.exercise}.ipynb"
+    path.parent.mkdir(parents=True)
+    nbformat.write(notebook, path)
+    _copy_timestamp(submission.path.with_name(_TIMESTAMP), path.with_name(_TIMESTAMP))
+    autograde = converter(
+        Autograde, folder, submission.exercise, submission.student, submitted_directory=str(repaired)
+    )
+    autograde.autograde_preprocessors = [
+        functools.partial(_take_outputs, notebook) if step is Execute else step
+        for step in autograde.autograde_preprocessors
+    ]
+    convert(autograde, f"the submission {submission.label}")
+    write_feedback(folder, submission)
+
+
+def write_feedback(folder: Path, submission: submissions.Submission) -> None:
+    """Writes nbgrader's feedback page; its index names the tasks, where nbgrader repeats "Test cell"."""
+    from nbgrader.converters import GenerateFeedback
+
+    student, exercise = submission.student, submission.exercise
+    convert(converter(GenerateFeedback, folder, exercise, student), f"the feedback to {submission.label}")
+    page = folder / "feedback" / student / exercise / f"{exercise}.html"
+    text = page.read_text(encoding="utf-8")
+    for task in class_report.tasks_of(course_folder.read_exercise(folder, exercise).release):
+        for test in task.tests:
+            link = f'<a href="#{test}">'
+            text = text.replace(f"{link}Test cell</a>", f"{link}{html.escape(task.title)} · {test}</a>")
+    course_folder.write(page, text)
+
+
+def _copy_timestamp(found: Path, to: Path) -> None:
+    """Copies the time of submission, if nbgrader has recorded one."""
+    from nbgrader.utils import parse_utc
+
+    with contextlib.suppress(OSError, ValueError):
+        if not found.is_symlink() and found.stat().st_size < _MAX_TIMESTAMP_BYTES:
+            text = found.read_text(encoding="utf-8")
+            parse_utc(text.strip())
+            to.write_text(text, encoding="utf-8")
+
+
+def _take_outputs(ran: nbformat.NotebookNode, notebook: nbformat.NotebookNode, resources: dict) -> tuple:
+    """Replaces nbgrader's Execute: copies the outputs of the notebook that ran in the sandbox."""
+    for cell, from_cell in zip(notebook.cells, ran.cells, strict=True):
+        if cell.source != from_cell.source:
+            raise RuntimeError(f"cell {submissions.name_of(cell)} is not the cell that ran")
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = from_cell.outputs, from_cell.execution_count
+    return notebook, resources

@@ -1,0 +1,191 @@
+"""Submissions are found, read and repaired, without a kernel."""
+
+from __future__ import annotations
+
+import json
+
+import nbformat
+import pytest
+
+from mnist_course.grading import submissions
+from tests.grading.tiny import CELLS, answered, tiny
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # nbgrader's and its libraries'
+    pytest.mark.filterwarnings("ignore::nbformat.warnings.MissingIDFieldWarning"),
+    pytest.mark.filterwarnings("ignore::nbformat.warnings.DuplicateCellId"),
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),  # nbgrader's
+]
+
+
+def repaired(notebook: nbformat.NotebookNode) -> tuple[list[str], list[str]]:
+    release = answered(tiny(), {"double": "def double(x):\n    pass", "number": "number = None"})
+    release.cells[4].source = "# Hidden tests"
+    done, problems = submissions.repair(notebook, release, tiny())
+    nbformat.validate(done)
+    names = [submissions.name_of(cell) for cell in done.cells if submissions.name_of(cell)]
+    assert sorted(names) == ["double", "double-hidden", "double-tests", "number", "number-tests"]
+    for cell in done.cells:
+        if submissions.name_of(cell).endswith(("tests", "hidden")):
+            (original,) = [
+                known for known in tiny().cells if submissions.name_of(known) == submissions.name_of(cell)
+            ]
+            assert (cell.source, cell.metadata) == (original.source, original.metadata)
+    return names, problems
+
+
+def test_what_is_whole_is_left_as_it_is():
+    assert repaired(tiny()) == (["double", "double-tests", "double-hidden", "number", "number-tests"], [])
+
+
+@pytest.mark.parametrize("missing", range(8))
+def test_any_missing_cell_is_put_back_in_its_place(missing):
+    notebook = tiny()
+    removed = notebook.cells.pop(missing)
+    names, problems = repaired(notebook)
+    assert names == ["double", "double-tests", "double-hidden", "number", "number-tests"]
+    expected = [] if removed.cell_type == "markdown" else [f"cell {removed.id} was missing"]
+    assert [problem.split(";")[0] for problem in problems] == expected
+
+
+def test_an_empty_notebook_is_filled():
+    names, problems = repaired(nbformat.v4.new_notebook())
+    assert names == ["double", "double-tests", "double-hidden", "number", "number-tests"]
+    assert len(problems) == 6
+
+
+def _tag_to_skip(notebook):
+    notebook.cells[3].metadata["tags"] = ["skip-execution"]
+
+
+def _more_points(notebook):
+    notebook.cells[3].metadata["nbgrader"]["points"] = 100
+
+
+def _as_solution(notebook):
+    notebook.cells[3].metadata["nbgrader"]["solution"] = True
+
+
+def _without_metadata(notebook):
+    for cell in notebook.cells:
+        cell.metadata = {}
+
+
+def _strange_metadata(notebook):
+    notebook.cells[3].metadata["nbgrader"] = "none"
+    notebook.cells[4].metadata["nbgrader"] = {"grade_id": ["x"], "schema_version": 99}
+    notebook.metadata["kernelspec"] = {"name": "bash", "display_name": "bash"}
+
+
+@pytest.mark.parametrize(
+    "change", [_tag_to_skip, _more_points, _as_solution, _without_metadata, _strange_metadata]
+)
+def test_metadata_are_the_teachers(change):
+    notebook = tiny()
+    change(notebook)
+    assert repaired(notebook)[1] == []
+
+
+@pytest.mark.parametrize("kind", ["markdown", "raw"])
+@pytest.mark.parametrize("number", [2, 3])
+def test_the_type_of_a_cell_is_the_teachers(number, kind):
+    notebook = tiny()
+    old = notebook.cells[number]
+    new = {"markdown": nbformat.v4.new_markdown_cell, "raw": nbformat.v4.new_raw_cell}[kind]
+    notebook.cells[number] = new(old.source, id=old.id, metadata=old.metadata)
+    assert repaired(notebook)[1] == [f"cell {old.id} was a {kind} cell; it is a code cell again"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "7",
+        '"text"',
+        "{}",
+        '{"cells": 3, "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
+        '{"cells": [{}], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}',
+        '{"nbformat": 99}',
+        "[" * 100_000,
+        '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": ' + "9" * 5000 + "}",
+        "\ud800",
+        "\0",
+        "<html>please log in</html>",
+    ],
+)
+def test_a_file_that_is_not_a_notebook_is_named_as_such(tmp_path, content):
+    path = tmp_path / "tiny.ipynb"
+    path.write_bytes(content.encode("utf-8", "surrogatepass"))
+    with pytest.raises(ValueError, match="is not a notebook "):
+        submissions.read(path)
+
+
+def test_old_notebooks_can_be_read(tmp_path):
+    notebook = tiny()
+    notebook.nbformat_minor = 2
+    for cell in notebook.cells:
+        del cell["id"]
+    (tmp_path / "tiny.ipynb").write_text(json.dumps(notebook))
+    assert repaired(submissions.read(tmp_path / "tiny.ipynb"))[1] == []
+
+
+def test_submissions_are_found_by_name(tmp_path):
+    for name in (
+        "anna/a/a.ipynb",
+        "anna/b.ipynb",
+        "anna/notes.txt",
+        "anna/c.ipynb",
+        "anna/.ipynb_checkpoints/a.ipynb",
+        "anna/a/timestamp.txt",
+        "ben/a-Copy1.ipynb",
+        "ben/b (2).ipynb",
+        "eve/a.ipynb",
+        "eve/a-Copy2.ipynb",
+        "=cmd()/a.ipynb",
+        "[x]/a.ipynb",
+        "jo.doe+1@x.org/a_copy.ipynb",
+        "b.ipynb",
+        "Ann O'Hara/a.ipynb",
+        "Zo\u0065\u0308/a.ipynb",  # as macOS writes it
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    (tmp_path / "eve" / "b.ipynb").symlink_to(tmp_path / "anna" / "b.ipynb")
+    (tmp_path / "mallory").symlink_to(tmp_path / "anna")
+    (tmp_path / "zoe").mkdir()
+    nbformat.write(tiny(), tmp_path / "eve" / "homework.ipynb")
+    found, students, remarks = submissions.find(tmp_path, {"a": ["x", "y"], "b": ["x", "z"], "tiny": CELLS})
+
+    def texts(student: str) -> list[str]:
+        return [remark.text for remark in remarks if remark.student == student]
+
+    assert {
+        (of.student, of.exercise, str(of.path.relative_to(tmp_path))) for of in found if of.can_be_graded
+    } == {
+        ("Ann O'Hara", "a", "Ann O'Hara/a.ipynb"),
+        ("Zoe\u0308", "a", "Zoe\u0308/a.ipynb"),
+        ("eve", "tiny", "eve/homework.ipynb"),
+        ("anna", "a", "anna/a/a.ipynb"),
+        ("anna", "b", "anna/b.ipynb"),
+        ("ben", "a", "ben/a-Copy1.ipynb"),
+        ("ben", "b", "ben/b (2).ipynb"),
+        ("eve", "a", "eve/a.ipynb"),
+        ("jo.doe+1@x.org", "a", "jo.doe+1@x.org/a_copy.ipynb"),
+    }
+    assert students == [
+        *("=cmd()", "[x]", "Ann O'Hara", "anna", "ben", "eve", "jo.doe+1@x.org", "zoe", "Zoe\u0308")
+    ]
+    assert [of.student for of in found if not of.can_be_graded] == ["=cmd()", "[x]"]
+    assert texts("[x]")[0].startswith("rename the folder, then grade again")
+    assert texts("anna") == [f"{name} belongs to no exercise" for name in ("c.ipynb", "notes.txt")]
+    assert texts("eve") == [
+        "b.ipynb is a link; it was not followed",
+        "a-Copy2.ipynb was left out: a.ipynb counts",
+        "homework.ipynb was taken for tiny.ipynb",
+    ]
+    assert texts("zoe") == []
+    assert [text.split()[0] for text in texts("")] == ["'b.ipynb'", "'mallory'"]
+    # Two folders to rename, two files of no exercise, two of no student.
+    assert sum(remark.not_graded for remark in remarks) == 6
+    assert not any(remark.not_graded for remark in remarks if remark.student in ("ben", "eve"))

@@ -1,0 +1,272 @@
+"""A study's report: arithmetic by hand, tables, figures and `runs.csv`, from records that are made up."""
+
+import json
+import math
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from scipy import stats
+
+from mnist_course import cli
+from mnist_course.reports import run_report, study_report
+from mnist_course.run import runner
+from mnist_helpers import _files, plots, results
+
+REFERENCE = Path(__file__).parent.parent.parent / "results" / "reference"
+DATASET = {"name": "digits", "shapes": {}, "sha256": {}}
+ACCURACIES = {"baseline": [0.95, 0.96, 0.97], "tuned": [0.96, 0.98, 0.985]}
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures of the reports that a test writes, in order; they are not rendered."""
+    figures = []
+    monkeypatch.setattr(plots.DescribedFigure, "png", lambda self: figures.append(self) or b"PNG")
+    return figures
+
+
+def made_up_study(tmp_path, accuracies=ACCURACIES, units=16, **asked):
+    """A study whose records are made up: one run per number; called again, other runs join it."""
+    folder = tmp_path / "s"
+    folder.mkdir(exist_ok=True)
+    asked = {"seeds": [8, 9, 10], "lessons": ["02_baseline", "04_tuning", "05_evaluation"]} | asked
+    _files.write_json(folder / study_report.STUDY_FILE, {"swept": {}, "search_from": ""} | asked)
+    for number, values in enumerate(zip(*accuracies.values(), strict=True)):
+        run = folder / (
+            f"units-{units}_" * (units != 16) + f"seed-{number + 8}"
+        )  # 8, 9, 10: their names sort otherwise than they count
+        run.mkdir()
+        _files.write_json(run / runner.COURSE_FILE, {})
+        scores = dict(zip(accuracies, values, strict=True))
+        history = {"accuracy": [0.1 * number], "loss": [1.0]}
+        trained = {"num_params": 10, "train_seconds": 2.0 + number, "history": history}
+        tested = {model: {"test_accuracy": score, "test_loss": 1 - score} for model, score in scores.items()}
+        pair = {"first": "baseline", "second": "tuned", "p_value": 0.01 if number else 0.5}
+        for lesson, models, more in (
+            ("02_baseline", {"baseline": trained}, {}),
+            ("04_tuning", {"tuned": trained}, {}),
+            ("05_evaluation", tested, {"comparisons": [pair]}),
+        ):
+            results.save_record(
+                run,
+                lesson,
+                params={"profile": "quick", "seed": number + 8, "units": units},
+                dataset=DATASET,
+                models=models,
+                started=time.perf_counter(),
+                **more,
+            )
+    return folder
+
+
+def test_a_studys_numbers_by_hand(tmp_path):
+    summary = study_report.study_summary(made_up_study(tmp_path))
+    models = {entry["model"]: entry for entry in summary["models"]}
+    for name, values in ACCURACIES.items():
+        spread = models[name]["test_accuracy"]
+        mean, sd = np.mean(values), np.std(values, ddof=1)
+        low, high = stats.t.interval(0.95, 2, mean, sd / np.sqrt(3))
+        assert [spread[key] for key in ("mean", "sd", "n", "low", "high")] == pytest.approx(
+            [mean, sd, 3, low, high]
+        )
+    assert models["tuned"]["train_seconds"]["mean"] == pytest.approx(3.0)
+    (difference,) = summary["differences"]
+    assert (difference["first"], difference["second"]) == ("baseline", "tuned")
+    assert difference["mean"] == pytest.approx(np.mean([0.01, 0.02, 0.015]))
+    assert difference["significant"] == 2
+
+
+def test_a_studys_report_shows_them(tmp_path):
+    folder = made_up_study(tmp_path, search_from="searches/seed-1")
+    page = study_report.write_study_report(folder)
+    text = (folder / "report.md").read_text()
+    assert "| tuned | 3 | 97.50% | 1.32% |" in text
+    assert "| tuned | baseline | +1.50 | 0.50 |" in text
+    assert "2 of 3" in text
+    assert "One search, of run searches/seed-1, serves all seeds" in text
+    assert "tuned is right on 97.50 % of the test images (sd 1.32, n=3 seeds)" in text
+    assert "Against the baseline, over the same seeds: tuned +1.50 points (+0.26 to +2.74)" in text
+    for name in ("test_accuracy.png", "test_loss.png", "accuracy.png", "loss.png"):
+        assert (folder / name).stat().st_size > 1000
+        assert f"]({name})" in text
+    assert json.loads((folder / "summary.json").read_text()) == study_report.study_summary(folder)
+    assert "<script" not in page.read_text()
+    means, sds = study_report.mean_histories(study_report.study_runs(folder))
+    assert means["tuned"]["accuracy"] == [pytest.approx(0.1)]
+    assert sds["tuned"]["accuracy"] == [pytest.approx(0.1)]
+
+
+def change_record(folder, lesson, change):
+    record = json.loads((folder / f"{lesson}.json").read_text())
+    change(record)
+    record["sha256"] = results.fingerprint(record)
+    (folder / f"{lesson}.json").write_text(json.dumps(record))
+
+
+@pytest.mark.usefixtures("drawn")
+def test_a_seed_that_trained_longer_goes_on_alone(tmp_path):
+    folder = made_up_study(tmp_path)
+    longer = {"accuracy": [0.4, 0.9], "loss": [1.0, 0.5]}
+    change_record(
+        folder / "seed-10", "04_tuning", lambda record: record["models"]["tuned"].update(history=longer)
+    )
+    study_report.write_study_report(folder)
+    means, sds = study_report.mean_histories(study_report.study_runs(folder))
+    assert means["tuned"]["accuracy"] == pytest.approx([(0.0 + 0.1 + 0.4) / 3, 0.9])
+    assert sds["tuned"]["accuracy"][1] == 0
+
+
+def test_records_without_comparisons_show_a_dash(tmp_path):
+    folder = made_up_study(tmp_path)
+    for number in (8, 9, 10):
+        change_record(folder / f"seed-{number}", "05_evaluation", lambda record: record.pop("comparisons"))
+    assert study_report.study_summary(folder)["differences"][0]["significant"] is None
+
+
+def test_runs_count_as_they_are_numbered(tmp_path):
+    assert list(study_report.study_runs(made_up_study(tmp_path))) == ["seed-8", "seed-9", "seed-10"]
+
+
+@pytest.mark.usefixtures("drawn")
+def test_one_seed_shows_a_dash_for_its_spread(tmp_path):
+    one = {name: values[:1] for name, values in ACCURACIES.items()}
+    folder = made_up_study(tmp_path, one)
+    study_report.write_study_report(folder)
+    assert "| tuned | 1 | 96.00% | – | – |" in (folder / "report.md").read_text()
+    assert json.loads((folder / "summary.json").read_text())["models"][0]["test_accuracy"]["sd"] is None
+
+
+@pytest.mark.usefixtures("drawn")
+def test_settings_of_a_sweep_are_compared(tmp_path):
+    made_up_study(tmp_path)
+    better = {"baseline": [0.96, 0.98, 0.99], "tuned": ACCURACIES["tuned"]}
+    folder = made_up_study(tmp_path, better, units=32, swept={"units": [16, 32]})
+    change_record(
+        folder / "units-32_seed-8",
+        "04_tuning",
+        lambda record: record["models"]["tuned"].update(num_params=99),
+    )
+    summary = study_report.study_summary(folder)
+    assert [entry["setting"]["units"] for entry in summary["models"]] == [16, 16, 32, 32]
+    effects = {entry["model"]: entry for entry in summary["effects"]}
+    assert [effects["baseline"][key] for key in ("mean", "n")] == pytest.approx([0.05 / 3, 3])
+    assert effects["tuned"]["mean"] == 0
+    assert (
+        "against units 16, over the same seeds: baseline with units 32 +1.67 points ("
+        in summary["conclusion"]
+    )
+    study_report.write_study_report(folder)
+    text = (folder / "report.md").read_text()
+    assert "| units | model | n |" in text
+    assert "Paired differences from units 16" in text
+    assert "| 32 | baseline | +1.67 |" in text
+    assert "| 10 to 99 |" in text
+    assert "| seeds | 8, 9, 10 |" in text
+    assert "With fewer than 5 seeds" in text
+    assert "not finished" not in text
+
+
+def test_what_is_not_finished_is_said(tmp_path):
+    folder = made_up_study(tmp_path, seeds=[8, 9, 10, 11])
+    (folder / "seed-9" / "02_baseline.json").unlink()
+    assert study_report.study_summary(folder)["conclusion"].endswith(" 2 of the runs are not finished.")
+
+
+@pytest.mark.usefixtures("drawn")
+def test_an_interval_ends_where_its_number_ends(tmp_path):
+    folder = made_up_study(tmp_path, {"baseline": [0.9, 0.95, 1.0], "tuned": [0.2, 0.6, 1.0]})
+    study_report.write_study_report(folder)
+    rows = [
+        line for line in (folder / "report.md").read_text().splitlines() if line.startswith("| tuned | 3")
+    ]
+    assert " 0.00% to 100.00% | 0.4000 | 0.4000 | 0.0000 to " in rows[0]
+
+
+def test_a_report_of_a_study_that_has_not_begun_says_so(tmp_path):
+    (tmp_path / "results" / "s").mkdir(parents=True)
+    _files.write_json(
+        tmp_path / "results" / "s" / "study.json",
+        {"swept": {}, "search_from": "", "seeds": [1], "lessons": []},
+    )
+    result = CliRunner().invoke(cli.main, ["report", "s"])
+    assert result.exit_code == 2
+    assert "No run of study 's' has a record yet" in result.output
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_there_is_no_interval_below_three_seeds(tmp_path, n, drawn):  # P2
+    scores = {"baseline": [0.96, 0.99, 1.0][:n], "tuned": [0.99, 0.97, 1.0][:n]}
+    folder = made_up_study(tmp_path, scores)
+    study_report.write_study_report(folder)
+    summary = json.loads((folder / "summary.json").read_text())
+    spreads = [entry["test_accuracy"] for entry in summary["models"]] + summary["differences"]
+    assert len(spreads) == 3
+    for spread in spreads:
+        assert (spread["low"] is not None) == (spread["high"] is not None) == (n >= 3)
+        assert spread["n"] == n
+    accuracy, loss, *curves = drawn
+    low, high = accuracy.figure.axes[0].get_xlim()
+    assert low >= 0 and high <= 100 and (n == 1 or high - low < 15)
+    assert loss.figure.axes[0].get_xlim()[0] >= 0
+    assert ("95 % interval" in accuracy.description) == (n >= 3)
+    for figure, top in zip(curves, (1, math.inf), strict=True):  # their bands are sds, which know no limits
+        for axes in figure.figure.axes:
+            assert axes.get_ylim()[0] >= 0 and axes.get_ylim()[1] <= top
+
+
+def test_axes_hold_only_what_can_be_even_for_scores_far_apart(tmp_path, drawn):  # P2
+    folder = made_up_study(tmp_path, {"baseline": [0.0, 0.5, 1.0], "tuned": [0.1, 0.9, 1.0]})
+    study_report.write_study_report(folder)
+    assert drawn[0].figure.axes[0].get_xlim() == (0, 100)
+    assert drawn[1].figure.axes[0].get_xlim()[0] == 0
+    assert "interval 0.00 to 100.00" in drawn[0].description
+
+
+@pytest.mark.usefixtures("drawn")
+def test_a_report_explains_the_models_that_are_in_it_and_no_others(tmp_path):  # P1
+    page = study_report.write_study_report(made_up_study(tmp_path)).read_text()
+    assert "Models of lesson 2: baseline; of lesson 4: tuned." in page
+    for absent in ("majority", "nearest_mean", "plain", "batchnorm", "tuned_vat", "Without a network"):
+        assert absent not in page, absent
+
+
+@pytest.mark.parametrize("study", ["", "ablation", "recipe-1", "searches"])
+def test_the_committed_reports_hold_no_markup_and_no_absent_model(study):  # P1
+    folder = REFERENCE / study
+    page = re.sub(r'src="[^"]*"', "", (folder / "report.html").read_text())
+    assert not re.search(r"[*`]\w|\w[*`]", re.sub(r"<style>.*</style>", "", page, flags=re.S))
+    models = {entry["model"] for entry in json.loads((folder / "summary.json").read_text())["models"]}
+    for name in {"majority", "nearest_mean", "baseline", "batchnorm_dropout", "tuned", "tuned_vat"} - models:
+        assert not re.search(rf"\b{name}\b", page), name
+
+
+@pytest.mark.usefixtures("drawn")
+def test_runs_csv_of_a_study_holds_every_run_and_model(tmp_path):  # P5
+    made_up_study(tmp_path)
+    folder = made_up_study(tmp_path, units=32, swept={"units": [16, 32]})
+    (folder / "seed-9" / "05_evaluation.json").unlink()  # a partial run
+    study_report.write_study_report(folder)
+    back = pd.read_csv(folder / run_report.RUNS_FILE)
+    pd.testing.assert_frame_equal(back, results.table(folder))
+    assert back["run"].drop_duplicates().tolist() == [
+        *("seed-8", "seed-9", "seed-10"),
+        *("units-32_seed-8", "units-32_seed-9", "units-32_seed-10"),
+    ]
+    assert len(back) == 12
+    assert back["units"].tolist() == [16] * 6 + [32] * 6
+    assert back.loc[back["run"] == "seed-9", "test_accuracy"].isna().all()
+    assert back.loc[back["run"] == "seed-8", "test_accuracy"].tolist() == [0.95, 0.96]
+
+
+@pytest.mark.usefixtures("drawn")
+def test_a_sweep_whose_parameter_no_run_has_recorded_yet_has_a_report(tmp_path):
+    folder = made_up_study(tmp_path, swept={"epochs": [1, 2]})
+    study_report.write_study_report(folder)
+    assert "6 of the runs are not finished" not in (folder / "report.md").read_text()
+    assert study_report.study_summary(folder)["models"] == []
+    assert study_report.study_text(folder)
