@@ -19,7 +19,7 @@ from mnist_course import cli, doctor, lessons, processes
 from mnist_course.reports import run_report
 from mnist_course.reports.page import Table
 from mnist_course.run import runner
-from mnist_helpers import data, parameters, results
+from mnist_helpers import _files, data, parameters, results
 from mnist_helpers._errors import UserError
 from tests.conftest import MadeUpMnist
 
@@ -460,6 +460,15 @@ def test_each_kind_of_error_has_its_exit_code(error, status, words, monkeypatch)
     assert status in cli.EXIT_CODES
     assert words in result.output
     assert result.output.count("Error:") == 1
+
+
+def test_a_full_disk_is_reported_with_the_file(tmp_path, monkeypatch):
+    def run_lessons(*_, **__):
+        with _files.atomic_write(tmp_path / "course.json"):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runner, "run_lessons", run_lessons)
+    assert f"No space left on device: '{tmp_path / 'course.json'}'" in invoke("run", status=1).output
 
 
 @pytest.mark.parametrize(
