@@ -88,7 +88,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         try:
             yield temporary
         except OSError as error:  # a full disk is reported without a name
-            error.filename = error.filename or str(path)
+            if error.errno and error.filename is None:
+                error.filename = str(path)
             raise
         os.replace(temporary, path)  # noqa: PTH105
 
