@@ -85,7 +85,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=path.parent) as folder:
         temporary = Path(folder) / path.name
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:  # a full disk is reported without a name
+            if error.errno and error.filename is None:
+                error.filename = str(path)
+            raise
         os.replace(temporary, path)  # noqa: PTH105
 
 

@@ -19,7 +19,7 @@ from mnist_course import cli, doctor, lessons, processes
 from mnist_course.reports import run_report
 from mnist_course.reports.page import Table
 from mnist_course.run import runner
-from mnist_helpers import data, parameters, results
+from mnist_helpers import _files, data, parameters, results
 from mnist_helpers._errors import UserError
 from tests.conftest import MadeUpMnist
 
@@ -310,6 +310,18 @@ def test_the_spec_that_was_checked_is_the_one_that_is_run(monkeypatch):
     assert "the spec" in arguments.values()
 
 
+@pytest.mark.parametrize(
+    ("command_line", "target"),
+    [
+        ("run -p search_from r --results-dir {}", "mnist_course.run.settings.check_search"),
+        ("study s --seeds 1 --search-from r --results-dir {}", SPEC),
+    ],
+)
+def test_a_search_is_looked_for_in_the_folder_of_the_runs(command_line, target, tmp_path, monkeypatch):
+    arguments = arguments_at(target, command_line.format(tmp_path / "new").split(), monkeypatch)
+    assert (arguments["search_from"], arguments["results_dir"]) == ("r", tmp_path / "new")
+
+
 # --- paths ---
 
 HOME_PATHS = [("~/x", "home/x"), ("x", "here/x"), ("../x", "x"), ("./a/../x", "here/x")]
@@ -450,6 +462,15 @@ def test_each_kind_of_error_has_its_exit_code(error, status, words, monkeypatch)
     assert result.output.count("Error:") == 1
 
 
+def test_a_full_disk_is_reported_with_the_file(tmp_path, monkeypatch):
+    def run_lessons(*_, **__):
+        with _files.atomic_write(tmp_path / "course.json"):
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runner, "run_lessons", run_lessons)
+    assert f"No space left on device: '{tmp_path / 'course.json'}'" in invoke("run", status=1).output
+
+
 @pytest.mark.parametrize(
     "error", [ValueError("a fault"), KeyError("a"), RuntimeError("b"), AttributeError("c"), TypeError("d")]
 )
@@ -572,6 +593,16 @@ def test_r13_a_closed_stream_becomes_the_null_device(monkeypatch):
     with sys.stdout:
         assert sys.stdout.name == os.devnull and not sys.stdout.isatty()
     assert opened == [1, True]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux")
+def test_r13_what_was_printed_but_not_yet_written_counts(monkeypatch, capsys):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as stopped, cli._one_message():
+            print("a line", end="")
+    assert stopped.value.code == 1
+    assert "No space left on device" in capsys.readouterr().err
 
 
 # --- configuration files ---
