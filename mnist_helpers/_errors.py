@@ -34,9 +34,7 @@ def check_same_length(*, one_dimensional: bool = False, **arrays: Any) -> None:
     Raises:
         ValueError: the lengths differ, or an array has more dimensions than allowed.
     """
-    shapes = {
-        name: array.shape if hasattr(array, "shape") else (len(array),) for name, array in arrays.items()
-    }
+    shapes = {name: item.shape if hasattr(item, "shape") else (len(item),) for name, item in arrays.items()}
     lengths = {shape if one_dimensional else shape[:1] for shape in shapes.values()}
     if len(lengths) != 1 or len(lengths.pop()) != 1:
         form = "one-dimensional and of the same length" if one_dimensional else "of the same length"

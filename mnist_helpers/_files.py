@@ -33,7 +33,7 @@ def expand(path: str | os.PathLike) -> Path:
         raise UserError(f"Expected: the path of a file or folder. Received: {path!r} ({error}).") from error
 
 
-def is_folder(text: str) -> bool:
+def means_folder(text: str) -> bool:
     """Returns whether `text` means a folder: it is written as a path, or a folder of this name exists."""
     return "/" in text or os.sep in text or text.startswith("~") or os.path.isdir(text)  # noqa: PTH112 (never raises)
 
@@ -61,15 +61,12 @@ def lock(path: Path, message: str, *, timeout: float = 0.0) -> Iterator[None]:
     """
     import filelock
 
-    held = filelock.FileLock(path, timeout=timeout)
     try:
-        held.acquire()
+        held = filelock.FileLock(path).acquire(timeout)
     except filelock.Timeout as error:
         raise UserError(message) from error
-    try:
+    with held:
         yield
-    finally:
-        held.release()
 
 
 @contextlib.contextmanager
@@ -96,10 +93,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes `content` as JSON; NumPy values become plain ones, NaN and infinity become null."""
+    text = json.dumps(to_jsonable(content), indent=1, allow_nan=False)
     with atomic_write(path) as temporary:
-        temporary.write_text(
-            json.dumps(to_jsonable(content), indent=1, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        temporary.write_text(f"{text}\n", encoding="utf-8")
 
 
 def read_json(path: Path, advice: str = "Delete the file, and give the same command again.") -> Any:

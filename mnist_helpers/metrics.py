@@ -120,10 +120,8 @@ def accuracy_interval(num_correct: int, num_images: int, confidence: float = 0.9
     from statsmodels.stats.proportion import proportion_confint
 
     if not 0 <= num_correct <= num_images or num_images < 1:
-        received = f"num_correct={num_correct}, num_images={num_images}"
-        raise ValueError(
-            f"Expected: 0 <= num_correct <= num_images and num_images >= 1. Received: {received}."
-        )
+        counts = f"num_correct={num_correct}, num_images={num_images}"
+        raise ValueError(f"Expected: 0 <= num_correct <= num_images, num_images >= 1. Received: {counts}.")
     low, high = proportion_confint(num_correct, num_images, alpha=1 - confidence, method="wilson")
     return float(low), float(high)
 
@@ -305,8 +303,7 @@ def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray, count
     Returns:
         Indices, the surest first; fewer than `count` where there are fewer mistakes.
     """
-    predictions = probabilities.argmax(axis=1)
-    labels, predictions = _labels(labels=labels, predictions=predictions)
+    labels, predictions = _labels(labels=labels, predictions=probabilities.argmax(axis=1))
     wrong = np.flatnonzero(predictions != labels)
     order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")
     return wrong[order][:count]
@@ -348,10 +345,8 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
 def _checked_probabilities(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     probabilities, shape = np.asarray(probabilities, float), (len(labels), len(LABELS))
     if probabilities.shape != shape or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
-        received = f"shape {probabilities.shape}"
-        raise ValueError(
-            f"Expected: probabilities of shape {shape}, each row adding up to 1. Received: {received}."
-        )
+        expected = f"probabilities of shape {shape}, each row adding up to 1"
+        raise ValueError(f"Expected: {expected}. Received: shape {probabilities.shape}.")
     return probabilities
 
 

@@ -14,13 +14,17 @@ from typing import Any
 
 from mnist_helpers import data
 from mnist_helpers._errors import UserError, did_you_mean
-from mnist_helpers._files import is_folder
+from mnist_helpers._files import means_folder
 
 __all__ = ["DATASETS", "PARAMETERS", "Parameter", "ParameterError", "check", "checked", "lookup", "parse"]
 
 DATASETS = ("auto", *data.NAMES)
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _NAME_IN_WORDS = "a plain name (letters, digits, '.', '_', '-'; it starts with a letter or digit; at most 64)"
+_RUN_PATH = rf"((\.\./)?{_NAME}(/{_NAME}){{0,3}})?"
+_RUN_PATH_IN_WORDS = (
+    "RUN or STUDY/RUN, plain names in results_dir ('../' first for the folder above it), or nothing"
+)
 
 
 @dataclass(frozen=True)
@@ -92,11 +96,7 @@ PARAMETERS: dict[str, Parameter] = {
     "vat_epochs": Parameter(int, 1, 10_000),
     "vat_epsilon": Parameter(float, 0.01, 100),
     "refit_on_all": Parameter(int, 0, 1),
-    "search_from": Parameter(
-        str,
-        pattern=rf"((\.\./)?{_NAME}(/{_NAME}){{0,3}})?",
-        in_words="RUN or STUDY/RUN, plain names in results_dir ('../' first for the folder above it), or nothing",
-    ),
+    "search_from": Parameter(str, pattern=_RUN_PATH, in_words=_RUN_PATH_IN_WORDS),
     # 05_evaluation
     "num_mistakes": Parameter(int, 1, 100),
     "num_distorted": Parameter(int, 10, 10**7),
@@ -114,10 +114,8 @@ def lookup(name: str) -> Parameter:
         UserError: no notebook has a parameter of this name.
     """
     if name not in PARAMETERS:
-        raise UserError(
-            f"Unknown parameter {name!r}.{did_you_mean(name, PARAMETERS)} "
-            f"Valid ones: {', '.join(sorted(PARAMETERS))}."
-        )
+        hint = did_you_mean(name, PARAMETERS)
+        raise UserError(f"Unknown parameter {name!r}.{hint} Valid ones: {', '.join(sorted(PARAMETERS))}.")
     return PARAMETERS[name]
 
 
@@ -154,16 +152,15 @@ def check(name: str, value: Any) -> Any:
         value = float(value)
     good = type(value) is parameter.type
     if good and parameter.choices:
-        good = value in parameter.choices or bool(parameter.or_folder and is_folder(value))
+        good = value in parameter.choices or bool(parameter.or_folder and means_folder(value))
     elif good and parameter.type is str:
         good = re.fullmatch(parameter.pattern or r"[^\0]*", value) is not None
     elif good:
         good = parameter.low <= value <= parameter.high
     if not good:
         hint = did_you_mean(value, parameter.choices) if isinstance(value, str) else ""
-        raise ParameterError(
-            f"Parameter {name!r} has a wrong value. Expected: {parameter.expected}. Received: {value!r}.{hint}"
-        )
+        form = f"Expected: {parameter.expected}. Received: {value!r}.{hint}"
+        raise ParameterError(f"Parameter {name!r} has a wrong value. {form}")
     return value
 
 

@@ -11,7 +11,6 @@ import base64
 import html
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +37,7 @@ _GREY = "#555555"
 
 History = Mapping[str, Sequence[float]]
 Groups = Mapping[str, Iterable[float]]
+Entries = Mapping[str, Mapping[str, Any]]
 
 
 class DescribedFigure:
@@ -61,10 +61,6 @@ class DescribedFigure:
             small = picture.convert("RGB").quantize(64)
             small.save(buffer, format="png", pnginfo=metadata, optimize=True, dpi=(dpi, dpi))
         return buffer.getvalue()
-
-    def save(self, path: Path) -> None:
-        """Writes the picture as PNG."""
-        path.write_bytes(self.png())
 
     def __repr__(self) -> str:
         return self.description
@@ -92,9 +88,7 @@ def image_grid(
     """
     check_same_length(images=images, captions=captions)
     if not len(images):
-        figure = _figure(5.0, 0.6)
-        figure.suptitle(f"{title}: none")
-        return DescribedFigure(figure, f"{title}: no image to show.")
+        return DescribedFigure(_figure(5.0, 0.6, f"{title}: none"), f"{title}: no image to show.")
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     extra_lines = max(caption.count("\n") for caption in captions)
@@ -125,10 +119,9 @@ def class_balance(labels: Mapping[str, np.ndarray], title: str) -> DescribedFigu
         counts = np.bincount(values, minlength=10)
         positions = np.arange(10) + (number - (len(labels) - 1) / 2) * width
         axes.bar(positions, counts, width, label=part, color=COLORS[number], hatch=("", "//")[number % 2])
-        words.append(
-            f"{part}: {counts.sum()} images, fewest {counts.min()} (digit {counts.argmin()}), "
-            f"most {counts.max()} (digit {counts.argmax()})"
-        )
+        fewest = f"fewest {counts.min()} (digit {counts.argmin()})"
+        most = f"most {counts.max()} (digit {counts.argmax()})"
+        words.append(f"{part}: {counts.sum()} images, {fewest}, {most}")
     axes.set(title=title, xlabel="digit", ylabel="images", xticks=range(10))
     axes.grid(axis="x", visible=False)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
@@ -151,11 +144,9 @@ def pixel_intensity(images: np.ndarray, title: str) -> DescribedFigure:
     average.imshow(mean_image, cmap="gray_r")
     average.set_title("average image")
     average.axis("off")
-    description = (
-        f"{title}. {np.mean(images == 0):.1%} of the pixels are 0, {np.mean(images >= 250):.1%} are 250 or more; "
-        f"mean {images.mean():.1f}. The average image is darkest at {mean_image.max():.0f}."
-    )
-    return DescribedFigure(figure, description)
+    shares = f"{np.mean(images == 0):.1%} of the pixels are 0, {np.mean(images >= 250):.1%} are 250 or more"
+    means = f"mean {images.mean():.1f}. The average image is darkest at {mean_image.max():.0f}"
+    return _described(figure, f"{title}.", [shares, means])
 
 
 def projection(points: np.ndarray, labels: np.ndarray, title: str) -> DescribedFigure:
@@ -173,11 +164,9 @@ def projection(points: np.ndarray, labels: np.ndarray, title: str) -> DescribedF
         axes.scatter(x, y, s=60, marker=f"${digit}$", color=COLORS[digit], linewidths=0.3, label=str(digit))
     axes.set(title=title, xlabel="first principal component", ylabel="second principal component")
     centers = [points[labels == digit, 0].mean() for digit in range(10)]
-    description = (
-        f"{title}. {len(points)} images as points; along the first axis digit {np.argmin(centers)} lies at one end "
-        f"on average and digit {np.argmax(centers)} at the other."
-    )
-    return DescribedFigure(figure, description)
+    first, last = np.argmin(centers), np.argmax(centers)
+    ends = f"along the first axis digit {first} lies at one end on average and digit {last} at the other"
+    return _described(figure, f"{title}.", [f"{len(points)} images as points", ends])
 
 
 def learning_curves(histories: Mapping[str, History], title: str) -> DescribedFigure:
@@ -195,12 +184,9 @@ def learning_curves(histories: Mapping[str, History], title: str) -> DescribedFi
     for number, (name, history) in enumerate(histories.items()):
         for axes, metric in ((accuracy, "accuracy"), (loss, "loss")):
             _draw_history(axes, history, metric, (number, number), f"{name}, ")
-        words.append(
-            f"{name} after {len(history['loss'])} epochs: accuracy {_last_of(history, 'accuracy')}, "
-            f"loss {_last_of(history, 'loss')}"
-        )
-    accuracy.set(xlabel="epoch", ylabel="accuracy")
-    loss.set(xlabel="epoch", ylabel="loss")
+            axes.set(xlabel="epoch", ylabel=metric)
+        last = f"accuracy {_last_of(history, 'accuracy')}, loss {_last_of(history, 'loss')}"
+        words.append(f"{name} after {len(history['loss'])} epochs: {last}")
     losses = np.concatenate([_finite(history["loss"]) for history in histories.values()])
     if np.nanmax(losses, initial=0) > 10:  # on a linear axis, a failed training would hide the others
         loss.set(yscale="log", ylabel="loss (log scale)")
@@ -228,8 +214,7 @@ def metric_by_model(
         for key, color in ((metric, COLORS[0]), (f"val_{metric}", COLORS[1])):
             if bands and key in history:
                 low, high = np.add(history[key], np.outer([-1, 1], bands[name][key]))
-                epochs = range(1, len(low) + 1)
-                axes.fill_between(epochs, low, high, color=color, alpha=0.2, linewidth=0)
+                axes.fill_between(range(1, len(low) + 1), low, high, color=color, alpha=0.2, linewidth=0)
         axes.set_title(name)
         words.append(f"{name} {_last_of(history, metric)}")
     for axes in all_axes[-_MAX_COLUMNS:]:
@@ -312,9 +297,8 @@ def hyperparameter_effects(table: pd.DataFrame, names: Sequence[str], title: str
         axes.scatter(x, used["score"], color=COLORS[0], alpha=0.7)
         axes.scatter(x[is_best], used["score"][is_best], color=COLORS[3], marker="*", s=150)
         axes.set(xlabel=name, yscale="log")
-        words += [
-            f"{name} {value if isinstance(value, str) else f'{value:.4g}'}" for value in values[is_best]
-        ]
+        shown = [value if isinstance(value, str) else f"{value:.4g}" for value in values[is_best]]
+        words += [f"{name} {value}" for value in shown]
     all_axes[0].set_ylabel("validation loss (log)")
     _plain_log_ticks(all_axes[0])
     lowest = f"{len(table)} trials; the star is the best, {table['score'][best]:.4f}"
@@ -383,9 +367,8 @@ def accuracies(
     check_same_length(names=names, values=values, lows=lows, highs=highs)
     points, left, right = 100 * np.array([values, lows, highs], float)
     figure, axes = _lines_of(names, title, "test accuracy in %, with 95 % interval")
-    positions = np.arange(len(names))
     ends = [points - left, right - points]
-    axes.errorbar(points, positions, xerr=ends, fmt="o", color=COLORS[0], capsize=4)
+    axes.errorbar(points, range(len(names)), xerr=ends, fmt="o", color=COLORS[0], capsize=4)
     words = []
     for position, (name, point, low, high) in enumerate(zip(names, points, left, right, strict=True)):
         _write_beside(axes, high, position, f"{point:.2f}")
@@ -406,9 +389,8 @@ def reliability(tables: Mapping[str, pd.DataFrame], title: str) -> DescribedFigu
     for number, (axes, (name, table)) in enumerate(zip(all_axes, tables.items(), strict=True)):
         confidence, accuracy, images = (table[key] for key in ("confidence", "accuracy", "images"))
         axes.plot([0, 1], [0, 1], color=_GREY, linestyle=":")
-        axes.scatter(
-            confidence, accuracy, s=15 + 150 * images / images.max(), color=COLORS[number], alpha=0.8
-        )
+        sizes = 15 + 150 * images / images.max()
+        axes.scatter(confidence, accuracy, s=sizes, color=COLORS[number], alpha=0.8)
         axes.set(title=name, xlabel="confidence", xlim=(0, 1.05), ylim=(0, 1.05))
         sure, right = (np.average(column, weights=images) for column in (confidence, accuracy))
         words.append(f"{name}: on average {sure:.2%} sure and {right:.2%} right")
@@ -416,9 +398,7 @@ def reliability(tables: Mapping[str, pd.DataFrame], title: str) -> DescribedFigu
     return _described(figure, f"{title}.", words)
 
 
-def robustness(
-    measured: Mapping[str, Mapping[str, Any]], names: Sequence[str], title: str
-) -> DescribedFigure:
+def robustness(measured: Entries, names: Sequence[str], title: str) -> DescribedFigure:
     """Draws accuracy against the strength of distortions, a panel each.
 
     Args:
@@ -470,7 +450,7 @@ def seed_strip(
     return _described(figure, f"{title}. Mean and range:", words)
 
 
-def bar_times(times: Mapping[str, Mapping[str, Any]], title: str) -> DescribedFigure:
+def bar_times(times: Entries, title: str) -> DescribedFigure:
     """Draws times as bars with their range, one line each, the shortest first.
 
     Args:
@@ -545,8 +525,7 @@ def _write_beside(axes: Axes, x: float, y: float, text: str) -> None:
 
 
 def _legend_below(figure: Figure, axes: Axes, **layout: Any) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", **layout)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", **layout)
 
 
 def _whole_numbers(axes: Axes) -> None:

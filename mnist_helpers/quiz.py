@@ -81,8 +81,7 @@ class Quiz:
     """A lesson's questions with a student's answers: Markdown for a page, plain text for a terminal."""
 
     def __init__(self, questions: Sequence[dict[str, Any]], answers: Sequence[str | None]):
-        self.questions = questions
-        self.answers = answers
+        self.questions, self.answers = questions, answers
 
     def __repr__(self) -> str:
         return self._text(mark="", folded=("Answers", ""))

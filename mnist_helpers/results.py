@@ -34,10 +34,9 @@ from mnist_helpers import _course, _files
 from mnist_helpers._errors import UserError
 
 __all__ = ["LESSONS", "ROW_FIELDS", "MissingLessonError", "check_measured", "fingerprint", "load_arrays"]
-__all__ += ["load_record"]
-__all__ += ["load_records", "machine", "model_table", "peak_memory", "reference_bench", "reference_records"]
-__all__ += ["results_dir", "run_folder", "run_folders", "save_arrays", "save_model", "save_record", "table"]
-__all__ += ["verified_path", "versions"]
+__all__ += ["load_record", "load_records", "machine", "model_table", "peak_memory", "reference_bench"]
+__all__ += ["reference_records", "results_dir", "run_folder", "run_folders", "save_arrays", "save_model"]
+__all__ += ["save_record", "table", "verified_path", "versions"]
 
 LESSONS = ("01_data_exploration", "02_baseline", "03_batchnorm_dropout", "04_tuning", "05_evaluation")
 _MODEL_FIELDS = ("num_params", "train_seconds", "val_accuracy", "val_loss")
@@ -265,9 +264,8 @@ def check_measured(*, seconds: float, memory_bytes: int | None = None) -> None:
     if not 0 <= seconds < 30 * 24 * 3600:
         raise RuntimeError(f"Impossible time of a lesson. Expected: 0 s to 30 days. Received: {seconds!r} s.")
     if memory_bytes is not None and not 10**6 <= memory_bytes <= psutil.virtual_memory().total:
-        raise RuntimeError(
-            f"Impossible memory of a lesson. Expected: 1 MB to this machine's. Received: {memory_bytes!r} bytes."
-        )
+        received = f"Received: {memory_bytes!r} bytes"
+        raise RuntimeError(f"Impossible memory of a lesson. Expected: 1 MB to this machine's. {received}.")
 
 
 def load_record(folder: Path, lesson: str) -> dict[str, Any]:
@@ -320,10 +318,9 @@ def load_records(folder: Path, lesson_names: tuple[str, ...] = LESSONS) -> dict[
         dataset = records[lesson]["dataset"]
         same = all(dataset["sha256"].get(name, digest) == digest for name, digest in used["sha256"].items())
         if dataset["name"] != used["name"] or not same:
-            raise MissingLessonError(
-                f"Lessons {first} and {lesson} of run {folder.name!r} used different images (another dataset, "
-                f"seed, num_train or num_validation). {_how_to_run(folder, lesson)}"
-            )
+            differ = f"Lessons {first} and {lesson} of run {folder.name!r} used different images"
+            why = "another dataset, seed, num_train or num_validation"
+            raise MissingLessonError(f"{differ} ({why}). {_how_to_run(folder, lesson)}")
     return records
 
 
@@ -358,10 +355,8 @@ def reference_bench() -> dict[str, Any]:
 def _reference(pattern: str) -> list[Path]:
     if paths := sorted(_course.REFERENCE.glob(pattern)):
         return paths
-    raise MissingLessonError(
-        f"The reference results are not here. Expected: {_course.REFERENCE / pattern}. "
-        "Get the course's whole repository, with its folder results/reference."
-    )
+    missing = f"The reference results are not here. Expected: {_course.REFERENCE / pattern}."
+    raise MissingLessonError(f"{missing} Get the course's whole repository, with results/reference.")
 
 
 def model_table(records: Mapping[str, Entry]) -> pd.DataFrame:
@@ -396,19 +391,16 @@ def run_folders(folder: Path) -> list[Path]:
     Args:
         folder: a run folder, the folder of a study, or a folder of runs and studies.
     """
-    levels = [""] if any((folder / f"{lesson}.json").is_file() for lesson in LESSONS) else ["*/"]
-    if levels == ["*/"] and not (folder / "study.json").is_file():
-        levels.append("*/*/")
-    found = {
-        path.parent for level in levels for lesson in LESSONS for path in folder.glob(f"{level}{lesson}.json")
-    }
-    visible = [
-        run for run in found if not any(part.startswith(".") for part in run.relative_to(folder).parts)
-    ]
-    numbered = {run: re.split(r"(\d+)", run.relative_to(folder).as_posix()) for run in visible}
-    return sorted(
-        visible, key=lambda run: [int(part) if part.isdecimal() else part for part in numbered[run]]
-    )
+    is_run = any((folder / f"{lesson}.json").is_file() for lesson in LESSONS)
+    levels = [""] if is_run else ["*/"] if (folder / "study.json").is_file() else ["*/", "*/*/"]
+    patterns = [f"{level}{lesson}.json" for level in levels for lesson in LESSONS]
+    runs = {path.parent.relative_to(folder) for pattern in patterns for path in folder.glob(pattern)}
+    visible = [run for run in runs if not any(part.startswith(".") for part in run.parts)]
+    return [folder / run for run in sorted(visible, key=_natural_order)]
+
+
+def _natural_order(path: Path) -> list[int | str]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.as_posix())]
 
 
 def _provenance(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -437,9 +429,7 @@ def table(folder: Path) -> pd.DataFrame:
         records = load_records(run, tuple(lesson for lesson in LESSONS if (run / f"{lesson}.json").is_file()))
         params = {name: value for record in records.values() for name, value in record["params"].items()}
         rows = model_table(records)
-        extra = [
-            _provenance(records[lesson]) | params | records[lesson]["params"] for lesson in rows["lesson"]
-        ]
+        extra = [_provenance(records[name]) | params | records[name]["params"] for name in rows["lesson"]]
         more = pd.DataFrame(extra, index=rows.index).drop(columns=[*ROW_FIELDS, *_PLACES], errors="ignore")
         rows.insert(0, "run", run.relative_to(folder).as_posix() if run != folder else folder.name)
         tables.append(rows.join(more.replace("", None)))

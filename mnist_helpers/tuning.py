@@ -71,19 +71,16 @@ def search_folder(run_folder: Path, search_run: Path) -> Path:
     folder = run_folder / SEARCHES
     if search_run != run_folder:
         if not (search_run / SEARCHES).is_dir():
-            raise UserError(
-                f"search_from: run {search_run.name!r} has no searches. Expected: a run whose lesson 4 was run "
-                f"here, with its folder {SEARCHES}. Leave search_from empty to search again."
-            )
+            what = f"search_from: run {search_run.name!r} has no searches."
+            form = f"a run whose lesson 4 was run here, with its folder {SEARCHES}"
+            raise UserError(f"{what} Expected: {form}. Leave search_from empty to search again.")
         shutil.copytree(search_run / SEARCHES, folder, dirs_exist_ok=True)
     for project in sorted(folder.glob("*-*")):
         if (project / "tuner0.json").exists() and not _can_be_resumed(project):  # without it, it starts again
             quarantine = folder / QUARANTINE
             quarantine.mkdir(exist_ok=True)
             shutil.move(project, quarantine / f"{len(list(quarantine.iterdir())) + 1}-{project.name}")
-            print(
-                f"{project.name} is damaged or has a failed trial: moved to {QUARANTINE}; the search starts again"
-            )
+            print(f"{project.name} is damaged or has a failed trial: moved to {QUARANTINE}; it starts again")
     return folder
 
 
@@ -122,11 +119,7 @@ class TrialLogger(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Starts the trial's clock."""
-        self.started, self.scores = time.perf_counter(), list[float]()
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Keeps the epoch's score."""
-        self.scores.append((logs or {}).get(self.metric, float("nan")))
+        self.started = time.perf_counter()
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Prints the trial's line.
@@ -135,15 +128,13 @@ class TrialLogger(keras.callbacks.Callback):
             SearchFailedError: the metric was not a finite number in any epoch.
         """
         self.done, seconds = self.done + 1, time.perf_counter() - self.started
-        if not np.isfinite(self.scores).any():
+        scores = self.model.history.history.get(self.metric, [])
+        if not np.isfinite(scores).any():
             values = self.tuner.oracle.ongoing_trials[self.tuner.tuner_id].hyperparameters.values
-            raise SearchFailedError(
-                f"Trial {self.done} has no score. Expected: a number as {self.metric}. Received: {self.scores} "
-                f"with {values}. Narrow the search space of build_model (often the learning rate is too high), and "
-                "search again."
-            )
-        score = f"{self.metric} {self.scores[-1]:.4f}"
-        print(f"trial {self.done:2d} of {self.total}: {score} ({seconds:.1f} s)")
+            received = f"Expected: a number as {self.metric}. Received: {scores} with {values}."
+            advice = "Narrow the search space (often the learning rate is too high), and search again."
+            raise SearchFailedError(f"Trial {self.done} has no score. {received} {advice}")
+        print(f"trial {self.done:2d} of {self.total}: {self.metric} {scores[-1]:.4f} ({seconds:.1f} s)")
 
 
 def _configurations(values: dict[str, Any], space: list) -> Iterator[dict[str, Any]]:
@@ -178,11 +169,9 @@ def completed_trials(tuner: keras_tuner.Tuner) -> pd.DataFrame:
     if failed or not trials:
         reasons = [(trial.message or f"{trial.status} without a score").strip() for trial in failed]
         received = "; ".join(reason.splitlines()[-1] for reason in reasons) or "no trial"
-        raise SearchFailedError(
-            f"{len(failed)} of {len(trials)} trials did not complete. Expected: a score for each trial. Received: "
-            f"{received}. Correct build_model or its search space, and search again; to repeat the same search, "
-            f"delete {tuner.project_dir}."
-        )
+        what = f"{len(failed)} of {len(trials)} trials did not complete. Expected: a score for each trial."
+        advice = "Correct build_model or its search space; to repeat the same search,"
+        raise SearchFailedError(f"{what} Received: {received}. {advice} delete {tuner.project_dir}.")
     rows = enumerate(((trial.hyperparameters.values, trial.score) for trial in trials), 1)
     return pd.DataFrame([{"trial": number, **values, "score": score} for number, (values, score) in rows])
 

@@ -23,15 +23,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from difflib import get_close_matches
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_helpers._errors import UserError
-from mnist_helpers._files import expand
+from mnist_helpers._errors import UserError, did_you_mean
+from mnist_helpers._files import expand, means_folder
 from mnist_helpers.data import _archives, _digits, _download
 from mnist_helpers.data._archives import DATASETS, IDX_FILES, NAMES, NUM_CLASSES, Arrays, Kind, Source
 from mnist_helpers.data._digits import to_mnist_format
@@ -46,16 +45,12 @@ __all__ = [
     "load_arrays", "load_test", "load_training", "resolve_dataset", "to_mnist_format",
 ]  # fmt: skip
 Pair = tuple[np.ndarray, np.ndarray]
+DataDir = str | os.PathLike | None
 _AUTO_SECONDS = 15.0
 
 
 def load_training(
-    dataset: str = "auto",
-    *,
-    num_train: int = 0,
-    num_validation: int = 0,
-    seed: int,
-    data_dir: str | os.PathLike | None = None,
+    dataset: str = "auto", *, num_train: int = 0, num_validation: int = 0, seed: int, data_dir: DataDir = None
 ) -> tuple[Pair, Pair]:
     """Loads the training images, split into training and validation.
 
@@ -85,31 +80,27 @@ def load_training(
 
     for name, value in (("num_train", num_train), ("num_validation", num_validation), ("seed", seed)):
         if not isinstance(value, Integral) or not 0 <= value < 2**32:
-            raise UserError(
-                f"{name}: expected a whole number from 0 to {2**32 - 1}. Received: {name}={value!r}."
-            )
+            raise UserError(f"Expected: a whole number from 0 to {2**32 - 1}. Received: {name}={value!r}.")
     x, y = _load(dataset, data_dir, "train")
     num_validation = int(num_validation) or len(x) // 6
     num_train = int(num_train) or len(x) - num_validation
     if min(num_train, num_validation) < NUM_CLASSES or num_train + num_validation > len(x):
         raise UserError(
-            f"num_train and num_validation do not fit dataset {dataset!r}. Expected: at least {NUM_CLASSES} "
-            f"each and at most {len(x)} together. Received: num_train={num_train}, "
-            f"num_validation={num_validation}. Use 0 for the default."
+            f"The numbers of images do not fit dataset {dataset!r}. Expected: at least {NUM_CLASSES} each, at most "
+            f"{len(x)} together, 0 for the default. Received: {num_train=}, {num_validation=}."
         )
-    train, validation = train_test_split(
-        np.arange(len(x)), train_size=num_train, test_size=num_validation, stratify=y, random_state=int(seed)
-    )
+    sizes = {"train_size": num_train, "test_size": num_validation}
+    train, validation = train_test_split(np.arange(len(x)), **sizes, stratify=y, random_state=int(seed))
     for name, part in (("num_train", train), ("num_validation", validation)):
         if rare := _archives.rare_classes(y[part]):
+            small = f"{name}={len(part)} is too small for dataset {dataset!r}"
             raise UserError(
-                f"{name}={len(part)} is too small for dataset {dataset!r}. Expected: an image of each class. "
-                f"Received: {rare}. Set {name} higher."
+                f"{small}. Expected: an image of each class. Received: {rare}. Set {name} higher."
             )
     return (x[train], y[train]), (x[validation], y[validation])
 
 
-def load_test(dataset: str = "auto", *, data_dir: str | os.PathLike | None = None) -> Pair:
+def load_test(dataset: str = "auto", *, data_dir: DataDir = None) -> Pair:
     """Loads the test images, which lesson 5 uses once, for the final evaluation.
 
     Args:
@@ -126,7 +117,7 @@ def load_test(dataset: str = "auto", *, data_dir: str | os.PathLike | None = Non
     return _load(dataset, data_dir, "test")
 
 
-def resolve_dataset(dataset: str, *, data_dir: str | os.PathLike | None = None) -> tuple[str, str]:
+def resolve_dataset(dataset: str, *, data_dir: DataDir = None) -> tuple[str, str]:
     """Resolves a dataset's name, and prints it.
 
     A folder whose arrays are those of a known dataset has that dataset's name (`"mnist"`); any other folder gives
@@ -149,19 +140,16 @@ def resolve_dataset(dataset: str, *, data_dir: str | os.PathLike | None = None) 
     if is_folder(dataset):
         own = expand(dataset)
         if folder not in (None, own):
-            raise UserError(
-                f"Two folders for one dataset. Expected: a folder as dataset, or a name as dataset and its folder "
-                f"as data_dir. Received: dataset={str(dataset)!r} and data_dir={str(data_dir)!r}. Leave one out."
-            )
+            form = "a folder as dataset, or a name as dataset and its folder as data_dir"
+            received = f"dataset={str(dataset)!r} and data_dir={str(data_dir)!r}. Leave one out"
+            raise UserError(f"Two folders for one dataset. Expected: {form}. Received: {received}.")
         arrays, source = _archives.read_own(own, Kind.FOLDER)
         known = _archives.known_as(arrays, source.files)
         name, folder = known or _archives.own_name(own), own
         notes = [] if known else _archives.unusual_pixels(arrays)
     elif folder and not os.path.isdir(folder):  # noqa: PTH112 (it returns False for what cannot be a path)
-        raise UserError(
-            f"data_dir has a wrong value. Expected: a folder with the data files, or nothing. Received: "
-            f"{str(data_dir)!r}, which is not a folder."
-        )
+        form = "Expected: a folder with the data files, or nothing"
+        raise UserError(f"data_dir has a wrong value. {form}. Received: {str(data_dir)!r}, not a folder.")
     elif dataset == "auto":
         name = _mnist_or_digits(folder)
     else:
@@ -170,9 +158,7 @@ def resolve_dataset(dataset: str, *, data_dir: str | os.PathLike | None = None) 
     return name, str(folder or "")
 
 
-def dataset_of_record(
-    record: Mapping[str, Any], *, data_dir: str | os.PathLike | None = None
-) -> tuple[str, str]:
+def dataset_of_record(record: Mapping[str, Any], *, data_dir: DataDir = None) -> tuple[str, str]:
     """Returns the dataset that an earlier lesson recorded.
 
     Args:
@@ -183,8 +169,7 @@ def dataset_of_record(
         The name that the lesson showed and the `data_dir`, as `resolve_dataset` returns them.
     """
     given = record["params"]["dataset"]
-    named = given in (*NAMES, "auto")
-    folder = data_dir or (record["params"].get("data_dir") if named else given)
+    folder = data_dir or (record["params"].get("data_dir") if given in (*NAMES, "auto") else given)
     return record["dataset"]["name"], str(expand(folder)) if folder else ""
 
 
@@ -204,11 +189,9 @@ def describe(name: str, **arrays: np.ndarray) -> dict:
     for key, array in arrays.items():
         if not isinstance(array, np.ndarray) or array.dtype.hasobject:
             raise UserError(f"{key}: expected a NumPy array of numbers. Received: {type(array).__name__}.")
-    return {
-        "name": name,
-        "shapes": {key: list(array.shape) for key, array in arrays.items()},
-        "sha256": {key: _archives.sha256(array) for key, array in arrays.items()},
-    }
+    shapes = {key: list(array.shape) for key, array in arrays.items()}
+    digests = {key: _archives.sha256(array) for key, array in arrays.items()}
+    return {"name": name, "shapes": shapes, "sha256": digests}
 
 
 def label_errors(dataset: str) -> pd.DataFrame:
@@ -229,17 +212,12 @@ def label_errors(dataset: str) -> pd.DataFrame:
     import pandas as pd
 
     table = pd.read_csv(Path(__file__).with_name("mnist_label_errors.csv"), comment="#")
-    agreed = table["votes_suggested"] >= 3
-    table.insert(2, "suggestion", table.pop("suggested").where(agreed, -1))
+    table.insert(2, "suggestion", table.pop("suggested").where(table["votes_suggested"] >= 3, -1))
     return table if dataset == "mnist" else table.iloc[:0]
 
 
 def load_arrays(
-    dataset: str,
-    *,
-    data_dir: str | os.PathLike | None = None,
-    download: bool = True,
-    seconds: float = 600.0,
+    dataset: str, *, data_dir: DataDir = None, download: bool = True, seconds: float = 600.0
 ) -> tuple[Arrays, Source]:
     """Loads and verifies a dataset from a given folder, this course's cache, Keras' cache, or a download.
 
@@ -262,11 +240,9 @@ def load_arrays(
     if is_folder(dataset):
         return _archives.read_own(expand(dataset), Kind.FOLDER)
     if dataset not in NAMES:
-        near = "".join(f" Did you mean {name!r}?" for name in get_close_matches(str(dataset), NAMES, n=1))
-        raise UserError(
-            f"Unknown dataset. Expected: one of {', '.join(NAMES)}, or a folder with the four idx files of "
-            f"another one. Received: {dataset!r}.{near}"
-        )
+        form = f"one of {', '.join(NAMES)}, or a folder with the four idx files of another one"
+        hint = did_you_mean(str(dataset), NAMES)
+        raise UserError(f"Unknown dataset. Expected: {form}. Received: {dataset!r}.{hint}")
     row = DATASETS[dataset]
     if not row.mirrors:
         return _digits.digits(), Source(Kind.BUNDLED, None, {})
@@ -295,13 +271,10 @@ def is_folder(dataset: str | os.PathLike) -> bool:
 
     Write `./digits` for a folder that has a dataset's name.
     """
-    text = str(dataset)
-    if text in ("", "auto", *NAMES):
-        return False
-    return "/" in text or os.sep in text or text.startswith("~") or os.path.isdir(text)  # noqa: PTH112 (as above)
+    return str(dataset) not in ("", "auto", *NAMES) and means_folder(str(dataset))
 
 
-def _load(dataset: str, data_dir: str | os.PathLike | None, part: str) -> Pair:
+def _load(dataset: str, data_dir: DataDir, part: str) -> Pair:
     if dataset == "auto" or is_folder(dataset):
         dataset, data_dir = resolve_dataset(dataset, data_dir=data_dir)
     arrays, _ = load_arrays(dataset, data_dir=data_dir)
@@ -312,11 +285,7 @@ def _mnist_or_digits(data_dir: Path | None) -> str:
     try:
         load_arrays("mnist", data_dir=data_dir, seconds=_AUTO_SECONDS)
     except DatasetNotFoundError as error:
-        print("MNIST was not found; the embedded digits are used instead. Tried:")
-        for attempt in error.attempts:
-            print(f"  - {attempt.place}: {attempt.outcome}")
-        print(
-            "Scores on the digits and on MNIST are not comparable. To get MNIST: mnist-course data fetch mnist"
-        )
+        print(f"MNIST was not found; the embedded digits are used instead. Tried:\n{error.tried}")
+        print("Scores on digits and on MNIST are not comparable. To get it: mnist-course data fetch mnist")
         return "digits"
     return "mnist"

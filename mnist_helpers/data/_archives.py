@@ -8,14 +8,13 @@ import lzma
 import math
 import os
 import re
-import struct
-import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -40,16 +39,7 @@ _PATTERNS = {
 }
 _MAX_ARRAY_BYTES = 2 * 2**30  # of one array in a user's own folder: 2.7 million images
 # What the readers below and the libraries that they call raise for a damaged file.
-_DAMAGE = (
-    OSError,
-    EOFError,
-    KeyError,
-    RuntimeError,
-    ValueError,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+_DAMAGE = (OSError, EOFError, KeyError, RuntimeError, ValueError, lzma.LZMAError, BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -58,25 +48,26 @@ class Dataset:
 
     Attributes:
         name: the dataset's name.
-        licence: the text that accompanies copies of the data.
         mirrors: base URLs, each with the files to download from there; empty if the data are bundled.
         array_sha256: sha256 of each array's bytes (uint8, C order), by array name.
         archive_md5: md5 of each original idx file, by array name, if the sha256 of the arrays is not known.
     """
 
     name: str
-    licence: str
     mirrors: tuple[tuple[str, tuple[str, ...]], ...] = ()
     array_sha256: Mapping[str, str] | None = None
     archive_md5: Mapping[str, str] | None = None
+
+    @property
+    def licence(self) -> str:
+        """The text that accompanies copies of the data."""
+        return Path(__file__).with_name(f"{self.name}_licence.txt").read_text("utf-8")
 
 
 _KERAS_MIRROR = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 _ROWS = (
     Dataset(
         "mnist",
-        "MNIST: Yann LeCun, Corinna Cortes and Christopher J. C. Burges; licence CC BY-SA 3.0,\n"
-        "https://creativecommons.org/licenses/by-sa/3.0/\n",
         mirrors=((_KERAS_MIRROR, ("mnist.npz",)), ("https://ossci-datasets.s3.amazonaws.com/mnist/", IDX)),
         array_sha256={
             "x_train": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
@@ -87,21 +78,6 @@ _ROWS = (
     ),
     Dataset(
         "fashion_mnist",
-        """Fashion-MNIST: licence MIT. Copyright (c) 2017 Zalando SE, https://tech.zalando.com
-
-Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
-documentation files (the "Software"), to deal in the Software without restriction, including without limitation
-the rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to
-permit persons to whom the Software is furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all copies or substantial portions of
-the Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
-WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS
-OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
-OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
-""",
         mirrors=((_KERAS_MIRROR, IDX), ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/", IDX)),
         archive_md5={
             "x_train": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
@@ -110,7 +86,7 @@ OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
             "y_test": "bb300cfdad3c16e7a12a480ee83cd310",
         },
     ),
-    Dataset("digits", "Handwritten digits: E. Alpaydin and C. Kaynak, UCI repository; licence CC BY 4.0\n"),
+    Dataset("digits"),
 )
 DATASETS = {row.name: row for row in _ROWS}
 NAMES = tuple(DATASETS)
@@ -168,10 +144,8 @@ def read_folder(folder: Path, kind: Kind, row: Dataset | None = None) -> tuple[A
     places = _candidates(folder, row)
     errors = [f"neither {row.name}.npz nor the four idx files" if row else f"{', '.join(IDX)} missing"]
     if row is None and len(places) > 1:
-        errors = [
-            f"files of several datasets, in {', '.join(map(str, places))}; give one of these as the dataset"
-        ]
-        places = {}
+        several = ", ".join(map(str, places))
+        errors, places = [f"files of several datasets, in {several}; give one of these as the dataset"], {}
     for candidates in places.values():
         try:
             arrays, files = _read_candidates(candidates, row)
@@ -249,9 +223,8 @@ def _is_original(row: Dataset, name: str, array: np.ndarray, path: Path) -> bool
     """Returns whether an array, read from `path`, has the checksum of the dataset's array of this name."""
     if row.array_sha256:
         return sha256(array) == row.array_sha256[name]
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == (row.archive_md5 or {}).get(
-        name
-    )
+    md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    return md5 == (row.archive_md5 or {}).get(name)
 
 
 def sha256(array: np.ndarray) -> str:
@@ -273,7 +246,7 @@ def _read_idx(path: Path, name: str, row: Dataset | None) -> np.ndarray:
         header = file.read(4 + 4 * dimensions)
         if len(header) != 4 + 4 * dimensions or header[:4] != magic:
             raise ValueError(f"not an idx file of uint8: it begins with {header[:4]!r}, expected {magic!r}")
-        shape = struct.unpack(f">{dimensions}I", header[4:])
+        shape = tuple(np.frombuffer(header, ">u4", offset=4).tolist())
         _check_form(name, row, shape, np.dtype(np.uint8))
         size = math.prod(shape)
         content = bytearray()  # read(size) would allocate all the memory that is promised
@@ -287,7 +260,7 @@ def _read_idx(path: Path, name: str, row: Dataset | None) -> np.ndarray:
 
 def _read_npz(path: Path, name: str, row: Dataset | None) -> np.ndarray:
     """Reads one array of an npz file; the form in its header is checked before any memory is allocated."""
-    with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
+    with ZipFile(path) as archive, archive.open(f"{name}.npy") as file:
         np.lib.format.read_magic(file)
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
         _check_form(name, row, shape, dtype)
@@ -297,9 +270,8 @@ def _read_npz(path: Path, name: str, row: Dataset | None) -> np.ndarray:
 
 def _check_form(name: str, row: Dataset | None, shape: tuple[int, ...], dtype: np.dtype) -> None:
     expected = SHAPES[name] if row else (*shape[:1], *SHAPES[name][1:])
-    too_large = math.prod(shape) > _MAX_ARRAY_BYTES
-    if dtype != np.uint8 or shape != expected or too_large:
-        limit = f"; at most {_MAX_ARRAY_BYTES} bytes" * too_large
+    limit = f"; at most {_MAX_ARRAY_BYTES} bytes" * (math.prod(shape) > _MAX_ARRAY_BYTES)
+    if dtype != np.uint8 or shape != expected or limit:
         raise ValueError(f"{name}: expected uint8 {expected}, received {dtype} {shape}{limit}")
 
 

@@ -22,9 +22,8 @@ def digits() -> Arrays:
     boxes = ndimage.zoom(bunch.images, (1, 2.5, 2.5), order=1, mode="nearest", grid_mode=True)
     images = np.stack([_centred(box, full_ink=16) for box in boxes])
     labels = bunch.target.astype(np.uint8)
-    x_train, x_test, y_train, y_test = train_test_split(
-        images, labels, test_size=360, stratify=labels, random_state=0
-    )
+    parts = train_test_split(images, labels, test_size=360, stratify=labels, random_state=0)
+    x_train, x_test, y_train, y_test = parts
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
 
 

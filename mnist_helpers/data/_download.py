@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _MAX_BYTES = 64 * 2**20  # of one file
 _SLOW_SECONDS, _SLOW_BYTES_PER_SECOND = 10.0, 2000.0  # then the next mirror is tried
 _READ_SECONDS = 5.0  # without a byte
-_PREFIX = ".download-"  # of the folders of unfinished downloads; hidden, so that nothing is read from them
 
 
 class Attempt(NamedTuple):
@@ -40,16 +39,16 @@ class DatasetNotFoundError(UserError):
 
     Attributes:
         attempts: list of `Attempt`, in the order tried.
+        tried: the same as lines of text.
     """
 
     def __init__(self, dataset: str, attempts: list[Attempt]):
         self.attempts = attempts
-        tried = "\n".join(f"  - {place}: {outcome}" for place, outcome in attempts)
+        self.tried = "\n".join(f"  - {place}: {outcome}" for place, outcome in attempts)
         super().__init__(
-            f"Dataset {dataset!r} was not found. Tried:\n{tried}\n"
-            f"What to do: put its four idx files or {dataset}.npz into a folder and set MNIST_DATA_DIR "
-            f"to it; or, with a network, run `mnist-course data fetch {dataset}`; "
-            "or use the embedded digits (--dataset digits)."
+            f"Dataset {dataset!r} was not found. Tried:\n{self.tried}\n"
+            f"What to do: put its four idx files or {dataset}.npz into a folder and set MNIST_DATA_DIR to it; "
+            f"or, with a network, run `mnist-course data fetch {dataset}`; or use the digits (--dataset digits)."
         )
 
 
@@ -112,7 +111,8 @@ def _download_from(
     base: str, names: tuple[str, ...], row: Dataset, cache: Path, deadline: float
 ) -> tuple[Arrays, dict[str, Path]]:
     """Downloads a dataset from one mirror; its files enter the cache only after they have been verified."""
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=cache, ignore_cleanup_errors=True) as folder:
+    # The folder is hidden, so that no other process reads an incomplete file from it.
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=cache, ignore_cleanup_errors=True) as folder:
         _download_files(base, names, Path(folder), deadline)
         arrays, source = read_folder(Path(folder), Kind.DOWNLOAD, row)
         target = cache / row.name if len(names) > 1 else cache
@@ -156,9 +156,8 @@ def _session() -> requests.Session:
     from urllib3.util import Retry
 
     # Retry-After is ignored: a server may send an hour.
-    retry = Retry(
-        2, read=1, status_forcelist=range(500, 505), backoff_factor=0.5, respect_retry_after_header=False
-    )
+    retry = Retry(2, read=1, status_forcelist=range(500, 505), backoff_factor=0.5)
+    retry.respect_retry_after_header = False
     session = requests.Session()
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=retry))
@@ -174,14 +173,10 @@ def _download_file(session: requests.Session, url: str, path: Path, deadline: fl
     with session.get(url, headers=as_it_is, stream=True, timeout=(3.05, _READ_SECONDS)) as response:
         response.raise_for_status()
         if "html" in response.headers.get("content-type", ""):
-            raise OSError(
-                f"{url} answered with a web page instead of the file, perhaps the login page of this network: "
-                "open any page in a browser and log in"
-            )
+            login = "perhaps the login page of this network: open any page in a browser and log in"
+            raise OSError(f"{url} answered with a web page instead of the file, {login}")
         total = int(response.headers.get("content-length", 0)) or None
-        bar = tqdm(
-            desc=path.name, total=total, unit="B", unit_scale=True, leave=False, file=sys.stdout, delay=1
-        )
+        bar = tqdm(None, path.name, total, leave=False, file=sys.stdout, unit="B", unit_scale=True, delay=1)
         with bar, path.open("wb") as file:
             # iter_content would wait for a whole chunk, however slowly it comes
             while chunk := response.raw.read1(2**14):
