@@ -7,7 +7,7 @@ import os
 import click
 
 from benchmarks import speed, speed_report
-from mnist_course.run import runner
+from mnist_course import course_file
 from mnist_helpers import _files, parameters, results
 from mnist_helpers._errors import UserError
 
@@ -58,7 +58,7 @@ def main(
             )
         folders = {run: base / run for run in (parameters.check("run", run) for run in runs)}
         for run, folder in folders.items():
-            if not (folder / runner.COURSE_FILE).is_file():
+            if not (folder / course_file.COURSE_FILE).is_file():
                 raise UserError(
                     f"--course: there is no run {run!r} in {base}. Run it first: mnist-course run {run}"
                 )

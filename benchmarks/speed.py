@@ -27,8 +27,7 @@ import numpy as np
 from scipy import stats
 
 from benchmarks import speed_report
-from mnist_course import lessons
-from mnist_course.run import runner
+from mnist_course import course_file, lessons
 from mnist_helpers import _files, data, results
 
 TARGET = 0.9803  # test accuracy: the best of the reference that the project started from
@@ -327,7 +326,7 @@ def lesson_times(folder: Path) -> dict[str, dict[str, float]]:
         lesson -> kind -> seconds; a cell counts for the first of import, training, data and figures that it does.
     """
     split = {}
-    for lesson, timing in runner.timings(folder).items():
+    for lesson, timing in course_file.timings(folder).items():
         notebook = json.loads((folder / f"{lesson}.ipynb").read_text(encoding="utf-8"))
         seconds = dict.fromkeys([*_KINDS, "other"], 0.0)
         for cell in notebook["cells"]:

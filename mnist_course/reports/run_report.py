@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from mnist_course import course_file
 from mnist_course.reports import page
 from mnist_course.reports.page import Link, Table, interval, number
-from mnist_course.run import runner
 from mnist_helpers import _files, plots, results
 
 RUNS_FILE = "runs.csv"
@@ -142,7 +142,7 @@ def _figures(records: Records) -> dict[str, plots.DescribedFigure]:
 
 def _lessons_table(folder: Path, records: Records) -> Table:
     """Returns time and memory of each lesson; only the runner measures the whole wall time."""
-    timings = runner.timings(folder)
+    timings = course_file.timings(folder)
     rows = []
     for lesson, record in records.items():
         timing = timings.get(lesson, {})

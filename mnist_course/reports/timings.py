@@ -14,11 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mnist_course import lessons
+from mnist_course import course_file, lessons
 from mnist_course.reports import study_report
 from mnist_course.reports.page import Table
-from mnist_course.run import runner
-from mnist_helpers import _files, parameters, results
+from mnist_helpers import _files, results
 from mnist_helpers._errors import UserError
 
 TIMINGS_FILE = "timings.json"
@@ -73,19 +72,17 @@ def measured(folders: Sequence[Path]) -> dict[str, Any]:
 
 
 def _add(found: dict[str, Any], run: Path) -> None:
-    measured_lessons = runner.timings(run)
+    measured_lessons = course_file.timings(run)
     if not measured_lessons:
         raise UserError(
             f"Nothing was measured in {run}. Expected: a run of `mnist-course run`, or a study. "
             "What is run by hand, in JupyterLab, is not measured."
         )
-    settings = _files.read_json(run / runner.COURSE_FILE)["settings"]
-    profile = settings["profile"]
-    given = {name: parameters.check(name, value) for name, value in lessons.profiles()[profile].items()}
+    settings, _ = course_file.read_course(run)
+    profile = settings.profile
+    given = lessons.profile_parameters(profile)
     changed = sorted(
-        name
-        for name, value in settings["params"].items()
-        if name != "search_from" and given.get(name) != value
+        name for name, value in settings.params.items() if name != "search_from" and given.get(name) != value
     )
     if changed:
         raise UserError(f"Run {run.name!r} is no plain {profile} run: {', '.join(changed)} was given.")

@@ -26,16 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from mnist_course import lessons, processes
-from mnist_course.run.settings import Limits, Settings, check_entries, check_settings
+from mnist_course.course_file import COURSE_FILE, Settings, read_course
+from mnist_course.run.settings import Limits, check_settings
 from mnist_helpers import _files, parameters, results
 from mnist_helpers._errors import UserError
 
-COURSE_FILE = "course.json"
 PREDECESSOR_SECONDS = 120.0  # for the run of an interrupted study to leave the run folder
 _END_SECONDS = 10.0  # for a lesson's process to end its kernel when it is asked to
-_COURSE_TYPES = {"settings": dict, "lessons": dict}
-_SETTINGS_TYPES = {"profile": str, "dataset": str, "seed": int, "params": dict}
-_TIMING_TYPES = {"wall_seconds": (int, float), "longest_cell_seconds": (int, float)}
 
 
 class LessonFailedError(RuntimeError):
@@ -141,36 +138,6 @@ def is_finished(folder: Path, lesson: str, *, models: bool = True) -> bool:
     except results.MissingLessonError:
         return False
     return True
-
-
-# --- course.json ---
-
-
-def read_course(folder: Path) -> tuple[Settings, dict[str, dict[str, float]]]:
-    """Reads `course.json` of a run.
-
-    Returns:
-        The run's settings, and what the runner measured: lesson -> `wall_seconds` (process start to end) and
-        `longest_cell_seconds`.
-
-    Raises:
-        UserError: the file is damaged, or is not a description of a run.
-        OSError: the file cannot be read.
-    """
-    path = folder / COURSE_FILE
-    advice = f"Give another name, or begin again: with --fresh, or after deleting {folder}."
-    course = check_entries(path, _files.read_json(path, advice), _COURSE_TYPES, advice)
-    settings = check_entries(path, course["settings"], _SETTINGS_TYPES, advice)
-    measured = {
-        str(lesson): check_entries(path, timing, _TIMING_TYPES, advice)
-        for lesson, timing in course["lessons"].items()
-    }
-    return Settings(**settings), measured
-
-
-def timings(folder: Path) -> dict[str, dict[str, float]]:
-    """Returns what the runner measured, as `read_course` does; nothing for a run that was made by hand."""
-    return read_course(folder)[1] if (folder / COURSE_FILE).is_file() else {}
 
 
 def _claim(folder: Path, settings: Settings, fresh: bool) -> None:

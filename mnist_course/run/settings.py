@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnist_course import lessons
+from mnist_course.course_file import Settings
 from mnist_helpers import _files, data, parameters, results
 from mnist_helpers._errors import UserError
 
@@ -17,22 +18,6 @@ _OWN_OPTIONS = {
     "dataset": "--dataset",
     "seed": "--seed (--seeds of a study)",
 }
-
-
-class Settings(NamedTuple):
-    """The settings of a run, checked.
-
-    Attributes:
-        profile: a name in `profiles.yaml`.
-        dataset: `"mnist"`, `"fashion_mnist"`, `"digits"`, or the absolute path of a folder.
-        seed: the seed of all lessons.
-        params: the other parameters, profile and `-p` together.
-    """
-
-    profile: str
-    dataset: str
-    seed: int
-    params: dict[str, Any]
 
 
 class Limits(NamedTuple):
@@ -111,33 +96,6 @@ def check_search(search_from: str, results_dir: Path, *, option: str = "search_f
             f"{option}: run {search_from!r} has no record of lesson {results.LESSONS[3]}. Expected: a run in "
             f"{results_dir} whose lesson 4 was run, as RUN or STUDY/RUN."
         )
-
-
-def check_entries(
-    path: Path, content: Any, types: Mapping[str, type | tuple[type, ...]], advice: str
-) -> dict[str, Any]:
-    """Checks (a part of) a JSON file that an earlier command wrote; the user may have changed it since.
-
-    Args:
-        path: the file, for the message.
-        content: what was read from it.
-        types: the entries that it must have, and their types.
-        advice: what the user can do, for the message.
-
-    Returns:
-        The entries in `types`, without others.
-
-    Raises:
-        UserError: an entry is missing or has another type.
-    """
-    entries = content if isinstance(content, dict) else {}
-    wrong = [name for name, kind in types.items() if not isinstance(entries.get(name), kind)]
-    if wrong:
-        raise UserError(
-            f"{path} is damaged, or this command did not write it. Expected: entries {', '.join(types)}. "
-            f"Missing or of another type: {', '.join(wrong)}. {advice}"
-        )
-    return {name: entries[name] for name in types}
 
 
 def check_lessons(only: Sequence[str]) -> list[str]:

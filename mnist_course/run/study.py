@@ -29,12 +29,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnist_course import cores, lessons, processes
+from mnist_course.course_file import COURSE_FILE, Settings, check_entries, read_course
 from mnist_course.reports import study_report
 from mnist_course.run import runner
 from mnist_course.run.settings import (
     Limits,
-    Settings,
-    check_entries,
     check_free,
     check_lessons,
     check_search,
@@ -359,7 +358,7 @@ def _is_done(task: RunTask) -> bool:
     if not all(runner.is_finished(folder, lesson, models=False) for lesson in task.lessons):
         return False
     try:
-        existing, _ = runner.read_course(folder)
+        existing, _ = read_course(folder)
     except (OSError, UserError):  # the run itself reports what is wrong with the file
         return False
     return existing == Settings(**_files.to_jsonable(task.settings()._asdict()))
@@ -369,7 +368,7 @@ def _with_earlier_seeds(folder: Path, spec: StudySpec) -> StudySpec:
     """Adds the seeds of an existing study; refuses a folder with another specification."""
     path = folder / study_report.STUDY_FILE
     if not path.is_file():
-        if folder.exists() and (not folder.is_dir() or (folder / runner.COURSE_FILE).is_file()):
+        if folder.exists() and (not folder.is_dir() or (folder / COURSE_FILE).is_file()):
             raise UserError(f"{folder} is not a study. Give another name for this study.")
         return spec
     advice = (

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from benchmarks import __main__ as command
 from benchmarks import speed, speed_report
-from mnist_course import lessons
-from mnist_course.run import runner, study
+from mnist_course import course_file, lessons
+from mnist_course.run import study
 from mnist_helpers import _files, data, results
 
 REFERENCE = Path(__file__).parent.parent.parent / "results" / "reference"
@@ -177,7 +177,7 @@ def test_a_lessons_time_is_split_by_what_its_cells_do(tmp_path):
     timing = {"wall_seconds": 15.0, "longest_cell_seconds": 8.0}
     settings = {"profile": "quick", "dataset": "digits", "seed": 1, "params": {}}
     _files.write_json(
-        tmp_path / runner.COURSE_FILE, {"settings": settings, "lessons": {"02_baseline": timing}}
+        tmp_path / course_file.COURSE_FILE, {"settings": settings, "lessons": {"02_baseline": timing}}
     )
     assert speed.lesson_times(tmp_path)["02_baseline"] == {
         "kernel start": 1.25,

@@ -821,7 +821,12 @@ def test_lesson_1_never_waits_for_tensorflow():
 
 
 # A module imports from its own folder and from the layers before its own.
-LAYERS = (("lessons", "cores", "processes"), ("reports",), ("run", "grading", "handout", "doctor"), ("cli",))
+LAYERS = (
+    ("lessons", "cores", "course_file", "processes"),
+    ("reports",),
+    ("run", "grading", "handout", "doctor"),
+    ("cli",),
+)
 
 
 def test_imports_go_one_way():

@@ -18,9 +18,10 @@ import pytest
 from click.testing import CliRunner
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-from mnist_course import cli, lessons, processes
+from mnist_course import cli, course_file, lessons, processes
+from mnist_course.course_file import Settings
 from mnist_course.run import lesson_process, runner
-from mnist_course.run.settings import Limits, Settings, check_lessons, check_settings
+from mnist_course.run.settings import Limits, check_lessons, check_settings
 from mnist_helpers import data, parameters, results
 
 QUICK = Settings("quick", "digits", 1, {"epochs": 2})
@@ -334,7 +335,7 @@ def test_a_damaged_or_foreign_course_file_is_named(tmp_path, content, expected):
         assert part in result.output
     assert path.read_text() == content
     runner._claim(path.parent, QUICK, fresh=True)
-    assert runner.read_course(path.parent) == (QUICK, {})
+    assert course_file.read_course(path.parent) == (QUICK, {})
 
 
 def test_a_run_of_an_older_version_is_named(tmp_path):
@@ -486,11 +487,11 @@ def test_what_is_written_of_a_lesson_is_what_was_measured(tmp_path, monkeypatch)
     ):
         fake_lesson(monkeypatch, durations, seconds)
         assert runner._run_lesson(folder, lesson, {}, Limits()) == seconds
-    assert runner.timings(folder) == {
+    assert course_file.timings(folder) == {
         "01_data_exploration": {"wall_seconds": 12.0, "longest_cell_seconds": 2.5},
         "02_baseline": {"wall_seconds": 7.0, "longest_cell_seconds": 3.0},
     }
-    assert runner.read_course(folder)[0] == QUICK
+    assert course_file.read_course(folder)[0] == QUICK
     assert (folder / "02_baseline.ipynb").is_file()
 
 
@@ -513,7 +514,7 @@ def test_a_lesson_that_ends_early_says_why(tmp_path, monkeypatch, fake, expected
     with pytest.raises(runner.LessonFailedError, match=expected) as caught:
         runner._run_lesson(tmp_path / "r", "02_baseline", {}, Limits())
     assert ("memory" in str(caught.value)) == ("SIGKILL" in expected)
-    assert runner.timings(tmp_path / "r") == {}
+    assert course_file.timings(tmp_path / "r") == {}
     assert not (tmp_path / "r" / "02_baseline.ipynb").exists()
     assert (tmp_path / "r" / "02_baseline.failed.ipynb").exists()
 

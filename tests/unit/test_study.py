@@ -14,7 +14,7 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from mnist_course import cli, lessons, processes
+from mnist_course import cli, course_file, lessons, processes
 from mnist_course.run import runner, study
 from mnist_course.run.settings import Limits
 from mnist_helpers import _files, results
@@ -112,7 +112,7 @@ def test_another_specification_is_refused_and_more_seeds_are_welcome(tmp_path):
 
 def test_a_run_is_no_study(tmp_path):
     (tmp_path / "s").mkdir()
-    (tmp_path / "s" / runner.COURSE_FILE).write_text("{}")
+    (tmp_path / "s" / course_file.COURSE_FILE).write_text("{}")
     with pytest.raises(ValueError, match="is not a study"):
         study.run_study("s", spec(), results_dir=tmp_path)
 
@@ -139,7 +139,7 @@ def test_done_is_a_run_of_the_same_settings_with_all_its_lessons(tmp_path, monke
     finished = ["02_baseline"]
     monkeypatch.setattr(runner, "is_finished", lambda folder, lesson, models: lesson in finished)
     assert not study._is_done(one)
-    course = tmp_path / "seed-5" / runner.COURSE_FILE
+    course = tmp_path / "seed-5" / course_file.COURSE_FILE
     course.parent.mkdir()
     _files.write_json(course, {"settings": one.settings()._asdict(), "lessons": {}})
     assert study._is_done(one)

@@ -12,9 +12,8 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
-from mnist_course import cli
+from mnist_course import cli, course_file
 from mnist_course.reports import run_report, study_report
-from mnist_course.run import runner
 from mnist_helpers import _files, plots, results
 
 REFERENCE = Path(__file__).parent.parent.parent / "results" / "reference"
@@ -41,7 +40,7 @@ def made_up_study(tmp_path, accuracies=ACCURACIES, units=16, **asked):
             f"units-{units}_" * (units != 16) + f"seed-{number + 8}"
         )  # 8, 9, 10: their names sort otherwise than they count
         run.mkdir()
-        _files.write_json(run / runner.COURSE_FILE, {})
+        _files.write_json(run / course_file.COURSE_FILE, {})
         scores = dict(zip(accuracies, values, strict=True))
         history = {"accuracy": [0.1 * number], "loss": [1.0]}
         trained = {"num_params": 10, "train_seconds": 2.0 + number, "history": history}

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mnist_course import cli, lessons
+from mnist_course import cli, course_file, lessons
 from mnist_course.reports import study_report, timings
-from mnist_course.run import runner
 from mnist_course.run.settings import check_settings
 from mnist_helpers import _files, results
 
@@ -154,7 +153,7 @@ def made_up_run(folder, seconds, memory, monkeypatch, profile="quick", params=No
     plain = check_settings(profile, "digits", 1, [])
     settings = plain._asdict() | {"params": plain.params | (params or {})}
     lessons = {lesson: {"wall_seconds": seconds, "longest_cell_seconds": seconds / 2}}
-    _files.write_json(folder / runner.COURSE_FILE, {"settings": settings, "lessons": lessons})
+    _files.write_json(folder / course_file.COURSE_FILE, {"settings": settings, "lessons": lessons})
     monkeypatch.setattr(results, "peak_memory", lambda: memory)
     results.save_record(
         folder, lesson, params={"seed": 1}, dataset={"name": dataset}, models={}, started=time.perf_counter()
