@@ -233,12 +233,7 @@ def _lesson_parameters(lesson: str, folder: Path, settings: Settings) -> dict[st
     results_dir, root = folder.parent, lessons.NOTEBOOKS.parent
     if results_dir.is_relative_to(root):  # a record need not name this machine
         results_dir = Path(os.path.relpath(results_dir, lessons.NOTEBOOKS))
-    values = {
-        **settings.params,
-        **settings._asdict(),
-        "run": folder.name,
-        "results_dir": str(results_dir),
-    }
+    values = {**settings.params, **settings._asdict(), "run": folder.name, "results_dir": str(results_dir)}
     return {name: values[name] for name in lessons.declared(lesson) if name in values}
 
 
