@@ -161,10 +161,8 @@ def read_course(folder: Path) -> tuple[Settings, dict[str, dict[str, float]]]:
     advice = f"Give another name, or begin again: with --fresh, or after deleting {folder}."
     course = check_entries(path, _files.read_json(path, advice), _COURSE_TYPES, advice)
     settings = check_entries(path, course["settings"], _SETTINGS_TYPES, advice)
-    measured = {
-        str(lesson): check_entries(path, timing, _TIMING_TYPES, advice)
-        for lesson, timing in course["lessons"].items()
-    }
+    entries = course["lessons"].items()
+    measured = {name: check_entries(path, timing, _TIMING_TYPES, advice) for name, timing in entries}
     return Settings(**settings), measured
 
 
@@ -181,24 +179,17 @@ def _claim(folder: Path, settings: Settings, fresh: bool) -> None:
         raise UserError(f"{folder} is not a folder. Give another name for the run.")
     if folder.is_dir() and fresh and any(folder.iterdir()):
         if not course_file.is_file():
-            raise UserError(
-                f"{folder} was not made by a course run, so --fresh does not delete it. Give another name."
-            )
+            why = "was not made by a course run, so --fresh does not delete it"
+            raise UserError(f"{folder} {why}. Give another name.")
         shutil.rmtree(folder)
     if course_file.is_file():
-        keep_or_replace = (
-            "To keep it, give another name for this run; to replace it, add --fresh (make: FRESH=1)."
-        )
+        choice = "To keep it, give another name for this run; to replace it, add --fresh (make: FRESH=1)."
         existing, _ = read_course(folder)
         if any("stage" in _record(folder, lesson) for lesson in results.LESSONS):
-            raise UserError(
-                f"Run {folder.name!r} was made by an older version of this course. {keep_or_replace}"
-            )
+            raise UserError(f"Run {folder.name!r} was made by an older version of this course. {choice}")
         if existing != requested:
-            raise UserError(
-                f"Run {folder.name!r} exists with other settings: {_differences(existing, requested)}. "
-                f"{keep_or_replace}"
-            )
+            changes = _differences(existing, requested)
+            raise UserError(f"Run {folder.name!r} exists with other settings: {changes}. {choice}")
         return
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(

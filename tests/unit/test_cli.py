@@ -218,7 +218,12 @@ DEFAULTS = [
     (
         "study s --seeds 1",
         STUDY,
-        {"workers": 0, "limits": {"threads": 0, "cell_seconds": 0}, "scheduler": "", "results_dir": "RESULTS"},
+        {
+            "workers": 0,
+            "limits": {"threads": 0, "cell_seconds": 0},
+            "scheduler": "",
+            "results_dir": "RESULTS",
+        },
     ),
     (
         "report",
