@@ -284,6 +284,7 @@ def growth(arrays: data.Arrays, seed: int, what: str, value: int) -> dict[str, f
 def study_growth(seeds: int, workers: int) -> dict[str, float]:
     """Times a study of lesson 2 in its quick profile on the digits; seconds, and memory of the runs at one time."""
     from mnist_course.run import study
+    from mnist_course.run.settings import Limits
 
     lesson = results.LESSONS[1]
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -297,7 +298,9 @@ def study_growth(seeds: int, workers: int) -> dict[str, float]:
             results_dir=Path(folder),
         )
         started = time.perf_counter()
-        path, failed = study.run_study("growth", spec, results_dir=Path(folder), workers=workers, threads=1)
+        path, failed = study.run_study(
+            "growth", spec, results_dir=Path(folder), limits=Limits(threads=1), workers=workers
+        )
         seconds = time.perf_counter() - started
         if failed:
             raise RuntimeError(failed[0].error)

@@ -23,6 +23,7 @@ EXIT_CODES = {
     130: "interrupted by Ctrl-C",
     143: "ended by SIGTERM",
 }
+_Option = Callable[[Callable], Callable]
 _PATH_VARIABLES = ("MNIST_COURSE_RESULTS", "MNIST_DATA_DIR", "KERAS_HOME")
 _CONTINUE = "Give the same command again to continue."
 
@@ -126,42 +127,32 @@ class _Folder(click.ParamType):
     """A folder as an absolute path, with `~` expanded.
 
     Args:
-        expected: what the folder must be, in words.
-        is_right: whether a path is such a folder.
+        exists: True for a folder that exists, False for one that can be written or created.
+        for_nbgrader: whether nbgrader must be able to use the path, which it takes for a pattern and, in the
+            gradebook's, for a URL.
     """
 
     name = "folder"
 
-    def __init__(self, expected: str, is_right: Callable[[Path], bool]) -> None:
-        self._expected, self._is_right = expected, is_right
+    def __init__(self, *, exists: bool, for_nbgrader: bool = False) -> None:
+        self._exists, self._for_nbgrader = exists, for_nbgrader
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Returns the path, or fails with what was expected."""
         path = _expand(value, param.get_error_hint(ctx) if param else self.name)
-        if not os.fspath(value) or not self._is_right(path):
-            self.fail(f"Expected: {self._expected}. Received: {os.fspath(value)!r}.", param, ctx)
+        expected = "a folder that exists" if self._exists else "a folder that can be written, or created"
+        # Unlike Path.is_dir, os.path.isdir raises no error for a name that is too long.
+        is_right = os.path.isdir(path) if self._exists else _files.is_writable_place(path)  # noqa: PTH112
+        if self._for_nbgrader:
+            expected += ", without * ? [ % in its path"
+            is_right = is_right and not set("*?[%") & set(os.path.realpath(path))
+        if not os.fspath(value) or not is_right:
+            self.fail(f"Expected: {expected}. Received: {os.fspath(value)!r}.", param, ctx)
         return path
 
 
-def _is_folder(path: Path) -> bool:
-    return os.path.isdir(path)  # noqa: PTH112 (unlike Path.is_dir, it raises no error for a name that is too long)
-
-
-def _suits_nbgrader(path: Path) -> bool:
-    """Returns whether nbgrader can use a path, which it takes for a pattern and, in the gradebook's, for a URL."""
-    return not set("*?[%") & set(os.path.realpath(path))
-
-
-_NEW_FOLDER = _Folder("a folder that can be written, or created", _files.is_writable_place)
-_EXISTING_FOLDER = _Folder("a folder that exists", _is_folder)
-_NEW_CLASS_FOLDER = _Folder(
-    "a folder that can be written, or created, without * ? [ % in its path",
-    lambda path: _suits_nbgrader(path) and _files.is_writable_place(path),
-)
-_CLASS_FOLDER = _Folder(
-    "a folder that exists, without * ? [ % in its path",
-    lambda path: _suits_nbgrader(path) and _is_folder(path),
-)
+_NEW_FOLDER = _Folder(exists=False)
+_EXISTING_FOLDER = _Folder(exists=True)
 
 
 def _default_results() -> Path:
@@ -179,20 +170,25 @@ def _help(example: str) -> str:
     return f"\b\nExample:\n  {example}\n\n\b\nExit codes:\n{codes}"
 
 
-_profile = click.option(
-    "--profile",
-    default="class",
-    metavar="NAME",
-    help="Set of parameters: quick, class or full.",
-    show_default=True,
-)
-_dataset = click.option(
-    "--dataset",
-    default="auto",
-    metavar="NAME|DIR",
-    help="auto, mnist, fashion_mnist, digits, or a folder with the four idx files of another dataset.",
-    show_default=True,
-)
+def _text(name: str, metavar: str, default: str, help: str) -> _Option:
+    return click.option(name, default=default, metavar=metavar, help=help, show_default=bool(default))
+
+
+def _number(
+    name: str, help: str, most: int = 1024, default: int | None = None, metavar: str = "N"
+) -> _Option:
+    limits = click.IntRange(1, most)
+    return click.option(name, type=limits, default=default, metavar=metavar, help=help, show_default=True)
+
+
+def _params(metavar: str, help: str) -> _Option:
+    text = f"Set a parameter of the lessons; {help} Can be repeated."
+    return click.option("-p", "params", nargs=2, multiple=True, metavar=metavar, help=text)
+
+
+_KINDS = "auto, mnist, fashion_mnist, digits, or a folder with the four idx files of another dataset."
+_profile = _text("--profile", "NAME", "class", "Set of parameters: quick, class or full.")
+_dataset = _text("--dataset", "NAME|DIR", "auto", _KINDS)
 _only = click.option(
     "--only", multiple=True, metavar="LESSON", help="Run only this lesson, such as 03; can be repeated."
 )
@@ -213,18 +209,9 @@ _offline = click.option(
     expose_value=False,
     callback=lambda context, parameter, value: os.environ.update(MNIST_COURSE_OFFLINE="1") if value else None,
 )
-_threads = click.option(
-    "--threads",
-    type=click.IntRange(1, 1024),
-    metavar="N",
-    help="Threads of each run; by default, the runs of this command share the cores.",
-)
-_cell_seconds = click.option(
-    "--cell-seconds",
-    type=click.IntRange(1, 10**7),
-    metavar="N",
-    help="Stop a lesson if one of its cells takes longer; by default, there is no limit.",
-)
+_threads = _number("--threads", "Threads of each run; by default, the runs of this command share the cores.")
+_LIMIT = "Stop a lesson if one of its cells takes longer; by default, there is no limit."
+_cell_seconds = _number("--cell-seconds", _LIMIT, most=10**7)
 
 
 # --- the commands ---
@@ -244,15 +231,8 @@ def main() -> None:
 @click.argument("run", default="course")
 @_profile
 @_dataset
-@click.option("--seed", default="1", metavar="N", help="Seed of all lessons.", show_default=True)
-@click.option(
-    "-p",
-    "params",
-    nargs=2,
-    multiple=True,
-    metavar="NAME VALUE",
-    help="Set a parameter of the lessons; `mnist-course params` lists them. Can be repeated.",
-)
+@_text("--seed", "N", "1", "Seed of all lessons.")
+@_params("NAME VALUE", "`mnist-course params` lists them.")
 @_only
 @click.option("--fresh", is_flag=True, help="Delete what an earlier run of this name has left.")
 @_threads
@@ -291,6 +271,7 @@ def run(
     settings = check_settings(profile, dataset, parameters.parse("seed", seed), params)
     check_search(settings.params.get("search_from", ""), results_dir)
     limits = Limits(threads or 0, cell_seconds or 0)
+    wait = runner.PREDECESSOR_SECONDS if part_of_study else 0.0
     try:
         folder = runner.run_lessons(
             run,
@@ -299,7 +280,7 @@ def run(
             results_dir=results_dir,
             fresh=fresh,
             limits=limits,
-            wait_seconds=runner.PREDECESSOR_SECONDS if part_of_study else 0.0,
+            wait_seconds=wait,
         )
     except runner.LessonFailedError as error:
         _stop(error, 1)
@@ -321,42 +302,23 @@ def run(
 @click.option("--seeds", required=True, metavar="LIST", help="Seeds and ranges, such as 1-10 or 1,2,5.")
 @_profile
 @_dataset
-@click.option(
-    "-p",
-    "params",
-    nargs=2,
-    multiple=True,
-    metavar="NAME V1,V2,...",
-    help="Set a parameter of the lessons; with several values, each of them is run. Can be repeated.",
-)
+@_params("NAME V1,V2,...", "with several values, each of them is run.")
 @_only
-@click.option(
-    "--search-from", default="", metavar="RUN", help="Use the search of RUN (or STUDY/RUN) in all runs."
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 1024),
-    metavar="N",
-    help="Processes on this machine; by default, one for each core.",
-)
+@_text("--search-from", "RUN", "", "Use the search of RUN (or STUDY/RUN) in all runs.")
+@_number("--workers", "Processes on this machine; by default, one for each core.")
 @_threads
 @_cell_seconds
-@click.option("--scheduler", default="", metavar="ADDRESS", help="A Dask scheduler, such as tcp://HOST:8786.")
+@_text("--scheduler", "ADDRESS", "", "A Dask scheduler, such as tcp://HOST:8786.")
 @_results_dir
 @_offline
 def study(
     study: str,
-    seeds: str,
-    profile: str,
-    dataset: str,
-    params: tuple,
-    only: tuple,
-    search_from: str,
     workers: int | None,
     threads: int | None,
     cell_seconds: int | None,
     scheduler: str,
     results_dir: Path,
+    **specification: Any,
 ) -> None:
     """Run the course with several seeds or parameter values.
 
@@ -365,31 +327,17 @@ def study(
     """
     from mnist_course.reports import study_report
     from mnist_course.run import study as studies
+    from mnist_course.run.settings import Limits
     from mnist_helpers import parameters
 
     parameters.check("run", study)
     if workers and scheduler:
-        raise UserError(
-            "--workers is for this machine, and a scheduler has workers of its own. "
-            "Leave --workers or --scheduler out."
-        )
-    spec = studies.check_spec(
-        seeds=seeds,
-        profile=profile,
-        dataset=dataset,
-        params=params,
-        only=only,
-        search_from=search_from,
-        results_dir=results_dir,
-    )
+        why = "--workers is for this machine, and a scheduler has workers of its own."
+        raise UserError(f"{why} Leave --workers or --scheduler out.")
+    spec = studies.check_spec(**specification, results_dir=results_dir)
+    limits = Limits(threads or 0, cell_seconds or 0)
     folder, failed = studies.run_study(
-        study,
-        spec,
-        results_dir=results_dir,
-        scheduler=scheduler,
-        workers=workers or 0,
-        threads=threads or 0,
-        cell_seconds=cell_seconds or 0,
+        study, spec, results_dir=results_dir, limits=limits, workers=workers or 0, scheduler=scheduler
     )
     for result in failed:
         click.echo(f"\n{result.run} failed:\n{result.error.strip()}", err=True)
@@ -419,15 +367,14 @@ def report(run: str, results_dir: Path) -> None:
 
 def _existing_run(results_dir: Path, run: str) -> Path:
     if not (results_dir / run).is_dir():
-        raise UserError(
-            f"There is no run {run!r} in {results_dir}. Run the course first: mnist-course run {run}"
-        )
+        missing = f"There is no run {run!r} in {results_dir}"
+        raise UserError(f"{missing}. Run the course first: mnist-course run {run}")
     return results_dir / run
 
 
 @main.command(epilog=_help("mnist-course timings monday tuesday"))
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
-@click.option("--into", default="", metavar="NAME", help="Also write timings.json into the folder NAME.")
+@_text("--into", "NAME", "", "Also write timings.json into the folder NAME.")
 @_results_dir
 def timings(runs: tuple, into: str, results_dir: Path) -> None:
     """Show the time and memory that each lesson took.
@@ -460,9 +407,7 @@ def params(lesson: str) -> None:
         click.echo(f"{Table(name, columns, lessons.parameter_rows(name), is_text=True).text()}\n")
 
 
-@main.group(
-    invoke_without_command=True, epilog=_help("mnist-course data --data-dir ~/mnist"), no_args_is_help=False
-)
+@main.group(invoke_without_command=True, epilog=_help("mnist-course data --data-dir ~/mnist"))
 @click.option(
     "--data-dir",
     type=_EXISTING_FOLDER,
@@ -483,9 +428,7 @@ def data(context: click.Context, data_dir: Path | None) -> None:
         try:
             arrays, source = datasets.load_arrays(dataset, data_dir=data_dir, download=False)
         except datasets.DatasetNotFoundError as error:
-            click.echo(f"{dataset}: not here")
-            for attempt in error.attempts:
-                click.echo(f"  - {attempt.place}: {attempt.outcome}")
+            click.echo(f"{dataset}: not here\n{error.tried}")
         else:
             click.echo(f"{dataset}: {source} ({len(arrays['x_train']):,} + {len(arrays['x_test']):,} images)")
 
@@ -567,7 +510,7 @@ def assignments() -> None:
 
 
 @assignments.command("build", epilog=_help("mnist-course assignments build class-2026"))
-@click.argument("folder", type=_NEW_CLASS_FOLDER)
+@click.argument("folder", type=_Folder(exists=False, for_nbgrader=True))
 def build_assignments(folder: Path) -> None:
     """Make FOLDER an nbgrader course with the exercises.
 
@@ -591,29 +534,10 @@ def release_assignments() -> None:
 
 
 @assignments.command("grade", epilog=_help("mnist-course assignments grade class-2026 --workers 2"))
-@click.argument("folder", type=_CLASS_FOLDER)
-@click.option(
-    "--seconds",
-    default=120,
-    type=click.IntRange(1, 10**6),
-    metavar="N",
-    help="Time limit of one notebook.",
-    show_default=True,
-)
-@click.option(
-    "--memory",
-    default=4,
-    type=click.IntRange(1, 1024),
-    metavar="GIB",
-    help="Memory limit of one notebook.",
-    show_default=True,
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 1024),
-    metavar="N",
-    help="Notebooks that are graded at the same time; by default, one for each core.",
-)
+@click.argument("folder", type=_Folder(exists=True, for_nbgrader=True))
+@_number("--seconds", "Time limit of one notebook.", most=10**6, default=120)
+@_number("--memory", "Memory limit of one notebook.", default=4, metavar="GIB")
+@_number("--workers", "Notebooks that are graded at the same time; by default, one for each core.")
 @click.option("--fresh", is_flag=True, help="Grade all submissions again, also those that have not changed.")
 def grade_assignments(folder: Path, seconds: int, memory: int, workers: int | None, fresh: bool) -> None:
     """Grade the submissions and write a class report.

@@ -29,11 +29,8 @@ def profiles() -> dict[str, dict[str, Any]]:
     if not isinstance(content, dict) or not content:
         raise _wrong_profiles(path, f"it holds {type(content).__name__}")
     for name, params in content.items():
-        if (
-            not isinstance(name, str)
-            or not isinstance(params, dict)
-            or not all(isinstance(key, str) for key in params)
-        ):
+        keys = [name, *params] if isinstance(params, dict) else [None]
+        if not all(isinstance(key, str) for key in keys):
             raise _wrong_profiles(path, f"the entry {name!r} is not a profile")
     return content
 
@@ -51,10 +48,9 @@ def profile_parameters(profile: str) -> dict[str, Any]:
 
 
 def _wrong_profiles(path: Path, reason: str) -> UserError:
-    return UserError(
-        f"{path} is wrong: {reason.rstrip('.')}. Expected: profile names, each with lines NAME: VALUE below it. "
-        "Correct the file, or restore the course's own."
-    )
+    expected = "Expected: profile names, each with lines NAME: VALUE below it."
+    advice = "Correct the file, or restore the course's own."
+    return UserError(f"{path} is wrong: {reason.rstrip('.')}. {expected} {advice}")
 
 
 def declared(lesson: str) -> dict[str, Any]:
@@ -72,9 +68,9 @@ def declared(lesson: str) -> dict[str, Any]:
                 case _:
                     raise UserError(f"line {line.lineno} is another statement")
     except (SyntaxError, ValueError) as error:
+        expected = "Expected: lines such as `epochs: int = 5  # passes over the training images`."
         raise UserError(
-            f"The parameters cell of lesson {lesson} cannot be read: {error}. "
-            "Expected: lines such as `epochs: int = 5  # passes over the training images`."
+            f"The parameters cell of lesson {lesson} cannot be read: {error}. {expected}"
         ) from error
     return found
 
@@ -124,10 +120,8 @@ def tagged_source(lesson: str, tag: str) -> str:
     """
     cells = [cell for cell in read_lesson(lesson)["cells"] if tag in cell["metadata"].get("tags", [])]
     if len(cells) != 1:
-        raise UserError(
-            f"Lesson {lesson} is damaged. Expected: one cell with the tag {tag!r}. Received: {len(cells)}. "
-            "Get the course's files again."
-        )
+        form = f"Expected: one cell with the tag {tag!r}. Received: {len(cells)}."
+        raise UserError(f"Lesson {lesson} is damaged. {form} Get the course's files again.")
     return "".join(cells[0]["source"])
 
 
@@ -155,8 +149,7 @@ def _is_notebook(content: Any) -> bool:
 
 def write_notebook(path: Path, notebook: dict) -> None:
     """Writes a notebook in the layout of the committed ones: indented by one space, not ASCII only."""
-    with _files.atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _files.write(path, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
 
 
 def without_widgets(notebook: dict) -> dict:

@@ -91,11 +91,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)  # noqa: PTH105
 
 
+def write(path: Path, content: str | bytes) -> None:
+    """Writes text (as UTF-8) or bytes; the file is complete or absent."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes `content` as JSON; NumPy values become plain ones, NaN and infinity become null."""
-    text = json.dumps(to_jsonable(content), indent=1, allow_nan=False)
-    with atomic_write(path) as temporary:
-        temporary.write_text(f"{text}\n", encoding="utf-8")
+    write(path, json.dumps(to_jsonable(content), indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: Path, advice: str = "Delete the file, and give the same command again.") -> Any:

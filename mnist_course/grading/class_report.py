@@ -17,7 +17,7 @@ from urllib.parse import quote
 import jinja2
 import nbformat
 
-from mnist_course.grading import course_folder, sandbox, submissions
+from mnist_course.grading import sandbox, submissions
 from mnist_course.grading.submissions import Remark
 from mnist_course.reports.page import Table
 from mnist_helpers import _files
@@ -72,9 +72,8 @@ def tasks_of(release: nbformat.NotebookNode) -> list[Task]:
     tasks: list[Task] = []
     title = ""
     for cell in release.cells:
-        if cell.cell_type == "markdown" and (
-            heading := re.search(r"^#{2,4} (.+)", cell.source, re.MULTILINE)
-        ):
+        heading = re.search(r"^#{2,4} (.+)", cell.source, re.MULTILINE)
+        if heading and cell.cell_type == "markdown":
             title = heading[1].strip()
         if not submissions.name_of(cell):
             continue
@@ -118,12 +117,7 @@ def write(
         "submitted": submitted,
         "next_session": _next_session(exercises),
         "students": [_student(student, maximum, of_student) for student, of_student in results.items()],
-        "remarks": [
-            dataclasses.asdict(remark)
-            for remark in sorted(
-                remarks, key=lambda remark: (remark.student.casefold(), *dataclasses.astuple(remark))
-            )
-        ],
+        "remarks": [dataclasses.asdict(remark) for remark in sorted(remarks, key=_order)],
         "isolated": all(result.isolated for of_student in results.values() for result in of_student.values()),
         "seconds_limit": limits.seconds,
         "memory_limit_bytes": limits.memory_bytes,
@@ -138,8 +132,12 @@ def write(
     )
     environment.filters |= {"quote": quote, "points": _points}
     page = environment.get_template("class_report.html.j2").render(content)
-    course_folder.write(folder / "report.html", page)
+    _files.write(folder / "report.html", page)
     return _summary(content, folder)
+
+
+def _order(remark: Remark) -> tuple:
+    return (remark.student.casefold(), *dataclasses.astuple(remark))
 
 
 def _exercise(exercise: str, max_points: float, tasks: list[Task], results: Results) -> dict[str, Any]:
@@ -183,9 +181,8 @@ def _wrong_answers(task: Task, graded: list[Result]) -> list[dict[str, Any]]:
             kind = _NUMBER.sub("#", message.splitlines()[0])
             counts[kind] += 1
             messages.setdefault(kind, message)
-    return [
-        {"count": count, "message": messages[kind]} for kind, count in counts.most_common(_MAX_WRONG_ANSWERS)
-    ]
+    commonest = counts.most_common(_MAX_WRONG_ANSWERS)
+    return [{"count": count, "message": messages[kind]} for kind, count in commonest]
 
 
 def _next_session(exercises: list[dict[str, Any]]) -> list[dict[str, Any]]:

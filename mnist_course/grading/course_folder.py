@@ -59,10 +59,8 @@ def check_place(folder: Path) -> None:
     if not _files.is_writable_place(folder):
         raise UserError(f"{folder} cannot be made or written. Give another place.")
     if folder.is_dir() and any(folder.iterdir()) and not _is_built(folder):
-        raise UserError(
-            f"{folder} holds other things. Expected: a new or an empty folder, or one that "
-            "`mnist-course assignments build` has made."
-        )
+        expected = "a new or an empty folder, or one that `mnist-course assignments build` has made"
+        raise UserError(f"{folder} holds other things. Expected: {expected}.")
     _check_version(folder, [path.name for path in (*folder.glob("source/*"), *folder.glob("release/*"))])
     read_graded(folder)
 
@@ -75,9 +73,8 @@ def exercises(folder: Path) -> list[str]:
     """
     names = sorted(path.name for path in folder.glob("release/*") if path.is_dir())
     if not (folder.is_dir() and _is_built(folder) and names and (folder / SUBMITTED).is_dir()):
-        raise UserError(
-            f"{folder} is not a grading folder. Expected: a folder that `mnist-course assignments build` has made."
-        )
+        expected = "a folder that `mnist-course assignments build` has made"
+        raise UserError(f"{folder} is not a grading folder. Expected: {expected}.")
     _check_version(folder, names)
     return names
 
@@ -116,12 +113,6 @@ def read(path: Path) -> nbformat.NotebookNode:
         return submissions.read(path)
     except submissions.NotReadableError as error:
         raise UserError(f"{path} {error}. To restore it, build the grading folder again.") from error
-
-
-def write(path: Path, text: str) -> None:
-    """Writes a text file, which is complete or absent."""
-    with _files.atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 # --- what is graded already ---
@@ -177,9 +168,8 @@ def read_graded(folder: Path) -> dict[str, Graded]:
         _check_version(folder, [label.rpartition("/")[2] for label in content])
         return {label: Graded(**entry) for label, entry in content.items()}
     except (AttributeError, TypeError) as error:
-        raise UserError(
-            f"{path} is damaged, or was written by another version ({error}). {advice}"
-        ) from error
+        wrong = f"{path} is damaged, or was written by another version ({error})"
+        raise UserError(f"{wrong}. {advice}") from error
 
 
 def write_graded(folder: Path, graded: Mapping[str, Graded]) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 import nbformat
 
 from mnist_course.grading import class_report, course_folder, sandbox, submissions
+from mnist_helpers import _files
 from mnist_helpers._errors import UserError
 
 _TIMESTAMP = "timestamp.txt"
@@ -266,7 +267,7 @@ def write_feedback(folder: Path, submission: submissions.Submission) -> None:
         for test in task.tests:
             link = f'<a href="#{test}">'
             text = text.replace(f"{link}Test cell</a>", f"{link}{html.escape(task.title)} · {test}</a>")
-    course_folder.write(page, text)
+    _files.write(page, text)
 
 
 def _copy_timestamp(found: Path, to: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mnist_course import lessons
 from mnist_course.grading import course_folder, nbgrader_bridge, submissions
+from mnist_helpers import _files
 from mnist_helpers._errors import UserError
 
 EXERCISES = lessons.NOTEBOOKS / "exercises"
@@ -48,7 +49,7 @@ def build(folder: Path) -> str:
         )  # an exercise that nbgrader refuses is refused before anything is written
     (folder / course_folder.SUBMITTED).mkdir(parents=True, exist_ok=True)
     if not (folder / course_folder.CONFIG_FILE).exists():
-        course_folder.write(folder / course_folder.CONFIG_FILE, course_folder.CONFIG)
+        _files.write(folder / course_folder.CONFIG_FILE, course_folder.CONFIG)
     _generate(folder, paths)
     return (
         f"{len(paths)} exercises: give your students {folder / 'release'}\n"
@@ -72,12 +73,12 @@ def write_release(folder: Path) -> list[Path]:
     nbgrader_bridge.check_installed()
     with tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary).resolve()
-        course_folder.write(made / course_folder.CONFIG_FILE, course_folder.CONFIG)
+        _files.write(made / course_folder.CONFIG_FILE, course_folder.CONFIG)
         _generate(made, _solution_versions(), with_gradebook=False)
         folder.mkdir(parents=True, exist_ok=True)
         written = []
         for path in sorted(made.glob("release/*/*.ipynb")):
-            course_folder.write(folder / path.name, path.read_text(encoding="utf-8"))
+            _files.write(folder / path.name, path.read_text(encoding="utf-8"))
             written.append(folder / path.name)
     return written
 
@@ -117,7 +118,7 @@ def _generate(folder: Path, paths: Sequence[Path], *, with_gradebook: bool = Tru
     for path in paths:
         source = folder / "source" / path.stem / path.name
         source.parent.mkdir(parents=True, exist_ok=True)
-        course_folder.write(source, path.read_text(encoding="utf-8"))
+        _files.write(source, path.read_text(encoding="utf-8"))
         converter = nbgrader_bridge.converter(GenerateAssignment, folder, path.stem)
         if not with_gradebook:
             converter.no_database = True

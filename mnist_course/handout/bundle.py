@@ -55,10 +55,8 @@ def bundle(folder: Path, datasets: Sequence[str] = ()) -> None:
         PackagesError: pip could not get the packages.
     """
     if not _course.IS_CHECKOUT:
-        raise UserError(
-            "A bundle is made from the course's repository, and this is the installed package. Get the repository, "
-            "and give the same command there."
-        )
+        why = "A bundle is made from the course's repository, and this is the installed package."
+        raise UserError(f"{why} Get the repository, and give the same command there.")
     names = _check_datasets(datasets)
     path = _check_folder(folder)
     found = {}
@@ -66,9 +64,8 @@ def bundle(folder: Path, datasets: Sequence[str] = ()) -> None:
         try:
             found[name] = _find(name)
         except data.DatasetNotFoundError as error:
-            raise UserError(
-                f"{error}\nNothing was written. Without --dataset {name}, the bundle is made without it."
-            ) from error
+            advice = f"Nothing was written. Without --dataset {name}, the bundle is made without it."
+            raise UserError(f"{error}\n{advice}") from error
     path.mkdir(parents=True, exist_ok=True)
     (path / setup_course.CHECKSUMS).unlink(missing_ok=True)
     made = _description(path)
@@ -96,9 +93,9 @@ def bundle(folder: Path, datasets: Sequence[str] = ()) -> None:
 def _check_datasets(datasets: Sequence[str]) -> list[str]:
     for name in datasets:
         if name not in data.NAMES:
+            received = f"Received: {name!r}.{parameters.did_you_mean(name, data.NAMES)}"
             raise UserError(
-                f"--dataset: unknown dataset. Expected: one of {', '.join(data.NAMES)}. Received: {name!r}."
-                f"{parameters.did_you_mean(name, data.NAMES)}"
+                f"--dataset: unknown dataset. Expected: one of {', '.join(data.NAMES)}. {received}"
             )
     return [name for name, row in data.DATASETS.items() if name in datasets and row.mirrors]
 
@@ -115,10 +112,8 @@ def _check_folder(folder: Path) -> Path:
         raise UserError(f"{path} cannot be written. Give another folder.")
     free = shutil.disk_usage(next(parent for parent in (path, *path.parents) if parent.exists())).free
     if free < _WHEELHOUSE_BYTES and not (path / "wheelhouse").is_dir():
-        raise UserError(
-            f"The disk of {path} has {free / 1e9:.1f} GB free, and {_WHEELHOUSE_BYTES / 1e9:.1f} GB are needed. "
-            "Make room, or give another folder."
-        )
+        room = f"{free / 1e9:.1f} GB free, and {_WHEELHOUSE_BYTES / 1e9:.1f} GB are needed"
+        raise UserError(f"The disk of {path} has {room}. Make room, or give another folder.")
     return path
 
 
@@ -128,13 +123,9 @@ def _description(path: Path) -> dict[str, Any]:
     wheels = {"wheels_for": "", "wheels": {}}
     if isinstance(before, dict):
         wheels |= {name: before[name] for name in wheels if isinstance(before.get(name), type(wheels[name]))}
-    return {
-        "implementation": platform.python_implementation(),
-        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "system": platform.system(),
-        "machine": platform.machine(),
-        **wheels,
-    }
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    made_for = {"implementation": platform.python_implementation(), "python": python}
+    return {**made_for, "system": platform.system(), "machine": platform.machine(), **wheels}
 
 
 # --- the packages ---
@@ -143,12 +134,8 @@ def _description(path: Path) -> dict[str, Any]:
 def _requirements() -> list[str]:
     """Returns what the course needs: to run, to be installed from its folder, and pip."""
     project = tomllib.loads(_source("pyproject.toml"))
-    return [
-        *project["project"]["dependencies"],
-        *project["build-system"]["requires"],
-        "editables>=0.3",
-        "pip",
-    ]
+    needed = project["project"]["dependencies"] + project["build-system"]["requires"]
+    return [*needed, "editables>=0.3", "pip"]
 
 
 def _fill_wheelhouse(path: Path, made: dict[str, Any]) -> None:
@@ -198,9 +185,8 @@ def _pip_wheel(folder: Path) -> None:
 def _why(lines: list[str]) -> str:
     """Returns the lines of pip's output that name the places where it looked and the error."""
     looked = [line for line in lines if line.startswith("Looking in")]
-    offline = [
-        "Looking in no index, as the network is switched off (MNIST_COURSE_OFFLINE)"
-    ] * data.is_offline()
+    switched_off = "Looking in no index, as the network is switched off (MNIST_COURSE_OFFLINE)"
+    offline = [switched_off] if data.is_offline() else []
     errors = [number for number, line in enumerate(lines) if line.startswith("ERROR")]
     said = [line for line in lines[errors[0] :] if line][:10] if errors else lines[-5:]
     return "\n".join([*offline, *looked, *said])
@@ -272,9 +258,8 @@ def _find(name: str) -> set[Path]:
     """
     _, source = data.load_arrays(name)
     if not source.files:
-        raise UserError(
-            f"{name} was {source}, so it cannot be copied. Put its files into a folder and set MNIST_DATA_DIR."
-        )
+        advice = "Put its files into a folder and set MNIST_DATA_DIR."
+        raise UserError(f"{name} was {source}, so it cannot be copied. {advice}")
     return set(source.files.values())
 
 
@@ -313,10 +298,9 @@ def _write_readme(path: Path, made: dict[str, Any], datasets: list[str]) -> None
         "notice": (path / "data").is_dir(),
     }
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    template = jinja2.Environment(loader=loader, keep_trailing_newline=True).get_template(
-        "student_readme.txt.j2"
-    )
-    (path / "README.txt").write_text(template.render(words | made), encoding="utf-8")
+    environment = jinja2.Environment(loader=loader, keep_trailing_newline=True)
+    text = environment.get_template("student_readme.txt.j2").render(words | made)
+    (path / "README.txt").write_text(text, encoding="utf-8")
 
 
 def _write_checksums(path: Path) -> int:
@@ -325,8 +309,7 @@ def _write_checksums(path: Path) -> int:
     files = [path / name for name in ours]
     files += [file for name in ("course", "data", "wheelhouse") for file in _all_files(path / name)]
     lines = [f"{_files.sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files]
-    with _files.atomic_write(path / setup_course.CHECKSUMS) as temporary:
-        temporary.write_text("".join(lines), encoding="utf-8")
+    _files.write(path / setup_course.CHECKSUMS, "".join(lines))
     return sum(file.stat().st_size for file in files)
 
 

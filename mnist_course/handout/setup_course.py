@@ -24,9 +24,8 @@ import venv
 from pathlib import Path
 
 BUNDLE = Path(__file__).resolve().parent
-MARK = (
-    ".mnist-course-setup.json"  # in FOLDER: the bundle that it was set up from, and whether that is complete
-)
+# In FOLDER: the bundle that it was set up from, and whether that is complete.
+MARK = ".mnist-course-setup.json"
 CHECKSUMS = "SHA256SUMS"
 DESCRIPTION = "bundle.json"
 _ENTRIES = {"implementation", "python", "python_at_least", "system", "machine", "packages", "installed_bytes"}
@@ -131,10 +130,8 @@ def _description():
             raise ValueError(f"entries are missing in {DESCRIPTION}")
         return description
     except (OSError, ValueError) as error:
-        raise RefusedError(
-            f"{BUNDLE} is not a complete bundle ({error}). Copy the whole folder again, or make it again with: "
-            "mnist-course bundle"
-        ) from error
+        advice = "Copy the whole folder again, or make it again with: mnist-course bundle"
+        raise RefusedError(f"{BUNDLE} is not a complete bundle ({error}). {advice}") from error
 
 
 def check_python(made_for):
@@ -145,31 +142,22 @@ def check_python(made_for):
     """
     system, machine = platform.system(), platform.machine()
     if (system, machine) != (made_for["system"], made_for["machine"]):
-        raise RefusedError(
-            "This bundle is for {system} ({machine}); this machine is {0} ({1}). Ask for a bundle that was made "
-            "on a machine like yours.".format(system, machine, **made_for)
-        )
+        bundle = "This bundle is for {system} ({machine})".format(**made_for)
+        advice = "Ask for a bundle that was made on a machine like yours."
+        raise RefusedError(f"{bundle}; this machine is {system} ({machine}). {advice}")
     version = "{}.{}".format(*sys.version_info[:2])
     if (version, platform.python_implementation()) != (made_for["python"], made_for["implementation"]):
-        other = shutil.which("python" + made_for["python"])
+        name = "python" + made_for["python"]
+        other = shutil.which(name)
         hint = "It is on this machine:" if other else "Install it, then:"
-        raise RefusedError(
-            "This bundle is for {implementation} {python}; this is {0} {1}. {2} {3} {4}".format(
-                platform.python_implementation(),
-                platform.python_version(),
-                hint,
-                other or "python" + made_for["python"],
-                Path(__file__).name,
-                **made_for,
-            )
-        )
+        bundle = "This bundle is for {implementation} {python}".format(**made_for)
+        this = f"this is {platform.python_implementation()} {platform.python_version()}"
+        raise RefusedError(f"{bundle}; {this}. {hint} {other or name} {Path(__file__).name}")
 
     least = made_for["python_at_least"]
     if sys.version_info[:3] < tuple(int(part) for part in least.split(".")):
-        raise RefusedError(
-            f"The packages of this bundle need Python {least} or a newer {version}; this is "
-            f"{platform.python_version()}. Install a newer {version}."
-        )
+        needed = f"The packages of this bundle need Python {least} or a newer {version}"
+        raise RefusedError(f"{needed}; this is {platform.python_version()}. Install a newer {version}.")
 
 
 def check_folder(folder, installed_bytes):
@@ -194,10 +182,8 @@ def check_folder(folder, installed_bytes):
         raise RefusedError(f"{nearest} cannot be written. Give another folder.")
     free = shutil.disk_usage(str(nearest)).free
     if not (folder / MARK).is_file() and free < installed_bytes:
-        raise RefusedError(
-            f"The disk of {nearest} has {free / 1e9:.1f} GB free, and {installed_bytes / 1e9:.1f} GB are needed. "
-            "Make room, or give another folder."
-        )
+        room = f"{free / 1e9:.1f} GB free, and {installed_bytes / 1e9:.1f} GB are needed"
+        raise RefusedError(f"The disk of {nearest} has {room}. Make room, or give another folder.")
     return folder
 
 
@@ -219,10 +205,9 @@ def check_files():
             bad.append(name)
         _progress(f"{number} of {len(lines)} files", last=number == len(lines))
     if bad:
-        raise RefusedError(
-            "Missing or damaged in this bundle: {}. Copy the whole folder again, to another stick "
-            "if it happens twice.".format(", ".join(bad[:5] + ["..."] * (len(bad) > 5)))
-        )
+        names = ", ".join(bad[:5] + ["..."] * (len(bad) > 5))
+        advice = "Copy the whole folder again, to another stick if it happens twice."
+        raise RefusedError(f"Missing or damaged in this bundle: {names}. {advice}")
 
 
 def check_wheels():
@@ -237,16 +222,12 @@ def check_wheels():
     from pip._vendor.packaging.utils import parse_wheel_filename
 
     known = frozenset(sys_tags())
-    bad = [
-        path.name
-        for path in sorted((BUNDLE / "wheelhouse").glob("*.whl"))
-        if not known & parse_wheel_filename(path.name)[3]
-    ]
+    wheels = sorted(path.name for path in (BUNDLE / "wheelhouse").glob("*.whl"))
+    bad = [name for name in wheels if not known & parse_wheel_filename(name)[3]]
     if bad:
-        raise RefusedError(
-            "This system is too old, or of another kind, for {} of the packages: {}. Ask for a bundle that was "
-            "made on a machine like yours.".format(len(bad), ", ".join(bad[:3]))
-        )
+        problem = f"This system is too old, or of another kind, for {len(bad)} of the packages"
+        advice = "Ask for a bundle that was made on a machine like yours."
+        raise RefusedError("{}: {}. {}".format(problem, ", ".join(bad[:3]), advice))
 
 
 def _pip_wheel():
@@ -292,9 +273,8 @@ def _locked(folder):
 
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise RefusedError(
-                f"Another set-up is using {folder}. Wait until it has ended, or give another folder."
-            ) from error
+            advice = "Wait until it has ended, or give another folder."
+            raise RefusedError(f"Another set-up is using {folder}. {advice}") from error
         yield
 
 
@@ -374,9 +354,8 @@ def _environment(folder):
 
 def _run(folder, *arguments):
     """Runs the new environment's Python and shows what it prints."""
-    done = subprocess.run(
-        [str(_python(folder)), *arguments], cwd=str(folder), env=_environment(folder), check=False
-    )
+    command = [str(_python(folder)), *arguments]
+    done = subprocess.run(command, cwd=str(folder), env=_environment(folder), check=False)
     if done.returncode:
         raise FailedError("This step failed (see above): {}".format(" ".join(arguments)))
 
@@ -388,11 +367,8 @@ def _examine(folder):
     done = subprocess.run(command, cwd=str(folder), env=_environment(folder), check=False, **pipes)
     if done.returncode:
         found = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
-        raise FailedError(
-            "The course is set up, but may not run on this machine:\n{}".format(
-                "\n".join(found) or done.stderr
-            )
-        )
+        reason = "\n".join(found) or done.stderr
+        raise FailedError(f"The course is set up, but may not run on this machine:\n{reason}")
 
 
 def _write_lab(folder):

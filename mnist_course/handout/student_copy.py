@@ -70,19 +70,16 @@ def _checked_folder(folder: Path) -> Path:
     if path.exists() and not path.is_dir():
         raise UserError(f"Expected: a folder of your own, new or not. Received: {path}, which is a file.")
     if _is_part_of_course(path):
-        raise UserError(
-            f"{path} is part of the course itself. Expected: a folder of your own, such as my-course."
-        )
+        expected = "Expected: a folder of your own, such as my-course"
+        raise UserError(f"{path} is part of the course itself. {expected}.")
     inner = path / EXERCISES
     if os.path.lexists(inner) and (inner.is_symlink() or not inner.is_dir()):
-        raise UserError(
-            f"{inner} is a link or a file, and the exercises go into a folder of that name. Move it."
-        )
+        why = "a link or a file, and the exercises go into a folder of that name"
+        raise UserError(f"{inner} is {why}. Move it.")
     for own in (path / MANIFEST, path / _LOCK):
         if os.path.lexists(own) and (own.is_symlink() or not own.is_file()):
-            raise UserError(
-                f"{own} is a link or a folder, and the course keeps a file of that name. Move it."
-            )
+            why = "a link or a folder, and the course keeps a file of that name"
+            raise UserError(f"{own} is {why}. Move it.")
     for needed in (path, inner):
         if not _files.is_writable_place(needed):
             raise UserError(f"{needed} cannot be written. Give a folder that you may write to.")
@@ -109,13 +106,10 @@ def _course_files() -> dict[str, bytes]:
             f"The lessons and exercises are missing. Expected: notebooks in {lessons.NOTEBOOKS} and its folder "
             f"{RELEASE}. Install the course again, or get its whole repository."
         )
-    style = (lessons.NOTEBOOKS / _STYLE).read_bytes()
-    return (
-        {f"{lesson}.ipynb": clean_lesson(lesson).encode() for lesson in results.LESSONS}
-        | {_STYLE: style}
-        | {f"{EXERCISES}/{path.name}": path.read_bytes() for path in exercises}
-        | {f"{EXERCISES}/{_STYLE}": style}
-    )
+    style = lessons.NOTEBOOKS / _STYLE
+    files = {f"{lesson}.ipynb": clean_lesson(lesson).encode() for lesson in results.LESSONS}
+    files[_STYLE] = style.read_bytes()
+    return files | {f"{EXERCISES}/{path.name}": path.read_bytes() for path in (*exercises, style)}
 
 
 # --- writing ---
@@ -148,17 +142,17 @@ def _write_one(folder: Path, name: str, content: bytes, manifest: Manifest) -> s
     path = folder / name
     if not os.path.lexists(path):
         outcome = "given again" if name in given else "new"
-        _write(path, content)
+        _files.write(path, content)
     elif (now := _sha256(path)) == version:
         outcome = "unchanged"
     elif now and now == given.get(name):
         outcome = "updated"
-        _write(path, content)
+        _files.write(path, content)
     elif newest.get(name) == version:
         return "kept"
     else:
         new_name = _free_name(folder, name, version, given)
-        _write(folder / new_name, content)
+        _files.write(folder / new_name, content)
         given[new_name] = newest[name] = version
         return f"it is yours; the course's new version is in {Path(new_name).name}"
     given[name] = newest[name] = version
@@ -176,11 +170,6 @@ def _free_name(folder: Path, name: str, version: str, given: dict[str, str]) -> 
         number += 1
 
 
-def _write(path: Path, content: bytes) -> None:
-    with _files.atomic_write(path) as partial:
-        partial.write_bytes(content)
-
-
 def _sha256(path: Path) -> str:
     """Returns the sha256 of a file; an empty string for a symbolic link, a folder or anything else."""
     if path.is_symlink() or not path.is_file():
@@ -195,9 +184,8 @@ def _read_manifest(folder: Path) -> tuple[Manifest, list[str]]:
     manifest = {name: part for name, part in parts.items() if name in ("given", "newest") and _is_text(part)}
     if len(manifest) == 2:
         return manifest, []
-    line = (
-        f"{MANIFEST} is damaged or of another version of the course: every file in {folder} counts as yours."
-    )
+    wrong = f"{MANIFEST} is damaged or of another version of the course"
+    line = f"{wrong}: every file in {folder} counts as yours."
     return {"given": {}, "newest": {}}, [line] if (folder / MANIFEST).exists() else []
 
 

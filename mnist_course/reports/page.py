@@ -129,11 +129,8 @@ def _markdown_cell(cell: object) -> str:
 
 def _html_cell(cell: object) -> str:
     text = html.escape(_shown(cell))
-    return (
-        f'<td><a href="{quote(cell.target)}">{text}</a></td>'
-        if isinstance(cell, Link)
-        else f"<td>{text}</td>"
-    )
+    link = f'<a href="{quote(cell.target)}">{text}</a>' if isinstance(cell, Link) else text
+    return f"<td>{link}</td>"
 
 
 # --- figures and pages ---
@@ -174,14 +171,9 @@ def provenance(record: Mapping[str, Any]) -> str:
         record: a record; one of an earlier version has no `date`.
     """
     date = record.get("date", "")[:16].replace("T", " ")
-    machine = record["machine"]
-    versions = [f"{name} {version}" for name, version in record["versions"].items()]
-    where = [
-        f"Python {machine['python']}",
-        f"{machine['system']} {machine['processor']}",
-        f"{machine['cores']} cores",
-    ]
-    return f"{f'Made on {date} UTC. ' if date else ''}{', '.join([*versions, *where])}."
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    where = "Python {python}, {system} {processor}, {cores} cores".format(**record["machine"])
+    return f"{f'Made on {date} UTC. ' if date else ''}{versions}, {where}."
 
 
 def write_page(
@@ -215,21 +207,14 @@ def write_page(
     with matplotlib.rc_context(fname=lessons.NOTEBOOKS / "matplotlibrc"):
         images = {image: (figure.png(), figure.description) for image, figure in draw().items()}
     for image, (png, _) in images.items():
-        with _files.atomic_write(folder / f"{image}.png") as temporary:
-            temporary.write_bytes(png)
+        _files.write(folder / f"{image}.png", png)
     pages = {path.stem for path in folder.glob("*.html") if path.with_suffix(".md").is_file()} - {name}
-    content = {
-        "title": title,
-        "conclusion": conclusion,
-        "tables": tables,
-        "details": details,
-        "figures": [
-            {"name": image, "description": description, "base64": base64.b64encode(png).decode()}
-            for image, (png, description) in images.items()
-        ],
-        "pages": sorted(pages),
-        "provenance": provenance,
-    }
+    figures = [
+        {"name": image, "description": description, "base64": base64.b64encode(png).decode()}
+        for image, (png, description) in images.items()
+    ]
+    content: dict[str, Any] = {"title": title, "conclusion": conclusion, "tables": tables, "details": details}
+    content |= {"figures": figures, "pages": sorted(pages), "provenance": provenance}
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=lambda template: bool(template and template.endswith(".html.j2")),
@@ -237,7 +222,5 @@ def write_page(
     )
     environment.filters["markdown"] = markdown_text
     for form in ("md", "html"):
-        page = environment.get_template(f"page.{form}.j2").render(content)
-        with _files.atomic_write(folder / f"{name}.{form}") as temporary:
-            temporary.write_text(page, encoding="utf-8")
+        _files.write(folder / f"{name}.{form}", environment.get_template(f"page.{form}.j2").render(content))
     return folder / f"{name}.html"

@@ -37,7 +37,7 @@ def write_report(folder: Path) -> Path:
     Raises:
         results.MissingLessonError: there is no record, or one is damaged; the message names the lesson to run.
     """
-    records = _records(folder)
+    records = records_of(folder)
     rows = summary(records)
     _files.write_json(folder / "summary.json", rows)
     write_runs(folder)
@@ -96,7 +96,8 @@ def settings_of(records: Records) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in ("run", "results_dir", "data_dir")}
 
 
-def _records(folder: Path) -> dict[str, dict[str, Any]]:
+def records_of(folder: Path) -> dict[str, dict[str, Any]]:
+    """Reads the records that a run has; refuses a run that has none."""
     present = tuple(lesson for lesson in results.LESSONS if (folder / f"{lesson}.json").is_file())
     return results.load_records(folder, present or results.LESSONS)
 
@@ -110,20 +111,14 @@ def _conclusion(records: Records) -> str:
 
 
 def _figures(records: Records) -> dict[str, plots.DescribedFigure]:
-    models = {name: entry for record in records.values() for name, entry in record["models"].items()}
-    histories = {
-        name: entry["history"]
-        for record in records.values()
-        for name, entry in record["models"].items()
-        if "history" in entry
-    }
+    entries = [item for record in records.values() for item in record["models"].items()]
+    models = dict(entries)
+    histories = {name: entry["history"] for name, entry in entries if "history" in entry}
     dataset = next(iter(records.values()))["dataset"]["name"]
     figures = {}
-    if histories:
-        figures = {
-            metric: page.metric_by_model(histories, metric, f"Training and validation {metric} ({dataset})")
-            for metric in ("accuracy", "loss")
-        }
+    for metric in ("accuracy", "loss") if histories else ():
+        title = f"Training and validation {metric} ({dataset})"
+        figures[metric] = page.metric_by_model(histories, metric, title)
     evaluation = records.get(results.LESSONS[-1])
     if evaluation:
         matrix = np.array(evaluation["confusion_matrix"])
@@ -147,14 +142,9 @@ def _lessons_table(folder: Path, records: Records) -> Table:
     for lesson, record in records.items():
         timing = timings.get(lesson, {})
         notebook = f"{lesson}.ipynb"
-        rows.append(
-            [
-                Link(lesson, notebook) if (folder / notebook).is_file() else lesson,
-                number(timing.get("wall_seconds"), ".1f", " s"),
-                number(record["seconds"], ".1f", " s"),
-                number(timing.get("longest_cell_seconds"), ".1f", " s"),
-                number(record["peak_memory_bytes"] / 2**30, ".2f", " GiB"),
-            ]
-        )
+        name = Link(lesson, notebook) if (folder / notebook).is_file() else lesson
+        seconds = (timing.get("wall_seconds"), record["seconds"], timing.get("longest_cell_seconds"))
+        memory = number(record["peak_memory_bytes"] / 2**30, ".2f", " GiB")
+        rows.append([name, *(number(value, ".1f", " s") for value in seconds), memory])
     columns = ["lesson", "wall time", "without start and imports", "longest cell", "peak memory"]
     return Table("Lessons", columns, rows)

@@ -87,14 +87,10 @@ def study_runs(folder: Path) -> dict[str, dict[str, dict]]:
     Raises:
         results.MissingLessonError: no run has a record yet, or one is damaged.
     """
-    runs = {}
-    for run in results.run_folders(folder):
-        present = tuple(lesson for lesson in results.LESSONS if (run / f"{lesson}.json").is_file())
-        runs[run.name] = results.load_records(run, present)
+    runs = {run.name: run_report.records_of(run) for run in results.run_folders(folder)}
     if not runs:
-        raise results.MissingLessonError(
-            f"No run of study {folder.name!r} has a record yet: run the study first."
-        )
+        message = f"No run of study {folder.name!r} has a record yet: run the study first."
+        raise results.MissingLessonError(message)
     return runs
 
 
@@ -195,11 +191,9 @@ def _effects(by_setting: list[tuple[dict[str, Any], pd.DataFrame]]) -> list[dict
 
 def _significant(first: str, second: str, evaluations: Iterable[Mapping[str, Any]]) -> int | None:
     """Returns the number of runs with a significant McNemar test (p < 0.05), or None if none was computed."""
+    pairs = [pair for evaluation in evaluations for pair in evaluation.get("comparisons", [])]
     verdicts = [
-        pair["p_value"] < 0.05
-        for evaluation in evaluations
-        for pair in evaluation.get("comparisons", [])
-        if {pair["first"], pair["second"]} == {first, second}
+        pair["p_value"] < 0.05 for pair in pairs if {pair["first"], pair["second"]} == {first, second}
     ]
     return sum(verdicts) if verdicts else None
 
@@ -209,23 +203,18 @@ def _significant(first: str, second: str, evaluations: Iterable[Mapping[str, Any
 
 def _conclusion(content: dict[str, Any]) -> str:
     """Returns the sentences at the top of a study's report, made from its numbers."""
-    words = "; ".join(filter(None, map(_score_in_words, content["models"]))) or _effects_in_words(
-        content["effects"]
-    )
+    scores = "; ".join(filter(None, map(_score_in_words, content["models"])))
+    words = scores or _effects_in_words(content["effects"])
+    compared = [entry for entry in content["differences"] if not entry["setting"] and entry["n"] > 1]
     paired = [
-        f"{entry['second']} {_mean(entry)} points"
-        + (f" ({_range(entry)})" if entry["low"] is not None else "")
-        for entry in content["differences"]
-        if not entry["setting"]
-        and entry["first"] == "baseline"
-        and entry["second"] in _TUNED
-        and entry["n"] > 1
+        f"{entry['second']} {_mean(entry)} points{'' if entry['low'] is None else f' ({_range(entry)})'}"
+        for entry in compared
+        if entry["first"] == "baseline" and entry["second"] in _TUNED
     ]
     if paired:
         words += f". Against the baseline, over the same seeds: {', '.join(paired)}; 95 % intervals"
-    shared = (
-        f" One search, of run {content['search_from']}, serves all seeds." if content["search_from"] else ""
-    )
+    search = content["search_from"]
+    shared = f" One search, of run {search}, serves all seeds." if search else ""
     missing = f" {content['unfinished']} of the runs are not finished." if content["unfinished"] else ""
     return f"On {content['dataset']}: {words}.{shared}{missing}"
 
@@ -252,9 +241,9 @@ def _effects_in_words(effects: list[dict[str, Any]]) -> str:
         for entry in effects
         if entry["model"] in ("baseline", *_TUNED)
     ]
-    return (
-        f"against {against}, over the same seeds: {'; '.join(parts)}" if parts else f"compared with {against}"
-    )
+    if not parts:
+        return f"compared with {against}"
+    return f"against {against}, over the same seeds: {'; '.join(parts)}"
 
 
 def _setting_in_words(setting: Mapping[str, Any]) -> str:
@@ -278,16 +267,12 @@ def study_tables(content: dict[str, Any]) -> list[Table]:
     tables = [_models_table(content)]
     swept = list(content["swept"])
     if content["differences"]:
-        rows = [
-            [
-                *entry["setting"].values(),
-                entry["second"],
-                entry["first"],
-                *_points(entry),
-                UNKNOWN if entry["significant"] is None else f"{entry['significant']} of {entry['n']}",
-            ]
-            for entry in content["differences"]
-        ]
+        rows = []
+        for entry in content["differences"]:
+            significant = entry["significant"]
+            counted = UNKNOWN if significant is None else f"{significant} of {entry['n']}"
+            models = (entry["second"], entry["first"])
+            rows.append([*entry["setting"].values(), *models, *_points(entry), counted])
         note = (
             "Differences of accuracy in percentage points, paired by seed; the interval is about the mean over "
             "seeds. The last column counts the seeds for which the exact McNemar test, on the test images of that "
@@ -310,16 +295,7 @@ def _models_table(content: dict[str, Any]) -> Table:
     models = content["models"]
     part = "test" if any(entry["test_accuracy"] for entry in models) else "val"
     word = _PARTS[part]
-    columns = [
-        *content["swept"],
-        "model",
-        "n",
-        f"{word} accuracy",
-        "sd",
-        "95 % interval",
-        f"{word} loss",
-        "sd",
-    ]
+    columns = [*content["swept"], "model", "n", f"{word} accuracy", "sd", "95 % interval", f"{word} loss"]
     rows = [
         [
             *entry["setting"].values(),
@@ -337,11 +313,11 @@ def _models_table(content: dict[str, Any]) -> Table:
     if any(entry[f"{part}_accuracy"] and entry[f"{part}_accuracy"]["n"] < _FEW_SEEDS for entry in models):
         note += _ROUGH_NOTE
     if content["search_from"]:
-        note += (
-            f" One search, of run {content['search_from']}, serves all seeds: the spread is that of training, not "
-            "of searching."
-        )
-    return Table("Results over seeds", [*columns, "95 % interval", "parameters", "training"], rows, note)
+        note += f" One search, of run {content['search_from']}, serves all seeds:"
+        note += " the spread is that of training, not of searching."
+    return Table(
+        "Results over seeds", [*columns, "sd", "95 % interval", "parameters", "training"], rows, note
+    )
 
 
 def _models_in_words(models: list[dict[str, Any]]) -> str:
@@ -351,9 +327,8 @@ def _models_in_words(models: list[dict[str, Any]]) -> str:
         names = by_lesson.setdefault(entry["lesson"], [])
         names += [entry["model"]] if entry["model"] not in names else []
     present = {name for names in by_lesson.values() for name in names}
-    words = "; ".join(
-        f"of lesson {int(lesson[:2])}: {', '.join(names)}" for lesson, names in by_lesson.items()
-    )
+    parts = [f"of lesson {int(lesson[:2])}: {', '.join(names)}" for lesson, names in by_lesson.items()]
+    words = "; ".join(parts)
     if {"baseline", "plain"} <= present:
         words += ". The model plain is baseline again: same network, same seed, same numbers"
     naive = ", ".join(name for name in _NAIVE if name in present)
@@ -364,10 +339,9 @@ def _models_in_words(models: list[dict[str, Any]]) -> str:
 
 
 def _settings_table(asked: Mapping[str, Any], records: run_report.Records) -> Table:
-    rows: list[tuple[str, object]] = [
-        (name, ", ".join(map(str, asked[name]))) for name in ("seeds", "lessons")
-    ]
-    rows += [(f"swept: {name}", ", ".join(map(str, values))) for name, values in asked["swept"].items()]
+    lists = {name: asked[name] for name in ("seeds", "lessons")}
+    lists |= {f"swept: {name}": values for name, values in asked["swept"].items()}
+    rows: list[tuple[str, object]] = [(name, ", ".join(map(str, values))) for name, values in lists.items()]
     settings = run_report.settings_of(records).items()
     rows += [(name, value) for name, value in settings if name not in ("seed", *asked["swept"])]
     return Table("Settings", ["option or parameter", "value"], rows, is_text=True)
@@ -404,18 +378,15 @@ def _figures(folder: Path, runs: Runs, content: dict[str, Any]) -> dict[str, plo
     part = "test" if table["test_accuracy"].notna().any() else "val"
     figures = {}
     for metric in _LIMITS:
+        column, label = f"{part}_{metric}", f"{_PARTS[part]} {metric}"
         values = {
-            f"{model}{''.join(f', {name} {value}' for name, value in setting.items())}": rows[
-                f"{part}_{metric}"
-            ]
+            ", ".join(filter(None, [str(model), _setting_in_words(setting)])): rows[column]
             for setting, by_setting in _by_setting(table, content["swept"])
-            for model, rows in by_setting.dropna(subset=[f"{part}_{metric}"]).groupby("model", sort=False)
+            for model, rows in by_setting.dropna(subset=[column]).groupby("model", sort=False)
         }
         if values:
-            title = f"{_PARTS[part].capitalize()} {metric} of every seed ({dataset})"
-            figures[f"{_PARTS[part]}_{metric}"] = _every_seed(
-                values, title, f"{_PARTS[part]} {metric}", metric
-            )
+            title = f"{label.capitalize()} of every seed ({dataset})"
+            figures[label.replace(" ", "_")] = _every_seed(values, title, label, metric)
     means, sds = ({}, {}) if content["swept"] else mean_histories(runs)
     for metric in _LIMITS if means else ():
         title = f"Training and validation {metric}, mean of {len(runs)} seeds ({dataset}"
@@ -432,9 +403,8 @@ def _every_seed(
     scale, decimals = (100, 2) if metric == "accuracy" else (1, 4)
     spreads = {name: _spread(numbers) for name, numbers in values.items()}
     ends = {name: _clipped(spread, metric) for name, spread in spreads.items() if spread}
-    intervals = {
-        name: (scale * a, scale * b) for name, (a, b) in ends.items() if a is not None and b is not None
-    }
+    known = {name: (a, b) for name, (a, b) in ends.items() if a is not None and b is not None}
+    intervals = {name: (scale * a, scale * b) for name, (a, b) in known.items()}
     numbers = {name: (scale * column).tolist() for name, column in values.items()}
     label += " in %" if metric == "accuracy" else ""
     figure = plots.seed_strip(numbers, title, label, decimals, intervals)

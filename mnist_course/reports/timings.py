@@ -33,9 +33,8 @@ def announced(notebook: Path) -> dict[str, int]:
     """
     line = _TIME.search("".join(_files.read_json(notebook)["cells"][0]["source"]))
     if not line:
-        raise UserError(
-            f"{notebook.name} does not announce its time. Expected: a line `**Time:** reading 20 min ...`."
-        )
+        expected = "Expected: a line `**Time:** reading 20 min ...`"
+        raise UserError(f"{notebook.name} does not announce its time. {expected}.")
     return {part: int(minutes) for part, minutes in _PART.findall(line[1])}
 
 
@@ -63,27 +62,22 @@ def measured(folders: Sequence[Path]) -> dict[str, Any]:
         for run in [folder / name for name in study_report.study_runs(folder)] if is_study else [folder]:
             _add(found, run)
     for entry in found.values():
-        entry["lessons"] = {
-            lesson: _summary(entry["lessons"][lesson])
-            for lesson in results.LESSONS
-            if lesson in entry["lessons"]
-        }
+        runs = entry["lessons"]
+        entry["lessons"] = {name: _summary(runs[name]) for name in results.LESSONS if name in runs}
     return {profile: found[profile] for profile in lessons.profiles() if profile in found}
 
 
 def _add(found: dict[str, Any], run: Path) -> None:
     measured_lessons = course_file.timings(run)
     if not measured_lessons:
-        raise UserError(
-            f"Nothing was measured in {run}. Expected: a run of `mnist-course run`, or a study. "
-            "What is run by hand, in JupyterLab, is not measured."
-        )
+        expected = "Expected: a run of `mnist-course run`, or a study."
+        hint = "What is run by hand, in JupyterLab, is not measured."
+        raise UserError(f"Nothing was measured in {run}. {expected} {hint}")
     settings, _ = course_file.read_course(run)
     profile = settings.profile
     given = lessons.profile_parameters(profile)
-    changed = sorted(
-        name for name, value in settings.params.items() if name != "search_from" and given.get(name) != value
-    )
+    params = settings.params.items()
+    changed = sorted(name for name, value in params if name != "search_from" and given.get(name) != value)
     if changed:
         raise UserError(f"Run {run.name!r} is no plain {profile} run: {', '.join(changed)} was given.")
     for lesson, timing in measured_lessons.items():
@@ -95,9 +89,8 @@ def _add(found: dict[str, Any], run: Path) -> None:
                 f"Run {run.name!r} cannot be put together with the other {profile} runs: it was made on "
                 f"{where['dataset']} with {where['cores']} cores, they on {entry['dataset']} with {entry['cores']}."
             )
-        entry["lessons"].setdefault(lesson, []).append(
-            timing | {"peak_memory_bytes": record["peak_memory_bytes"]}
-        )
+        memory = {"peak_memory_bytes": record["peak_memory_bytes"]}
+        entry["lessons"].setdefault(lesson, []).append(timing | memory)
 
 
 def _summary(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -140,10 +133,9 @@ def times_table(content: dict[str, Any]) -> Table:
         total = {part: total[part] + minutes[part] for part in parts}
         times = [_time(entry["lessons"].get(lesson)) for entry in profiles.values()]
         rows.append([lesson, *(f"{minutes[part]} min" for part in parts), *times])
-    sums = [
-        sum(timing["median_seconds"] for timing in entry["lessons"].values()) for entry in profiles.values()
-    ]
-    rows.append(["all", *(f"{total[part]} min" for part in parts), *map(_duration, sums)])
+    measured = [entry["lessons"].values() for entry in profiles.values()]
+    sums = [_duration(sum(timing["median_seconds"] for timing in timings)) for timings in measured]
+    rows.append(["all", *(f"{total[part]} min" for part in parts), *sums])
     columns = [
         "lesson",
         "reading",

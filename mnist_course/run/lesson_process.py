@@ -85,10 +85,7 @@ def execute(
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), 2)  # the kernel inherits it
         lock = output.with_suffix(".lock")
         busy = f"The process of an earlier run still works on lesson {lesson}. Try again in a minute."
-        with (
-            contextlib.redirect_stderr(messages),
-            _files.lock(lock, busy, timeout=_PREDECESSOR_SECONDS),
-        ):
+        with contextlib.redirect_stderr(messages), _files.lock(lock, busy, timeout=_PREDECESSOR_SECONDS):
             execute_notebook(lesson, output, params, limits)
             lock.unlink()
     except Exception as error:

@@ -148,24 +148,17 @@ def _claim(folder: Path, settings: Settings, fresh: bool) -> None:
         raise UserError(f"{folder} is not a folder. Give another name for the run.")
     if folder.is_dir() and fresh and any(folder.iterdir()):
         if not course_file.is_file():
-            raise UserError(
-                f"{folder} was not made by a course run, so --fresh does not delete it. Give another name."
-            )
+            why = "was not made by a course run, so --fresh does not delete it"
+            raise UserError(f"{folder} {why}. Give another name.")
         shutil.rmtree(folder)
     if course_file.is_file():
-        keep_or_replace = (
-            "To keep it, give another name for this run; to replace it, add --fresh (make: FRESH=1)."
-        )
+        choice = "To keep it, give another name for this run; to replace it, add --fresh (make: FRESH=1)."
         existing, _ = read_course(folder)
         if any("stage" in _record(folder, lesson) for lesson in results.LESSONS):
-            raise UserError(
-                f"Run {folder.name!r} was made by an older version of this course. {keep_or_replace}"
-            )
+            raise UserError(f"Run {folder.name!r} was made by an older version of this course. {choice}")
         if existing != requested:
-            raise UserError(
-                f"Run {folder.name!r} exists with other settings: {_differences(existing, requested)}. "
-                f"{keep_or_replace}"
-            )
+            changes = _differences(existing, requested)
+            raise UserError(f"Run {folder.name!r} exists with other settings: {changes}. {choice}")
         return
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(
@@ -200,12 +193,7 @@ def _lesson_parameters(lesson: str, folder: Path, settings: Settings) -> dict[st
     results_dir, root = folder.parent, lessons.NOTEBOOKS.parent
     if results_dir.is_relative_to(root):  # a record need not name this machine
         results_dir = Path(os.path.relpath(results_dir, lessons.NOTEBOOKS))
-    values = {
-        **settings.params,
-        **settings._asdict(),
-        "run": folder.name,
-        "results_dir": str(results_dir),
-    }
+    values = {**settings.params, **settings._asdict(), "run": folder.name, "results_dir": str(results_dir)}
     return {name: values[name] for name in lessons.declared(lesson) if name in values}
 
 

@@ -47,10 +47,8 @@ def check_settings(profile: str, dataset: str, seed: int, options: Sequence[tupl
     """
     known = lessons.profiles()
     if profile not in known:
-        raise UserError(
-            f"Unknown profile. Expected: one of {', '.join(known)}. Received: {profile!r}."
-            f"{parameters.did_you_mean(profile, known)}"
-        )
+        hint = parameters.did_you_mean(profile, known)
+        raise UserError(f"Unknown profile. Expected: one of {', '.join(known)}. Received: {profile!r}.{hint}")
     params = lessons.profile_parameters(profile)
     parameters.check("dataset", dataset)
     parameters.check("seed", seed)
@@ -110,8 +108,6 @@ def check_lessons(only: Sequence[str]) -> list[str]:
     only = [name for names in only for name in names.split(",")]
     for name in only:
         if not name or not any(lesson.startswith(name) for lesson in results.LESSONS):
-            raise UserError(
-                f"Unknown lesson. Expected: one of {', '.join(results.LESSONS)}. Received: {name!r}."
-                f"{parameters.did_you_mean(name, results.LESSONS)}"
-            )
+            received = f"Received: {name!r}.{parameters.did_you_mean(name, results.LESSONS)}"
+            raise UserError(f"Unknown lesson. Expected: one of {', '.join(results.LESSONS)}. {received}")
     return [lesson for lesson in results.LESSONS if not only or any(lesson.startswith(name) for name in only)]

@@ -26,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_origin, get_type_hints
 
 from mnist_course import cores, lessons, processes
 from mnist_course.course_file import COURSE_FILE, Settings, check_entries, read_course
@@ -52,15 +52,6 @@ _OPTIONS = {  # how the parts of a specification are given
     "swept": "-p with several values",
     "lessons": "--only",
     "search_from": "--search-from",
-}
-_SPEC_TYPES = {
-    "profile": str,
-    "dataset": str,
-    "seeds": list,
-    "fixed": dict,
-    "swept": dict,
-    "lessons": list,
-    "search_from": str,
 }
 _EVIDENCE = ("*.json", "*.ipynb", "*.png", "report.*")
 
@@ -124,21 +115,17 @@ class RunTask(NamedTuple):
 
     def command(self, results_dir: Path) -> list[str]:
         """Returns the command that runs this task as a child, into a folder that this machine sees."""
-        options: dict[str, Any] = {
-            "--profile": self.profile,
-            "--dataset": self.dataset,
-            "--seed": self.seed,
-            "--results-dir": results_dir,
-        }
-        options |= {"--threads": self.limits.threads} if self.limits.threads else {}
-        options |= {"--cell-seconds": self.limits.cell_seconds} if self.limits.cell_seconds else {}
-        return [
-            *(sys.executable, "-m", "mnist_course.cli", "run", self.run, "--part-of-study"),
-            *(["--offline"] if self.offline else []),
-            *(str(word) for option in options.items() for word in option),
-            *(word for lesson in self.lessons for word in ("--only", lesson)),
-            *(word for pair in self.texts() for word in ("-p", *pair)),
+        options: list[tuple] = [
+            ("--profile", self.profile),
+            ("--dataset", self.dataset),
+            ("--seed", self.seed),
         ]
+        options += [("--results-dir", results_dir), *(("--only", lesson) for lesson in self.lessons)]
+        options += [("--threads", self.limits.threads)] if self.limits.threads else []
+        options += [("--cell-seconds", self.limits.cell_seconds)] if self.limits.cell_seconds else []
+        options += [("-p", *pair) for pair in self.texts()] + ([("--offline",)] if self.offline else [])
+        command = [sys.executable, "-m", "mnist_course.cli", "run", self.run, "--part-of-study"]
+        return [*command, *(str(word) for option in options for word in option)]
 
 
 class RunResult(NamedTuple):
@@ -171,10 +158,8 @@ def parse_seeds(text: str) -> list[int]:
         match = re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if not 0 <= last - first < _MOST_RUNS - len(seeds):
-            raise UserError(
-                "--seeds has a wrong value. Expected: seeds and ranges, such as 1-10 or 1,2,5, at most "
-                f"{_MOST_RUNS}. Received: {text!r}."
-            )
+            form = f"Expected: seeds and ranges, such as 1-10 or 1,2,5, at most {_MOST_RUNS}."
+            raise UserError(f"--seeds has a wrong value. {form} Received: {text!r}.")
         seeds += [parameters.check("seed", seed) for seed in range(first, last + 1)]
     if len(set(seeds)) < len(seeds):
         raise UserError(f"--seeds names a seed twice. Expected: different seeds. Received: {text!r}.")
@@ -190,22 +175,19 @@ def parse_params(options: Iterable[tuple[str, str]]) -> tuple[dict[str, Any], di
     Raises:
         UserError: an unknown name, a wrong value, a name or a value given twice.
     """
-    fixed: dict[str, Any] = {}
-    swept: dict[str, list[Any]] = {}
+    given: dict[str, list[Any]] = {}
     for name, text in options:
         check_free(name)
-        if name in fixed or name in swept:
+        if name in given:
             raise UserError(f"Parameter {name!r} is given twice. Expected: -p {name} V1,V2,... once.")
         values = [parameters.parse(name, value) for value in text.split(",")]
         if name == "data_dir":  # a worker may have another current folder
             values = [value and str(_files.expand(value)) for value in values]
         if len(set(values)) < len(values):
             raise UserError(f"-p {name} names a value twice. Received: {text!r}.")
-        if len(values) == 1:
-            fixed[name] = values[0]
-        else:
-            swept[name] = values
-    return fixed, swept
+        given[name] = values
+    fixed = {name: values[0] for name, values in given.items() if len(values) == 1}
+    return fixed, {name: values for name, values in given.items() if len(values) > 1}
 
 
 def check_spec(
@@ -234,19 +216,16 @@ def check_spec(
         data.DatasetNotFoundError: the dataset was named and is not available.
     """
     lesson_names = check_lessons(only)
+    received = ", ".join(lesson_names)
     if results.LESSONS[-1] in lesson_names and lesson_names != list(results.LESSONS):
-        raise UserError(
-            f"--only: lesson {results.LESSONS[-1]} measures what the other lessons of the same run have saved. "
-            f"Expected: all lessons, or some without it. Received: {', '.join(lesson_names)}."
-        )
+        why = f"lesson {results.LESSONS[-1]} measures what the other lessons of the same run have saved"
+        raise UserError(f"--only: {why}. Expected: all lessons, or some without it. Received: {received}.")
     fixed, swept = parse_params(params)
     declared = {name for lesson in lesson_names for name in lessons.declared(lesson)}
     for name in (*fixed, *swept):
         if name not in declared:
-            raise UserError(
-                f"-p {name}: none of the lessons of this study has this parameter. Received --only "
-                f"{', '.join(lesson_names)}. Expected one of: {', '.join(sorted(declared))}."
-            )
+            why = f"-p {name}: none of the lessons of this study has this parameter. Received --only {received}."
+            raise UserError(f"{why} Expected one of: {', '.join(sorted(declared))}.")
     checked_seeds = parse_seeds(seeds)
     runs = len(checked_seeds) * math.prod(len(values) for values in swept.values())
     if runs > _MOST_RUNS:
@@ -290,9 +269,8 @@ def run_study(
     spec: StudySpec,
     *,
     results_dir: Path,
+    limits: Limits = Limits(),  # noqa: B008 (it cannot change)
     workers: int = 0,
-    threads: int = 0,
-    cell_seconds: int = 0,
     scheduler: str = "",
 ) -> tuple[Path, list[RunResult]]:
     """Runs what is not finished of a study.
@@ -301,9 +279,8 @@ def run_study(
         study: the study's name.
         spec: from `check_spec`.
         results_dir: the folder that holds the runs, an absolute path.
+        limits: limits of each run; 0 threads for the cores divided by `workers`, or 1 on a cluster.
         workers: processes on this machine; 0 for one per core.
-        threads: threads of each run's TensorFlow; 0 for the cores divided by `workers`, or 1 on a cluster.
-        cell_seconds: how long one cell of a lesson may take; 0 for no limit.
         scheduler: address of a Dask scheduler; empty for workers on this machine.
 
     Returns:
@@ -320,7 +297,8 @@ def run_study(
     runs = grid(spec)
     num_cores = cores.usable_cores()
     workers = min(workers or num_cores, len(runs))
-    limits = Limits(threads or (1 if scheduler else max(1, num_cores // workers)), cell_seconds)
+    threads = limits.threads or (1 if scheduler else max(1, num_cores // workers))
+    limits = limits._replace(threads=threads)
     failed = []
     _with_earlier_seeds(folder, spec)  # refuses before any worker starts
     with _client(scheduler, workers) as client, _claimed(folder, spec) as marker:
@@ -353,9 +331,8 @@ def _is_done(task: RunTask) -> bool:
     """Returns whether a run is here with all its lessons and its report; a worker elsewhere cannot know."""
     folder = task.results_dir / task.run
     needs_report = task.lessons == list(results.LESSONS)
-    if needs_report and not (folder / "report.html").is_file():
-        return False
-    if not all(runner.is_finished(folder, lesson, models=False) for lesson in task.lessons):
+    has_report = (folder / "report.html").is_file() or not needs_report
+    if not has_report or not all(runner.is_finished(folder, name, models=False) for name in task.lessons):
         return False
     try:
         existing, _ = read_course(folder)
@@ -366,34 +343,26 @@ def _is_done(task: RunTask) -> bool:
 
 def _with_earlier_seeds(folder: Path, spec: StudySpec) -> StudySpec:
     """Adds the seeds of an existing study; refuses a folder with another specification."""
-    path = folder / study_report.STUDY_FILE
+    path, another_name = folder / study_report.STUDY_FILE, "Give another name for this study"
     if not path.is_file():
         if folder.exists() and (not folder.is_dir() or (folder / COURSE_FILE).is_file()):
-            raise UserError(f"{folder} is not a study. Give another name for this study.")
+            raise UserError(f"{folder} is not a study. {another_name}.")
         return spec
-    advice = (
-        "Give another name for this study, or delete the file: runs with the same settings are then kept."
-    )
+    advice = f"{another_name}, or delete the file: runs with the same settings are then kept."
     content = _files.read_json(path, advice)
-    another_name = "Give another name for this study."
     if isinstance(content, dict) and "stages" in content:
-        raise UserError(
-            f"Study {folder.name!r} was made by an older version of this course ({path} has the entry 'stages'). "
-            f"{another_name}"
-        )
-    before = check_entries(path, content, _SPEC_TYPES, advice)
+        older = f"was made by an older version of this course ({path} has the entry 'stages')"
+        raise UserError(f"Study {folder.name!r} {older}. {another_name}.")
+    types = {name: get_origin(kind) or kind for name, kind in get_type_hints(StudySpec).items()}
+    before = check_entries(path, content, types, advice)
     if not all(isinstance(seed, int) for seed in before["seeds"]):
         raise UserError(f"{path} is damaged: its seeds are not whole numbers. {advice}")
     requested = _files.to_jsonable(spec._asdict())
-    differences = [
-        f"{option} was {_as_typed(before[name])} and is now {_as_typed(requested[name])}"
-        for name, option in _OPTIONS.items()
-        if before[name] != requested[name]
-    ]
-    if differences:
-        raise UserError(
-            f"Study {folder.name!r} exists with another specification: {'; '.join(differences)}. {another_name}"
-        )
+    if changed := [name for name in _OPTIONS if before[name] != requested[name]]:
+        pairs = [(_OPTIONS[name], _as_typed(before[name]), _as_typed(requested[name])) for name in changed]
+        differences = "; ".join(f"{option} was {old} and is now {new}" for option, old, new in pairs)
+        exists = f"Study {folder.name!r} exists with another specification"
+        raise UserError(f"{exists}: {differences}. {another_name}.")
     return spec._replace(seeds=sorted({*before["seeds"], *spec.seeds}))
 
 
@@ -417,21 +386,14 @@ def _claimed(folder: Path, spec: StudySpec) -> Iterator[str]:
 
 
 def _task(
-    folder: Path,
-    spec: StudySpec,
-    marker: str,
-    limits: Limits,
-    run: str,
-    seed: int,
-    setting: dict[str, Any],
+    folder: Path, spec: StudySpec, marker: str, limits: Limits, run: str, seed: int, setting: dict[str, Any]
 ) -> RunTask:
     params = {**spec.fixed, **setting}
     if spec.search_from:  # from the run's results_dir, which is the study's folder
         params["search_from"] = f"../{spec.search_from}"
     offline = bool(os.environ.get("MNIST_COURSE_OFFLINE"))
-    return RunTask(
-        run, folder, spec.profile, spec.dataset, seed, params, spec.lessons, limits, marker, offline
-    )
+    what = (run, folder, spec.profile, spec.dataset, seed, params, spec.lessons)
+    return RunTask(*what, limits, marker, offline)
 
 
 # --- on a worker ---
@@ -467,9 +429,8 @@ def _run_child(command: list[str], log: Path) -> int:
         while is_wanted():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return child.wait(_POLL_SECONDS)
-    return (
-        child.returncode
-    )  # the end of the block has closed the child's standard input and waited for its end
+    # The end of the block has closed the child's standard input and waited for its end.
+    return child.returncode
 
 
 def _is_still_wanted() -> Callable[[], bool]:
@@ -499,8 +460,7 @@ def _write_files(folder: Path, files: dict[str, bytes]) -> None:
     if files:
         folder.mkdir(exist_ok=True)
     for name, content in files.items():
-        with _files.atomic_write(folder / Path(name).name) as temporary:
-            temporary.write_bytes(content)
+        _files.write(folder / Path(name).name, content)
 
 
 def _result(future: Any, run: str) -> RunResult:
@@ -516,26 +476,14 @@ def _client(scheduler: str, workers: int) -> Iterator[Any]:
     try:
         from distributed import Client, LocalCluster
     except ImportError as error:
-        raise UserError(
-            "A study needs Dask, which is not installed. Expected: the extra 'cluster'. "
-            "Install it with: pip install 'mnist-course[cluster]'"
-        ) from error
+        missing = "A study needs Dask, which is not installed. Expected: the extra 'cluster'."
+        raise UserError(f"{missing} Install it with: pip install 'mnist-course[cluster]'") from error
     if scheduler and not re.fullmatch(r"[a-z]+://.+:\d+", scheduler):
-        raise UserError(
-            "--scheduler has a wrong value. Expected: an address such as tcp://HOST:8786, as `dask scheduler` "
-            f"prints it. Received: {scheduler!r}."
-        )
-    with contextlib.ExitStack() as stack:
-        address: Any = scheduler
-        if not scheduler:
-            address = stack.enter_context(
-                LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    dashboard_address="127.0.0.1:0",  # any free port; the usual one may be another study's
-                    memory_limit=None,  # the memory is the children's
-                    preload=[__name__],
-                )
-            )
-        yield stack.enter_context(Client(address, timeout="15s"))
+        form = "Expected: an address such as tcp://HOST:8786, as `dask scheduler` prints it."
+        raise UserError(f"--scheduler has a wrong value. {form} Received: {scheduler!r}.")
+    options = {"n_workers": workers, "threads_per_worker": 1, "host": "127.0.0.1", "preload": [__name__]}
+    options |= {"dashboard_address": "127.0.0.1:0"}  # any free port; the usual one may be another study's
+    options |= {"memory_limit": None}  # the memory is the children's
+    cluster = contextlib.nullcontext(scheduler) if scheduler else LocalCluster(**options)
+    with cluster as address, Client(address, timeout="15s") as client:
+        yield client

@@ -75,8 +75,8 @@ def test_what_needs_a_package_that_is_absent_is_left_out(monkeypatch):
 def test_the_growth_with_workers_is_that_of_a_study(monkeypatch):
     asked = []
 
-    def run_study(name, question, *, results_dir, workers, threads):
-        asked.append((question.seeds, workers, threads))
+    def run_study(name, question, *, results_dir, limits, workers):
+        asked.append((question.seeds, workers, limits.threads))
         for run in study.grid(question):
             folder = Path(results_dir) / name / run
             folder.mkdir(parents=True)

@@ -119,9 +119,9 @@ ARRIVALS = {
     ("study", "params"): ("study s --seeds 1 -p units 4,8", SPEC, {"params": (("units", "4,8"),)}),
     ("study", "only"): ("study s --seeds 1 --only 02", SPEC, {"only": ("02",)}),
     ("study", "search_from"): ("study s --seeds 1 --search-from r", SPEC, {"search_from": "r"}),
-    ("study", "workers"): ("study s --seeds 1 --workers 3", STUDY, {"workers": 3, "threads": 0}),
-    ("study", "threads"): ("study s --seeds 1 --threads 5", STUDY, {"threads": 5, "workers": 0}),
-    ("study", "cell_seconds"): ("study s --seeds 1 --cell-seconds 8", STUDY, {"cell_seconds": 8}),
+    ("study", "workers"): ("study s --seeds 1 --workers 3", STUDY, {"workers": 3, "limits.threads": 0}),
+    ("study", "threads"): ("study s --seeds 1 --threads 5", STUDY, {"limits.threads": 5, "workers": 0}),
+    ("study", "cell_seconds"): ("study s --seeds 1 --cell-seconds 8", STUDY, {"limits.cell_seconds": 8}),
     ("study", "scheduler"): ("study s --seeds 1 --scheduler tcp://h:1", STUDY, {"scheduler": "tcp://h:1"}),
     ("study", "results_dir"): ("study s --seeds 1 --results-dir FOLDER", STUDY, {"results_dir": "FOLDER"}),
     ("study", "offline"): ("study s --seeds 1 --offline", STUDY, OFFLINE),
@@ -218,7 +218,12 @@ DEFAULTS = [
     (
         "study s --seeds 1",
         STUDY,
-        {"workers": 0, "threads": 0, "cell_seconds": 0, "scheduler": "", "results_dir": "RESULTS"},
+        {
+            "workers": 0,
+            "limits": {"threads": 0, "cell_seconds": 0},
+            "scheduler": "",
+            "results_dir": "RESULTS",
+        },
     ),
     (
         "report",
