@@ -121,10 +121,9 @@ def read_json(path: Path, advice: str = "Delete the file, and give the same comm
 
 def read_json_or_none(path: Path) -> Any:
     """Reads a JSON file; returns `None` if it is missing or damaged."""
-    try:
+    with contextlib.suppress(OSError, ValueError):
         return read_json(path)
-    except (OSError, ValueError):
-        return None
+    return None
 
 
 def to_jsonable(value: Any) -> Any:

@@ -148,8 +148,7 @@ def check(name: str, value: Any) -> Any:
             what was received.
     """
     parameter = lookup(name)
-    if parameter.type is float and type(value) is int and abs(value) < 2**53:
-        value = float(value)
+    value = float(value) if parameter.type is float and type(value) is int and abs(value) < 2**53 else value
     good = type(value) is parameter.type
     if good and parameter.choices:
         good = value in parameter.choices or bool(parameter.or_folder and means_folder(value))

@@ -238,8 +238,7 @@ def _processor() -> str:
     if platform.system() == "Darwin":
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    name = platform.processor()
-    return "" if name == platform.machine() else name
+    return platform.processor().removeprefix(platform.machine())  # Linux on Arm tells the architecture only
 
 
 def peak_memory() -> int:
@@ -380,9 +379,7 @@ def model_table(records: Mapping[str, Entry]) -> pd.DataFrame:
             row = {"lesson": lesson, "model": name, "dataset": record["dataset"]["name"], **settings}
             rows.append(row | {field: model.get(field) for field in _MODEL_FIELDS} | tested.get(name, {}))
     table = pd.DataFrame(rows).reindex(columns=list(ROW_FIELDS))
-    numbers = ["seed", *_MODEL_FIELDS, *_TEST_FIELDS]
-    table[numbers] = table[numbers].apply(pd.to_numeric)
-    return table
+    return table.assign(**table[["seed", *_MODEL_FIELDS, *_TEST_FIELDS]].apply(pd.to_numeric))
 
 
 def run_folders(folder: Path) -> list[Path]:
