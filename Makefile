@@ -30,7 +30,6 @@ course: $(READY)  ## run the five notebooks, write results/course/, print the re
 	$(BIN)/mnist-course run "$${RUN:-course}" $(OPTIONS)
 
 check: $(READY) lint  ## check format, lint and types, and run the fast tests: those that start no kernel
-	$(BIN)/mypy
 	$(PYTEST) -m "not course and not long and not full and not browser"
 
 test: $(READY)  ## run the tests, those with kernels too (offline; with MNIST too, where it is found)
@@ -54,9 +53,10 @@ notebooks: $(READY)  ## run the lessons on MNIST, write their outputs back into 
 	$(BIN)/mnist-course notebooks
 	$(BIN)/mnist-course assignments release
 
-lint: $(READY)  ## check format and lint, notebooks too
+lint: $(READY)  ## check format, style and types, notebooks too
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 
 format: $(READY)  ## correct what lint would report
 	$(BIN)/ruff format .

@@ -87,7 +87,7 @@ needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not on
     [
         ("check", CHECK),
         ("test", TEST),
-        ("lint", CHECK[:2]),
+        ("lint", CHECK[:3]),
         ("browser", ["python -m pytest tests/browser -m browser"]),
         (
             "faults",
@@ -132,7 +132,7 @@ def ci_calls(name: str) -> list[str]:
     required = "-p tests.required --at-least LEAST"
     return {
         "run": [
-            f"make check PYTEST_OPTIONS={required}",
+            "make lint",
             f"make test PYTEST_OPTIONS={required}",
             f"python -m pytest {required} -m long",
             f"python -m pytest {required} tests/faults",
@@ -220,7 +220,7 @@ def test_the_workflows_run_the_ci_scripts():
     assert step["steps"][-1]["run"] == ".ci/run ${{ matrix.step }}"
     assert {line["run"] for line in step["steps"][-2:-1]} == {"make setup PYTHON=python"}
     (all_steps,) = re.findall(r"^ +all\) \.ci/run (.*) ;;$", (CI / "run").read_text(), re.M)
-    assert ["check", *step["strategy"]["matrix"]["step"], "python3.13"] == all_steps.split()
+    assert ["lint", *step["strategy"]["matrix"]["step"], "python3.13"] == all_steps.split()
     assert workflows["weekly"]["jobs"]["weekly"]["strategy"]["matrix"]["script"] == ["full", "newest"]
     for jobs in (workflow["jobs"] for workflow in workflows.values()):
         for job in jobs.values():
