@@ -293,7 +293,8 @@ def run(
     if missing := [lesson for lesson in results.LESSONS if lesson not in finished]:
         click.echo(f"Not run: {', '.join(missing)}")
     click.echo(f"Dataset: {records[finished[0]]['dataset']['name']}")
-    click.echo(f"Figures: {', '.join(sorted(path.name for path in folder.glob('*.png')))} in {folder}")
+    if figures := sorted(path.name for path in folder.glob("*.png")):
+        click.echo(f"Figures: {', '.join(figures)} in {folder}")
     click.echo(f"Report:  {page}")
 
 

@@ -407,7 +407,7 @@ def _provenance(record: Mapping[str, Any]) -> dict[str, Any]:
     return values | {"date": record["date"]} if "date" in record else values
 
 
-def table(folder: Path) -> pd.DataFrame:
+def table(folder: str | os.PathLike) -> pd.DataFrame:
     """Lists every model of one or several runs, one row each, with all parameters: the content of `runs.csv`.
 
     Args:
@@ -421,7 +421,7 @@ def table(folder: Path) -> pd.DataFrame:
     Raises:
         MissingLessonError: a record was changed, or two lessons of a run used different images.
     """
-    tables = []
+    tables, folder = [], Path(folder)
     for run in run_folders(folder):
         records = load_records(run, tuple(lesson for lesson in LESSONS if (run / f"{lesson}.json").is_file()))
         params = {name: value for record in records.values() for name, value in record["params"].items()}

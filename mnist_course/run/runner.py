@@ -299,7 +299,7 @@ def _failure(lesson: str, notebook: dict | None, evidence: Path, reason: str) ->
             break
     else:
         message += f": {reason}"
-    return f"{message}\nOpen {evidence} to see it. Called again, the same command goes on from this lesson."
+    return f"{message}\nOpen {evidence} to see it. Give the same command again to continue from this lesson."
 
 
 # --- notebooks as files ---

@@ -169,7 +169,7 @@ def _chain(fault, base: Path, undisturbed: tuple[Path, float], num_done: int, ki
             if victim == "the kernel":
                 text = process.communicate(timeout=300)[0]
                 if process.returncode:  # else its last cell was done, and the run went on
-                    assert "the same command goes on" in text
+                    assert "Give the same command again to continue" in text
                     rows[-1].seen = f"said after {time.perf_counter() - killed:.1f} s; "
             process.wait()
             assert_whole(run)
@@ -283,7 +283,7 @@ def test_it_is_told_to_end(fault, tmp_path, begun, what, send, status):
     with fault("run", what, f"exit status {status}, no orphan, how to go on") as row:
         process, members = begun(tmp_path, *ENDLESS)
         send(process)
-        assert "Called again, the same command goes on" in said(process, status)
+        assert "Give the same command again to continue" in said(process, status)
         until_gone(members)
         row.seen = f"exit status {status}, nobody left, how to go on"
 
@@ -378,7 +378,7 @@ def test_a_disk_that_is_full(fault, small_disk, undisturbed, what):
         lessons = finished(disk.seen / "r")
         disk.fill(left)
         text = said(start(disk.folder, "r", "--only", lesson, before=disk.inside), 1)
-        assert "the same command goes on" in text
+        assert "Give the same command again to continue" in text
         row.seen = re.search("No space left on device|Can't write data", text)[0]
         assert finished(disk.seen / "r") == lessons
         assert_whole(disk.seen / "r")

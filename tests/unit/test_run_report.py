@@ -167,7 +167,7 @@ def test_a_run_without_any_record_is_refused(tmp_path):
 
 
 def test_runs_csv_is_what_results_table_returns(folder):  # P5
-    table = results.table(folder)
+    table = results.table(str(folder))
     back = pd.read_csv(folder / "runs.csv")
     pd.testing.assert_frame_equal(back, table)
     assert table["model"].tolist() == ["nearest_mean", "baseline", "plain", "tuned"]

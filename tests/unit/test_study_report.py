@@ -251,7 +251,7 @@ def test_runs_csv_of_a_study_holds_every_run_and_model(tmp_path):  # P5
     (folder / "seed-9" / "05_evaluation.json").unlink()  # a partial run
     study_report.write_study_report(folder)
     back = pd.read_csv(folder / run_report.RUNS_FILE)
-    pd.testing.assert_frame_equal(back, results.table(folder))
+    pd.testing.assert_frame_equal(back, results.table(str(folder)))
     assert back["run"].drop_duplicates().tolist() == [
         *("seed-8", "seed-9", "seed-10"),
         *("units-32_seed-8", "units-32_seed-9", "units-32_seed-10"),
