@@ -255,8 +255,8 @@ def run(
 ) -> None:
     """Run the lessons in order and write a report.
 
-    The results are in the folder RUN of the results folder. If the run was stopped, the same command
-    continues it.
+    The results are in the folder RUN (by default, course) of the results folder. If the run was stopped,
+    the same command continues it.
     """
     from mnist_course import processes
     from mnist_course.reports import run_report

@@ -119,7 +119,7 @@ def _data() -> str:
                 f"MNIST_DATA_DIR is {folder}, and MNIST was not found there; `mnist-course data` shows why"
             ) from error
         data.load_arrays("digits")
-        return "digits (embedded); MNIST was not found, `mnist-course data` shows why"
+        return "digits (embedded); MNIST was not found: with a network, run `mnist-course data fetch mnist`"
     return f"mnist, {source}"
 
 

@@ -55,6 +55,7 @@ class Table:
         lines = [[" ".join(_shown(cell).split()) for cell in row] for row in (self.columns, *self.rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         align = str.ljust if self.is_text else str.rjust
+        widths[-1] *= not self.is_text  # no spaces at the end of a line
         aligned = ["  ".join([line[0].ljust(widths[0]), *map(align, line[1:], widths[1:])]) for line in lines]
         return "\n".join([*filter(None, [self.title]), *aligned])
 
