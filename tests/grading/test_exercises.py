@@ -62,7 +62,7 @@ graded_ones = pytest.mark.parametrize(
     ("graded", "exercise"),
     [
         pytest.param("first_exercise", EXERCISES[0], marks=pytest.mark.course),
-        *(pytest.param("whole_class", exercise, marks=pytest.mark.long) for exercise in EXERCISES),
+        *(pytest.param("whole_class", exercise, marks=pytest.mark.full) for exercise in EXERCISES),
     ],
 )
 
@@ -151,7 +151,7 @@ def whole_class(class_by_command) -> Path:
     return class_by_command[0]
 
 
-@pytest.mark.long
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("exercise", "k", "answer"),
     [
@@ -169,7 +169,7 @@ def test_a_wrong_answer_gets_its_points_and_its_hint(whole_class, exercise, k, a
     assert answer["hint"] in hint
 
 
-@pytest.mark.long
+@pytest.mark.full
 def test_a_class_of_thirty_is_graded_in_one_command_in_time(class_by_command):
     folder, said, seconds = class_by_command
     report = _files.read_json(folder / "report.json")

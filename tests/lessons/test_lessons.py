@@ -91,7 +91,7 @@ def load_model(*arguments, **options):
 
 @pytest.fixture(
     scope="session",
-    params=[("02_baseline",), pytest.param(results.LESSONS, marks=pytest.mark.long)],
+    params=[("02_baseline",), pytest.param(results.LESSONS, marks=pytest.mark.full)],
     ids=["one lesson", "all lessons"],
 )
 def validated(request, quick, tmp_path_factory):
@@ -483,7 +483,7 @@ def test_a_failing_lesson_is_kept_with_its_error_and_named(quick, results_dir):
     assert not (folder / "05_evaluation.ipynb").exists()
 
 
-@pytest.mark.long
+@pytest.mark.full
 @pytest.mark.mnist
 def test_the_committed_lessons_say_the_same_again_on_mnist(mnist, tmp_path):
     """The class profile on MNIST itself, some minutes: what a reader of the notebooks sees is what comes out."""
@@ -495,7 +495,7 @@ def test_the_committed_lessons_say_the_same_again_on_mnist(mnist, tmp_path):
     assert done.returncode == 0, done.stdout[-6000:]
 
 
-@pytest.mark.long
+@pytest.mark.full
 def test_the_full_profiles_paths_on_the_digits(quick, records, results_dir):
     """What only the full profile asks for: another run's search, and a final training on all images."""
     options = [

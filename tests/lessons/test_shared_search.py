@@ -13,7 +13,7 @@ import pytest
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "studies.md"
 
 
-@pytest.mark.long
+@pytest.mark.full
 @pytest.mark.course
 def test_a_chief_and_two_workers_share_one_search(tmp_path):
     (script,) = re.findall(r"```python\n(# search\.py\n.*?)```", DOCUMENT.read_text(), re.S)

@@ -532,7 +532,7 @@ def assert_ready(place: Path, bundle: Path, home: Path) -> None:
     assert record["dataset"]["name"] == "digits"
 
 
-@pytest.mark.long
+@pytest.mark.full
 @pytest.mark.course
 @pytest.mark.skipif(os.name == "nt", reason="the toy environment is made as on Linux and macOS")
 def test_two_students_set_up_at_once_one_is_killed_and_goes_on(made, tmp_path):

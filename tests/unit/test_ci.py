@@ -143,10 +143,10 @@ def ci_calls(name: str) -> list[str]:
         "full": [
             "make setup",
             f"python -m pytest {required} tests/faults -m ",
-            "python -m pytest -m full",
+            f"python -m pytest {required} -m full",
             "wheel",
             f"make test VENV=PLACE/3.13 PYTHON=PYTHON313 PYTEST_OPTIONS={required}",
-            f"python -m pytest {required} -m long",
+            f"python -m pytest {required} -m long or full",
         ],
         "newest": [
             "make setup VENV=PLACE/newest CONSTRAINTS=",

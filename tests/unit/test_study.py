@@ -536,7 +536,7 @@ def command_of(process):
     return []
 
 
-@pytest.mark.long
+@pytest.mark.full
 @pytest.mark.course
 def test_a_cluster_finds_what_this_machine_finds_and_a_failing_run_stops_no_other(tmp_path):
     options = ["--seeds", "1", "--only", "01", "-p", "num_train", "5,20", *TINY, "--results-dir", tmp_path]
@@ -555,7 +555,7 @@ def test_a_cluster_finds_what_this_machine_finds_and_a_failing_run_stops_no_othe
     assert (tmp_path / "local" / "report.html").is_file()
 
 
-@pytest.mark.long
+@pytest.mark.full
 @pytest.mark.course
 def test_a_killed_worker_loses_nothing_and_leaves_nobody_behind(tmp_path):
     with dask_cluster(tmp_path, workers=2) as (address, workers):
@@ -607,9 +607,9 @@ for name in ("course.json", "02_baseline.ipynb", "02_baseline.json", "02_baselin
 @pytest.mark.parametrize(
     "victim",
     [
-        pytest.param("client of a cluster", marks=pytest.mark.long),
+        pytest.param("client of a cluster", marks=pytest.mark.full),
         "study on this machine",
-        pytest.param("process of a run", marks=pytest.mark.long),
+        pytest.param("process of a run", marks=pytest.mark.full),
     ],
 )
 def test_nobody_goes_on_alone(tmp_path, victim):
