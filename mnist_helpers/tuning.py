@@ -80,7 +80,9 @@ def search_folder(run_folder: Path, search_run: Path) -> Path:
             quarantine = folder / QUARANTINE
             quarantine.mkdir(exist_ok=True)
             shutil.move(project, quarantine / f"{len(list(quarantine.iterdir())) + 1}-{project.name}")
-            print(f"{project.name} is damaged or has a failed trial: moved to {QUARANTINE}; it starts again")
+            print(
+                f"{project.name} is damaged or has a failed trial: moved to {QUARANTINE}; the search starts again"
+            )
     return folder
 
 
