@@ -263,8 +263,7 @@ def check_measured(*, seconds: float, memory_bytes: int | None = None) -> None:
     if not 0 <= seconds < 30 * 24 * 3600:
         raise RuntimeError(f"Impossible time of a lesson. Expected: 0 s to 30 days. Received: {seconds!r} s.")
     if memory_bytes is not None and not 10**6 <= memory_bytes <= psutil.virtual_memory().total:
-        received = f"Received: {memory_bytes!r} bytes"
-        raise RuntimeError(f"Impossible memory of a lesson. Expected: 1 MB to this machine's. {received}.")
+        raise RuntimeError(f"Impossible memory: {memory_bytes!r} bytes. Expected: 1 MB to this machine's.")
 
 
 def load_record(folder: Path, lesson: str) -> dict[str, Any]:

@@ -80,9 +80,8 @@ def search_folder(run_folder: Path, search_run: Path) -> Path:
             quarantine = folder / QUARANTINE
             quarantine.mkdir(exist_ok=True)
             shutil.move(project, quarantine / f"{len(list(quarantine.iterdir())) + 1}-{project.name}")
-            print(
-                f"{project.name} is damaged or has a failed trial: moved to {QUARANTINE}; the search starts again"
-            )
+            what = f"{project.name} is damaged or has a failed trial"
+            print(f"{what}: moved to {QUARANTINE}; the search starts again")
     return folder
 
 

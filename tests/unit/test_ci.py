@@ -56,7 +56,9 @@ def run(command: list[str], folder: Path, *, fail: str = "", **more: str) -> tup
     calls = folder / "calls"
     calls.unlink(missing_ok=True)
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS", "MNIST_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("MAKE", "MFLAGS", "MNIST_", "PYTEST_OPTIONS"))
     }
     environment = kept | {"CALLS": str(calls), "FAIL": fail} | more
     done = subprocess.run(
