@@ -67,7 +67,7 @@ class Course:
 
 def set_parameters(folder: Path, **given: Any) -> None:
     """Writes quick parameters, on the digits, into the lessons of a student's folder."""
-    wanted = lessons.profiles()["quick"] | {"profile": "quick", "dataset": "digits", "seed": SEED} | given
+    wanted = profiles()["quick"] | {"profile": "quick", "dataset": "digits", "seed": SEED} | given
     for lesson in results.LESSONS:
         path = folder / f"{lesson}.ipynb"
         notebook = json.loads(path.read_text(encoding="utf-8"))
