@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from mnist_course.handout import student_copy
+from mnist_course.lessons import profiles
 from mnist_helpers import results
 
 PICTURES = Path(__file__).parent / "screenshots"
