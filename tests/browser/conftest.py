@@ -133,7 +133,7 @@ def results_dir(tmp_path_factory):
 @pytest.fixture(scope="package")
 def server(browser, root, results_dir, tmp_path_factory):
     """JupyterLab; it comes after the browser, so that it is not started where there is no browser."""
-    from browser import jupyter
+    from tests.browser import jupyter
 
     server = jupyter.Server(root, tmp_path_factory.mktemp("home"), jupyter.environment(results_dir))
     yield server
@@ -143,7 +143,7 @@ def server(browser, root, results_dir, tmp_path_factory):
 @pytest.fixture(scope="package")
 def open_lesson(window, server, root):
     """`open_lesson(path)`: opens a lesson in a page of its own."""
-    from browser import jupyter
+    from tests.browser import jupyter
 
     return lambda path: jupyter.Lesson.open(window.new_page(), server, root, path)
 
