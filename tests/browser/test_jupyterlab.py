@@ -29,8 +29,8 @@ def plain(text):
 
 @every_lesson
 def test_a_lesson_runs_to_its_end_without_error_and_without_stderr(lessons, lesson):
-    lesson, saved, _ = lessons[lesson]
-    assert not [o for o in lesson.outputs() if o["kind"] in ERRORS or "WARNING" in o["text"]]
+    opened, saved, _ = lessons[lesson]
+    assert not [o for o in opened.outputs() if o["kind"] in ERRORS or "WARNING" in o["text"]]
     code_cells = [cell for cell in saved["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code_cells] == list(range(1, len(code_cells) + 1))
     outputs = [output for cell in code_cells for output in cell["outputs"]]
@@ -40,13 +40,13 @@ def test_a_lesson_runs_to_its_end_without_error_and_without_stderr(lessons, less
 @every_lesson
 def test_every_figure_is_visible_and_described(lessons, lesson):
     """What a screen reader says of a figure is what the figure says of itself."""
-    lesson, saved, _ = lessons[lesson]
+    opened, saved, _ = lessons[lesson]
     outputs = [output for cell in saved["cells"] for output in cell.get("outputs", [])]
     said = ["".join(o["data"]["text/plain"]) for o in outputs if "image/png" in o.get("data", {})]
-    images = lesson.panel.locator(".jp-OutputArea-output img")
+    images = opened.panel.locator(".jp-OutputArea-output img")
     assert len(said) >= 2
-    assert [image["alt"] for image in lesson.images()] == said
-    for number, image in enumerate(lesson.images()):
+    assert [image["alt"] for image in opened.images()] == said
+    for number, image in enumerate(opened.images()):
         assert min(image["natural"]) > 100
         assert min(image["shown"]) > 100
         images.nth(number).scroll_into_view_if_needed()
@@ -55,9 +55,9 @@ def test_every_figure_is_visible_and_described(lessons, lesson):
 
 @every_lesson
 def test_the_quiz_is_readable_and_its_explanations_unfold(lessons, lesson):
-    lesson = lessons[lesson].lesson
+    opened = lessons[lesson].lesson
     questions = yaml.safe_load((quiz.QUIZZES / f"{lesson}.yaml").read_text(encoding="utf-8"))
-    shown = lesson.output(lesson.number_of("quiz.show("))
+    shown = opened.output(opened.number_of("quiz.show("))
     shown.scroll_into_view_if_needed()
     text = plain(shown.text_content())
     explanations = shown.locator("details")
@@ -211,14 +211,14 @@ def test_drawing_with_the_keyboard_gives_a_prediction(drawn):
 @every_lesson
 def test_pictures_in_light_dark_and_narrow(lessons, lesson):
     """For people to look at; a narrow window cuts nothing off."""
-    lesson = lessons[lesson].lesson
-    lesson.picture(PICTURES / f"{lesson}-light.png")
-    lesson.theme("Dark")
-    lesson.picture(PICTURES / f"{lesson}-dark.png")
-    lesson.theme("Light")
-    lesson.narrow()
-    lesson.picture(PICTURES / f"{lesson}-narrow.png")
-    for image in lesson.images():
+    opened = lessons[lesson].lesson
+    opened.picture(PICTURES / f"{lesson}-light.png")
+    opened.theme("Dark")
+    opened.picture(PICTURES / f"{lesson}-dark.png")
+    opened.theme("Light")
+    opened.narrow()
+    opened.picture(PICTURES / f"{lesson}-narrow.png")
+    for image in opened.images():
         assert min(image["shown"]) > 40
         assert image["right"] <= image["edge"]
 
