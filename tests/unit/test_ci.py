@@ -58,7 +58,8 @@ def run(command: list[str], folder: Path, *, fail: str = "", **more: str) -> tup
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("MAKE", "MFLAGS", "MNIST_", "PYTEST_OPTIONS"))
+        if not name.startswith(("MAKE", "MFLAGS", "MNIST_"))
+        and name not in ("PYTEST_OPTIONS", "PYTHON", "VENV", "CONSTRAINTS")
     }
     environment = kept | {"CALLS": str(calls), "FAIL": fail} | more
     done = subprocess.run(
