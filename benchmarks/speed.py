@@ -247,9 +247,12 @@ def _matmul_rate(repetitions: int = 200) -> float:
 
     @tf.function
     def product(a: Any, b: Any) -> Any:
-        total = tf.zeros((BATCH, 256))
-        for _ in tf.range(repetitions):
-            total += tf.matmul(a, b)
+        # A Python loop over tf.range would need AutoGraph, which does not convert it on Python 3.13.
+        _, total = tf.while_loop(
+            lambda count, total: count < repetitions,
+            lambda count, total: (count + 1, total + tf.matmul(a, b)),
+            (tf.constant(0), tf.zeros((BATCH, 256))),
+        )
         return total
 
     product(a, b)
