@@ -18,11 +18,6 @@ EXERCISES = lessons.NOTEBOOKS / "exercises"
 RELEASE = EXERCISES / "release"
 
 
-def release_files() -> list[Path]:
-    """Returns the students' versions of all exercises, in order; they come with the course."""
-    return sorted(RELEASE.glob("*.ipynb"))
-
-
 def build(folder: Path) -> str:
     """Makes a grading folder with all exercises; marks and submissions that it already holds are kept.
 
