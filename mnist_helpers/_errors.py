@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 from typing import Any
+
+_INTERRUPTED = "Interrupted: this cell did not run to its end. Run it again before you go on."
 
 
 class UserError(ValueError):
@@ -16,6 +19,21 @@ class UserError(ValueError):
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]
+
+
+def shorten_interrupts() -> None:
+    """Makes a notebook say in one line that a cell was interrupted; outside a notebook, it does nothing."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:
+        shell.set_custom_exc((KeyboardInterrupt,), _show_interrupt)
+
+
+def _show_interrupt(
+    shell: Any, kind: type, error: BaseException, trace: Any, tb_offset: Any = None
+) -> list[str]:
+    lines = [_INTERRUPTED]
+    shell._showtraceback(kind, _INTERRUPTED, lines)
+    return lines
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from mnist_helpers._errors import check_same_length
+from mnist_helpers._errors import UserError, check_same_length
 
 __all__ = ["COLORS", "DescribedFigure", "accuracies", "bar_times", "class_balance", "compare_searches"]
 __all__ += ["confusion_matrix", "hyperparameter_effects", "image_grid", "learning_curves", "metric_by_model"]
@@ -174,9 +174,13 @@ def learning_curves(histories: Mapping[str, History], title: str) -> DescribedFi
 
     Args:
         histories: model name -> Keras' `history` (`accuracy`, `loss`, and `val_accuracy`, `val_loss` where
-            images were left for validation).
+            images were left for validation); `None` for a training that has not ended.
         title: the figure's title.
+
+    Raises:
+        UserError: a training has not ended; the message says what to do.
     """
+    _check_ended(histories)
     several = len(histories) > 1
     figure = _figure(9.5, 3.8 + 0.22 * len(histories) * several, title=title)
     accuracy, loss = figure.subplots(1, 2)
@@ -207,6 +211,7 @@ def metric_by_model(
         title: the figure's title.
         bands: as `histories`: how far a band reaches above and below each value; `None` for no bands.
     """
+    _check_ended(histories)
     figure, all_axes = panels(len(histories), title, ylabel=metric, height=2.6)
     words = []
     for axes, (name, history) in zip(all_axes, histories.items(), strict=True):
@@ -221,6 +226,14 @@ def metric_by_model(
         axes.set_xlabel("epoch")
     _legend_below(figure, all_axes[0], ncols=2)
     return _described(figure, f"{title}; in the last epoch:", words)
+
+
+def _check_ended(histories: Mapping[str, History | None]) -> None:
+    if waiting := [name for name, history in histories.items() if history is None]:
+        names = ", ".join(waiting)
+        raise UserError(
+            f"The training of {names} has not ended. Run the cell that trains it again, to its end."
+        )
 
 
 def search_progress(tables: Mapping[str, pd.DataFrame], default_score: float, title: str) -> DescribedFigure:

@@ -1,114 +1,222 @@
-"""Questions in a lesson: predictions before a run, and the quiz at the end. All of it is text.
+"""Questions in a lesson: predictions before a run, and the quiz at the end.
 
-    prediction = None  # validation accuracy, 0 to 1
+    guess = quiz.predict("validation accuracy after the last epoch", "percent")
     ...the training...
-    quiz.compare(prediction, val_accuracy, "validation accuracy")
+    quiz.compare(guess, val_accuracy)
 
-    quiz.show("02_baseline", [None, "b", None, None])
+    quiz.show("02_baseline")
+
+In JupyterLab both are widgets: a field to type in, and answers to click on. Their code for the browser is in
+`quiz.js` and `quiz.css`; it is sent with the widget, and nothing is loaded from the network. Where nobody can type
+(papermill, nbval, a page), they are text. Nothing here raises because of what a student types.
 
 The questions are in `notebooks/quizzes/<lesson>.yaml`, one file per lesson:
 
     - question: What is 2 + 2?
+      figure: sum                  # optional: notebooks/pictures/quiz_sum.png
+      description: "Two and two."  # the figure in words
       choices:
         - {text: "3.", why: "That is 2 + 1."}
         - {text: "4.", why: "Two and two more.", right: true}
 
-Nothing here raises because of what a student writes: a lesson that is run from top to bottom runs to its end.
+A question with several right choices asks for all of them.
 """
 
 from __future__ import annotations
 
+import base64
+import math
 import numbers
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
 
+import anywidget
+import traitlets
 import yaml
+from IPython.display import display
 
 from mnist_helpers._course import NOTEBOOKS
 from mnist_helpers._errors import UserError
 
-__all__ = ["QUIZZES", "Quiz", "compare", "show"]
+__all__ = ["QUIZZES", "Prediction", "Quiz", "compare", "predict", "show"]
 
 QUIZZES = NOTEBOOKS / "quizzes"
+_PICTURES = NOTEBOOKS / "pictures"
+_FOLDER = Path(__file__).parent
+_KINDS = {"number": "one number, such as 12 or 0.5", "percent": "a percentage from 0 to 100, such as 97"}
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.ASCII)
+
+
+class _Widget(anywidget.AnyWidget):
+    """A widget that is text where there is no browser."""
+
+    _esm = (_FOLDER / "quiz.js").read_text(encoding="utf-8")  # as a path, it could be reloaded live
+    _css = (_FOLDER / "quiz.css").read_text(encoding="utf-8")
+    kind = traitlets.Unicode().tag(sync=True)
+
+    def _texts(self) -> dict[str, str]:
+        """Returns the text for each type of page."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return self._texts()["text/plain"]
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict]:
+        data, metadata = super()._repr_mimebundle_(**options)  # type: ignore[misc]
+        return data | self._texts(), metadata
 
 
 # --- predictions ---
 
 
-def compare(
-    prediction: Any, outcome: Any, what: str, *, form: str = ".4g", choices: Sequence[str] = ()
-) -> None:
+class Prediction(_Widget):
+    """A field for a student's prediction.
+
+    Attributes:
+        what: the thing that is predicted.
+        kind: `"number"`, `"percent"` or `"choice"`.
+        choices: what can be chosen; empty for a number.
+        text: what the student typed or chose.
+        message: how it was understood, or what was expected.
+    """
+
+    what = traitlets.Unicode().tag(sync=True)
+    choices = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    text = traitlets.Unicode().tag(sync=True)
+    message = traitlets.Unicode().tag(sync=True)
+
+    @property
+    def value(self) -> float | str | None:
+        """The prediction: a number (a fraction for a percentage) or a choice; `None` until there is a valid one."""
+        if self.kind == "choice":
+            return self.text if self.text in self.choices else None
+        return _number(self.text, self.kind)
+
+    @traitlets.observe("text")
+    def _answer(self, change: Any) -> None:
+        if not self.text.strip() or self.kind == "choice":
+            self.message = ""
+        elif self.value is None:
+            self.message = f"Expected: {_KINDS[self.kind]}."
+        else:
+            self.message = f"understood as {_shown(self.value, self.kind)}"
+
+    def _texts(self) -> dict[str, str]:
+        expected = " or ".join(self.choices) or {"number": "a number", "percent": "in percent"}[self.kind]
+        return {"text/plain": f"Predict: {self.what} ({expected})."}
+
+
+def predict(what: str, kind: str = "number", *, choices: Sequence[str] = ()) -> Prediction:
+    """Shows a field for a prediction.
+
+    Args:
+        what: the thing that is predicted, such as `"validation accuracy after the last epoch"`.
+        kind: `"number"` or `"percent"`.
+        choices: what can be chosen, instead of a number.
+
+    Returns:
+        The prediction; its `value` is `None` until a student has entered one.
+
+    Raises:
+        UserError: an unknown kind.
+    """
+    if kind not in _KINDS:
+        raise UserError(f"Unknown kind. Expected: one of {', '.join(_KINDS)}. Received: {kind!r}.")
+    guess = Prediction(what=what, kind="choice" if choices else kind, choices=list(choices))
+    display(guess)
+    return guess
+
+
+def compare(guess: Any, outcome: Any) -> None:
     """Prints a student's prediction and the outcome; prints nothing without a prediction.
 
     Args:
-        prediction: a number or one of `choices`; `None` for no prediction.
-        outcome: the measured number, or the right choice.
-        what: the thing that was predicted, such as `"validation accuracy"`.
-        form: how numbers are shown, a format such as `".1%"`.
-        choices: what could be chosen; empty for a number.
+        guess: what `predict` returned.
+        outcome: the measured number (a fraction for a percentage), or one of the choices.
     """
-    if prediction is None:
+    predicted, kind = getattr(guess, "value", guess), getattr(guess, "kind", "choice")
+    if predicted is None:
         return
-    verdict = _choice(prediction, outcome, choices) if choices else _number(prediction, outcome, form)
-    print(f"Your prediction ({what}): {verdict}")
+    line = f"Your prediction: {_shown(predicted, kind)}. Measured: {_shown(outcome, kind)}."
+    if kind == "percent" and _is_number(outcome):
+        line += f" The difference is {_shown(100 * abs(outcome - predicted), 'number')} percentage points."
+    print(line)
 
 
-def _choice(prediction: Any, outcome: str, choices: Sequence[str]) -> str:
-    if not isinstance(prediction, str) or prediction not in choices:
-        expected = ", ".join(repr(choice) for choice in choices)
-        return f"expected one of {expected}, received {prediction!r}. It was {outcome!r}."
-    verdict = "as you predicted" if prediction == outcome else f"you predicted {prediction!r}"
-    return f"it is {outcome!r}, {verdict}."
+def _number(text: str, kind: str) -> float | None:
+    """Reads a number as people type it; `None` if the text holds no number, several, or an impossible one."""
+    text = re.sub(r"(?<=\d)[\s_'’](?=\d{3})", "", text.lower().replace("−", "-"))
+    if kind == "number" and re.search(r"(?<![\d.,])[1-9]\d{0,2}(,\d{3})+(?![\d,])", text):
+        text = text.replace(",", "")
+    found = _NUMBER.findall(re.sub(r"(?<=\d),(?=\d)|(?<!\d),(?=\d)", ".", text))
+    value = float(found[0]) if len(found) == 1 else math.nan
+    if kind == "percent":
+        value = value / 100 if "%" in text or "percent" in text or value > 1 else value
+        return value if 0 <= value <= 1 else None
+    return value if math.isfinite(value) else None
 
 
-def _number(prediction: Any, outcome: float, form: str) -> str:
-    shown = format(outcome, form)
-    is_number = isinstance(prediction, numbers.Real) and not isinstance(prediction, bool)
-    if not is_number or not abs(prediction) < 1e9:  # NaN, too
-        return f"expected a number, received {prediction!r}. It was {shown}."
-    predicted = format(prediction, form)
-    if predicted == shown:
-        return f"{predicted}, and so it is."
-    hint = " (Write a share: 0.9 for 90 %.)" if form.endswith("%") and prediction > 1 else ""
-    return f"{predicted}. It is {shown}, {'more' if outcome > prediction else 'less'} than you thought.{hint}"
+def _shown(value: Any, kind: str) -> str:
+    """Returns a value as a student reads it."""
+    if not _is_number(value):
+        return str(value).rstrip(".")
+    if kind == "percent":
+        return f"{100 * value:.2f}".rstrip("0").rstrip(".") + " %"
+    is_whole = math.isfinite(value) and value == round(value) and abs(value) < 1e15
+    return f"{value:,.0f}" if is_whole else f"{value:.3g}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 # --- the quiz ---
 
 
-class Quiz:
-    """A lesson's questions with a student's answers: Markdown for a page, plain text for a terminal."""
+class Quiz(_Widget):
+    """A lesson's questions: answers to click on, each with its explanation, and the score.
 
-    def __init__(self, questions: Sequence[dict[str, Any]], answers: Sequence[str | None]):
-        self.questions, self.answers = questions, answers
+    Attributes:
+        questions: the questions as `show` read them.
+        answers: for each question the choices that are selected, as positions from 0.
+        first: for each question whether the first answer was right; `None` before an answer.
+    """
 
-    def __repr__(self) -> str:
-        return self._text(mark="", folded=("Answers", ""))
+    questions = traitlets.List(traitlets.Dict()).tag(sync=True)
+    answers: traitlets.List = traitlets.List().tag(sync=True)
+    first: traitlets.List = traitlets.List().tag(sync=True)
 
-    def _repr_markdown_(self) -> str:
-        return self._text(mark="**", folded=("<details><summary>All answers</summary>\n", "\n</details>"))
+    def _texts(self) -> dict[str, str]:
+        page = self._text("**", ("<details><summary>All answers</summary>\n", "\n</details>"))
+        return {"text/markdown": page, "text/plain": self._text("", ("Answers", ""))}
 
     def _text(self, mark: str, folded: tuple[str, str]) -> str:
         lines = []
-        for number, (question, answer) in enumerate(zip(self.questions, self.answers, strict=True), 1):
-            lines += [f"{mark}{number}. {question['question']}{mark}", ""]
-            lines += [f"- {letter}) {choice['text']}" for letter, choice in _lettered(question)]
-            lines += ["", _verdict(question, answer, mark), "", folded[0]]
-            for letter, choice in _lettered(question):
-                right = f"{mark}Right.{mark} " if choice.get("right") else "No. "
-                lines.append(f"- {letter}) {right}{choice['why']}")
+        for number, question in enumerate(self.questions, 1):
+            several = " Select all that apply." if question["several"] else ""
+            lines += [f"{mark}{number}. {question['question']}{several}{mark}", ""]
+            if mark and question.get("figure"):
+                lines += [f"![{question['description']}](pictures/quiz_{question['figure']}.png)", ""]
+            elif question.get("figure"):
+                lines += [f"Figure: {question['description']}", ""]
+            choices = list(zip(ascii_lowercase, question["choices"], strict=False))
+            lines += [f"- {letter}) {choice['text']}" for letter, choice in choices]
+            lines += ["", folded[0]]
+            for letter, choice in choices:
+                verdict = f"{mark}Right.{mark}" if choice.get("right") else "Wrong."
+                lines.append(f"- {letter}) {verdict} {choice['why']}")
             lines += [folded[1], ""] if folded[1] else [""]
         return "\n".join(lines).strip()
 
 
-def show(lesson: str, answers: Sequence[str | None] = ()) -> Quiz:
+def show(lesson: str) -> Quiz:
     """Returns a lesson's quiz; as the last line of a cell, it is shown.
 
     Args:
         lesson: the lesson, such as `"02_baseline"`.
-        answers: a letter for each question, as a list or as a string such as `"bacb"`; `None` where a student has
-            not answered yet. An answer is followed by an explanation of that answer.
 
     Raises:
         UserError: there is no quiz of that name.
@@ -118,21 +226,10 @@ def show(lesson: str, answers: Sequence[str | None] = ()) -> Quiz:
         known = ", ".join(sorted(path.stem for path in QUIZZES.glob("*.yaml")))
         raise UserError(f"Unknown lesson. Expected: one of {known}. Received: {lesson!r}.")
     questions = yaml.safe_load(path.read_text(encoding="utf-8"))
-    given: list[Any] = list(answers) if isinstance(answers, list | tuple | str) else [answers]
-    return Quiz(questions, [*given, *[None] * len(questions)][: len(questions)])
-
-
-def _lettered(question: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    return list(zip(ascii_lowercase, question["choices"], strict=False))
-
-
-def _verdict(question: dict[str, Any], answer: Any, mark: str) -> str:
-    if answer is None:
-        return "Your answer: none yet."
-    choices = dict(_lettered(question))
-    chosen = choices.get(str(answer).strip().lower().strip("()"))
-    if chosen is None:
-        letters = ", ".join(repr(letter) for letter in choices)
-        return f"Your answer: expected one of {letters}, received {answer!r}."
-    verdict = "Right." if chosen.get("right") else "Not so."
-    return f"Your answer: {answer}. {mark}{verdict}{mark} {chosen['why']}"
+    for question in questions:
+        question["several"] = sum(bool(choice.get("right")) for choice in question["choices"]) > 1
+        picture = _PICTURES / f"quiz_{question.get('figure')}.png"
+        if picture.is_file():
+            question["picture"] = "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
+    empty: list[list[int]] = [[] for _ in questions]
+    return Quiz(kind="quiz", questions=questions, answers=empty, first=[None] * len(questions))

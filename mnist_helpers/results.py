@@ -31,7 +31,7 @@ import platformdirs
 import psutil
 
 from mnist_helpers import _course, _files
-from mnist_helpers._errors import UserError
+from mnist_helpers._errors import UserError, shorten_interrupts
 
 __all__ = [
     "FURTHER",
@@ -106,6 +106,8 @@ def run_folder(run: str, folder: str | os.PathLike = "") -> Path:
 def open_run(run: str, folder: str | os.PathLike = "") -> tuple[Path, float]:
     """Makes the folder of a run, and notes the time for the record.
 
+    From now on, the notebook says in one line that a cell was interrupted.
+
     Args:
         run: the run's name.
         folder: as in `results_dir`.
@@ -113,6 +115,7 @@ def open_run(run: str, folder: str | os.PathLike = "") -> tuple[Path, float]:
     Returns:
         The run's folder, and the current `time.perf_counter()`.
     """
+    shorten_interrupts()
     return run_folder(run, folder), time.perf_counter()
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 import benchmarks.plots
 from mnist_helpers import data, plots
+from mnist_helpers._errors import UserError
 from tests.unit.drawn import read
 
 HISTORY = {"accuracy": [0.5, 0.9], "val_accuracy": [0.6, 0.8], "loss": [1.5, 0.25], "val_loss": [1.0, 0.5]}
@@ -662,3 +663,14 @@ def test_panels_are_at_most_three_side_by_side():
     shown = read(figure)
     assert (shown["title"], len(shown["panels"])) == ("T", 4)
     assert [panel.get("y", "") for panel in shown["panels"]] == ["y", "", "", "y"]
+
+
+@pytest.mark.parametrize(
+    "draw", [plots.learning_curves, lambda curves, title: plots.metric_by_model(curves, "loss", title)]
+)
+def test_a_training_that_has_not_ended_is_named(draw):
+    ended = {"loss": [1.0], "accuracy": [0.5]}
+    with pytest.raises(
+        UserError, match=r"The training of plain has not ended\. Run the cell that trains it again"
+    ):
+        draw({"baseline": ended, "plain": None}, "curves")

@@ -1,4 +1,7 @@
-"""Predictions that are compared, quizzes that explain every answer."""
+"""Predictions that are compared, quizzes that explain every answer; what the browser does is in tests/browser/."""
+
+import types
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,10 +14,13 @@ EXAMPLE = """
   choices:
     - {text: "3.", why: "That is 2 + 1."}
     - {text: "4.", why: "Two and two more.", right: true}
-- question: What is 2 · 3?
+- question: Which are even?
+  figure: numbers
+  description: "The numbers 6, 5 and 4."
   choices:
     - {text: "6.", why: "Three and three.", right: true}
     - {text: "5.", why: "That is 2 + 3."}
+    - {text: "4.", why: "Two and two.", right: true}
 """
 
 
@@ -22,6 +28,7 @@ EXAMPLE = """
 def example(tmp_path, monkeypatch):
     (tmp_path / "sums.yaml").write_text(EXAMPLE, encoding="utf-8")
     monkeypatch.setattr(quiz, "QUIZZES", tmp_path)
+    monkeypatch.setattr(quiz, "_PICTURES", tmp_path)
     return "sums"
 
 
@@ -29,85 +36,183 @@ def example(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("prediction", "said"),
+    ("typed", "value", "message"),
     [
-        (None, ""),
-        (0.98, "98.0%, and so it is."),
-        (0.9, "90.0%. It is 98.0%, more than you thought."),
-        (1, "100.0%. It is 98.0%, less than you thought."),
-        (90, "less than you thought. (Write a share: 0.9 for 90 %.)"),
-        ("high", "expected a number, received 'high'. It was 98.0%."),
-        (True, "expected a number, received True. It was 98.0%."),
-        (np.float32(0.5), "50.0%. It is 98.0%, more than you thought."),
-        (10**400, "expected a number"),
-        (np.array([1, 2]), "expected a number, received array([1, 2])."),
-        (float("nan"), "expected a number, received nan. It was 98.0%."),
+        ("97", 0.97, "understood as 97 %"),
+        ("97 %", 0.97, "understood as 97 %"),
+        ("97%", 0.97, "understood as 97 %"),
+        ("97,5", 0.975, "understood as 97.5 %"),
+        ("0.97", 0.97, "understood as 97 %"),
+        (".97", 0.97, "understood as 97 %"),
+        ("1", 1, "understood as 100 %"),
+        ("1 %", 0.01, "understood as 1 %"),
+        ("0.5%", 0.005, "understood as 0.5 %"),
+        ("about 11%", 0.11, "understood as 11 %"),
+        ("100", 1, "understood as 100 %"),
+        ("", None, ""),
+        ("  ", None, ""),
+        ("90-95", None, "Expected: a percentage from 0 to 100, such as 97."),
+        ("101", None, "Expected: a percentage from 0 to 100, such as 97."),
+        ("-3", None, "Expected: a percentage from 0 to 100, such as 97."),
+        ("high", None, "Expected: a percentage from 0 to 100, such as 97."),
+        ("nan", None, "Expected: a percentage from 0 to 100, such as 97."),
+        ("9" * 400, None, "Expected: a percentage from 0 to 100, such as 97."),
+        ("11٪", 0.11, "understood as 11 %"),
+        ("\0", None, "Expected: a percentage from 0 to 100, such as 97."),
     ],
 )
-def test_a_predicted_number_is_compared(prediction, said, capsys):
-    quiz.compare(prediction, 0.98, "validation accuracy", form=".1%")
-    printed = capsys.readouterr().out
-    assert said in printed
-    assert bool(said) == bool(printed)
+def test_a_percentage_is_read_as_people_type_it(typed, value, message):
+    guess = quiz.predict("validation accuracy", "percent")
+    assert guess.value is None
+    guess.text = typed
+    assert guess.value == pytest.approx(value)
+    assert guess.message == message
 
 
 @pytest.mark.parametrize(
-    ("prediction", "said"),
+    ("typed", "value", "message"),
     [
-        (None, ""),
-        ("dropout", "it is 'dropout', as you predicted."),
-        ("plain", "it is 'dropout', you predicted 'plain'."),
-        ("Dropout!", "expected one of 'plain', 'dropout', received 'Dropout!'. It was 'dropout'."),
-        (3, "received 3."),
-        (np.array([1, 2]), "received array([1, 2])."),
+        ("200", 200, "understood as 200"),
+        ("-3", -3, "understood as -3"),
+        ("−3", -3, "understood as -3"),
+        ("1e-3", 0.001, "understood as 0.001"),
+        ("0,25", 0.25, "understood as 0.25"),
+        ("0,250", 0.25, "understood as 0.25"),
+        ("535,818", 535818, "understood as 535,818"),
+        ("535 818", 535818, "understood as 535,818"),
+        ("1,234,567.5", 1234567.5, "understood as 1.23e+06"),
+        ("12 epochs", 12, "understood as 12"),
+        ("1 2", None, "Expected: one number, such as 12 or 0.5."),
+        ("1e999", None, "Expected: one number, such as 12 or 0.5."),
+        ("a", None, "Expected: one number, such as 12 or 0.5."),
+        ("**", None, "Expected: one number, such as 12 or 0.5."),
     ],
 )
-def test_a_predicted_choice_is_compared(prediction, said, capsys):
-    quiz.compare(prediction, "dropout", "lowest loss", choices=["plain", "dropout"])
-    printed = capsys.readouterr().out
-    assert said in printed
-    assert bool(said) == bool(printed)
+def test_a_number_is_read_as_people_type_it(typed, value, message):
+    guess = quiz.predict("parameters")
+    guess.text = typed
+    assert guess.value == pytest.approx(value)
+    assert guess.message == message
+
+
+def test_only_a_choice_is_a_choice():
+    guess = quiz.predict("which loss is lower?", choices=("with dropout", "without"))
+    assert guess.value is None
+    guess.text = "without"
+    assert (guess.value, guess.message) == ("without", "")
+    guess.text = "neither"
+    assert guess.value is None
+
+
+def test_an_unknown_kind_is_an_authors_mistake():
+    with pytest.raises(ValueError, match="Expected: one of number, percent"):
+        quiz.predict("loss", "share")
+
+
+@pytest.mark.parametrize(
+    ("kind", "choices", "line"),
+    [
+        ("percent", (), "Predict: what comes out (in percent)."),
+        ("number", (), "Predict: what comes out (a number)."),
+        ("number", ("a", "b"), "Predict: what comes out (a or b)."),
+    ],
+)
+def test_where_nobody_can_type_a_prediction_is_one_line(kind, choices, line, capsys):
+    guess = quiz.predict("what comes out", kind, choices=choices)
+    assert capsys.readouterr().out == f"{line}\n"
+    data, _ = guess._repr_mimebundle_()
+    assert data["text/plain"] == line
+    assert set(data) == {"text/plain", "application/vnd.jupyter.widget-view+json"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "outcome", "said"),
+    [
+        ("", 0.98, ""),
+        ("high", 0.98, ""),
+        (
+            "97",
+            0.981,
+            "Your prediction: 97 %. Measured: 98.1 %. The difference is 1.1 percentage points.\n",
+        ),
+        (
+            "99",
+            np.float32(0.5),
+            "Your prediction: 99 %. Measured: 50 %. The difference is 49 percentage points.\n",
+        ),
+        (
+            "98",
+            0.98004,
+            "Your prediction: 98 %. Measured: 98 %. The difference is 0.004 percentage points.\n",
+        ),
+        ("97", None, "Your prediction: 97 %. Measured: None.\n"),
+        (
+            "97",
+            float("nan"),
+            "Your prediction: 97 %. Measured: nan %. The difference is nan percentage points.\n",
+        ),
+    ],
+)
+def test_a_predicted_percentage_is_compared(typed, outcome, said, capsys):
+    guess = quiz.predict("validation accuracy", "percent")
+    guess.text = typed
+    capsys.readouterr()
+    quiz.compare(guess, outcome)
+    assert capsys.readouterr().out == said
+
+
+def test_other_predictions_are_compared(capsys):
+    number, choice = quiz.predict("parameters"), quiz.predict("lower loss", choices=("with.", "without"))
+    number.text, choice.text = "500", "with."
+    capsys.readouterr()
+    quiz.compare(number, 535_818)
+    quiz.compare(choice, "without")
+    said = "Your prediction: 500. Measured: 535,818.\nYour prediction: with. Measured: without.\n"
+    assert capsys.readouterr().out == said
+
+
+@pytest.mark.parametrize("guess", [97, "11%", True, [1], types.SimpleNamespace(value="x"), np.array([1, 2])])
+def test_what_a_student_writes_instead_of_a_prediction_raises_nothing(guess, capsys):
+    quiz.compare(guess, 0.98)
+    assert capsys.readouterr().out.startswith("Your prediction: ")
+    quiz.compare(None, 0.98)
+    assert not capsys.readouterr().out
 
 
 # --- the quiz ---
 
 
-@pytest.mark.parametrize(
-    ("answer", "said"),
-    [
-        (None, "Your answer: none yet."),
-        ("a", "Your answer: a. **Not so.** That is 2 + 1."),
-        ("b", "Your answer: b. **Right.** Two and two more."),
-        (" B) ", "**Right.** Two and two more."),
-        ("(b)", "**Right.** Two and two more."),
-        ("z", "Your answer: expected one of 'a', 'b', received 'z'."),
-        (4, "received 4."),
-    ],
-)
-def test_an_answer_is_explained(example, answer, said):
-    assert said in quiz.show(example, [answer])._repr_markdown_()
-
-
-def test_answers_may_be_too_few_too_many_or_one_string(example):
-    assert quiz.show(example).answers == [None, None]
-    assert quiz.show(example, ["a", "b", "c"]).answers == ["a", "b"]
-    assert quiz.show(example, "b").answers == ["b", None]
-    assert quiz.show(example, "ba").answers == ["b", "a"]
-    assert quiz.show(example, None).answers == quiz.show(example, 7).answers[1:] * 2 == [None, None]
+def test_a_quiz_has_all_that_the_browser_needs(example, tmp_path):
+    (tmp_path / "quiz_numbers.png").write_bytes(b"picture")
+    shown = quiz.show(example)
+    assert [question["several"] for question in shown.questions] == [False, True]
+    assert shown.questions[1]["picture"] == "data:image/png;base64,cGljdHVyZQ=="
+    assert (shown.answers, shown.first, shown.kind) == ([[], []], [None, None], "quiz")
+    shown.answers = [[1], []]
+    assert quiz.show(example).answers == [[], []]
 
 
 def test_page_and_terminal_say_the_same(example):
-    shown = quiz.show(example, ["b", None])
-    page, terminal = shown._repr_markdown_(), repr(shown)
+    data, _ = quiz.show(example)._repr_mimebundle_()
+    assert set(data) == {"text/markdown", "text/plain", "application/vnd.jupyter.widget-view+json"}
+    page, terminal = data["text/markdown"], data["text/plain"]
+    assert terminal == repr(quiz.show(example))
     for mark in ("**", "<details><summary>", "</summary>", "</details>"):
         assert mark not in terminal
         page = page.replace(mark, "")
+    page = page.replace(
+        "![The numbers 6, 5 and 4.](pictures/quiz_numbers.png)", "Figure: The numbers 6, 5 and 4."
+    )
     assert page.replace("All answers", "Answers").split() == terminal.split()
+    assert "2. Which are even? Select all that apply." in terminal
+    assert "- b) Right. Two and two more." in terminal
+    assert "- a) Wrong. That is 2 + 1." in terminal
 
 
 def test_all_answers_are_folded_away_on_a_page(example):
-    before, *_ = quiz.show(example)._repr_markdown_().split("<details>")
+    before, *_ = quiz.show(example)._texts()["text/markdown"].split("<details>")
     assert "Two and two more" not in before
+    assert "- b) 4." in before
 
 
 def test_an_unknown_lesson_is_named(example):
@@ -115,21 +220,87 @@ def test_an_unknown_lesson_is_named(example):
         quiz.show("sum")
 
 
-@pytest.mark.parametrize("lesson", results.LESSONS)
-def test_each_lesson_asks_and_explains_every_choice(lesson):
-    questions = yaml.safe_load((quiz.QUIZZES / f"{lesson}.yaml").read_text(encoding="utf-8"))
+def test_the_code_for_the_browser_loads_nothing_and_writes_no_html():
+    code = quiz._Widget._esm + quiz._Widget._css
+    assert "render" in code
+    for way in ("http", "import ", "import(", "fetch", "@import", "url(", "innerHTML", "eval("):
+        assert way not in code
+
+
+# --- the lessons' quizzes ---
+
+QUIZZES = sorted(path.stem for path in quiz.QUIZZES.glob("*.yaml"))
+COMING = "the quizzes are being rewritten to these rules"
+
+
+def questions_of(name):
+    return yaml.safe_load((quiz.QUIZZES / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", QUIZZES)
+def test_every_choice_is_explained(name):
+    questions = questions_of(name)
     assert 3 <= len(questions) <= 6
     for question in questions:
-        assert set(question) == {"question", "choices"}
+        assert {"question", "choices"} <= set(question) <= {"question", "choices", "figure", "description"}
+        assert ("figure" in question) == bool(question.get("description"))
+        if "figure" in question:
+            assert (quiz._PICTURES / f"quiz_{question['figure']}.png").is_file()
         choices = question["choices"]
-        assert len(choices) >= 3
-        assert [choice.get("right") for choice in choices].count(True) == 1
-        assert all(set(choice) <= {"text", "why", "right"} for choice in choices)
-        assert all(len(choice["why"]) > 20 for choice in choices)
+        assert 3 <= len(choices) <= 6
+        assert 1 <= sum(choice.get("right", False) for choice in choices) < len(choices)
+        for choice in choices:
+            assert {"text", "why"} <= set(choice) <= {"text", "why", "right"}
+            assert all(isinstance(choice[field], str) for field in ("text", "why")), choice
+            assert choice.get("right", True) is True
+            assert len(choice["why"]) > 20
+            assert choice["why"][0].isupper() or not choice["why"][0].isalpha()
+            assert choice["why"].rstrip("`)*").endswith((".", "!", "?", ".'", '."')), choice["why"]
         assert len({choice["text"] for choice in choices}) == len(choices)
-    right = [["right" in choice for choice in question["choices"]].index(True) for question in questions]
-    assert len(set(right)) > 1, "the answer is always the same letter"
+
+
+@pytest.mark.xfail(reason=COMING, strict=False)
+@pytest.mark.parametrize("name", results.LESSONS)
+def test_a_quiz_has_five_questions_and_one_with_several_right_answers(name):
+    questions = questions_of(name)
+    assert 5 <= len(questions) <= 6
+    right = [sum(choice.get("right", False) for choice in question["choices"]) for question in questions]
+    assert max(right) > 1
+    assert right.count(1) >= 3
+
+
+def give_away(quizzes):
+    """Returns the share of questions whose longest choice is the right one, and the letters' largest share."""
+    questions = [question for quiz in quizzes for question in quiz]
+    single = [question["choices"] for question in questions if right_positions(question)[1:] == []]
+    longest = [max(choices, key=lambda choice: len(choice["text"])) for choices in single]
+    letters = Counter(position for question in questions for position in right_positions(question))
+    return (
+        sum(choice.get("right", False) for choice in longest) / len(single),
+        max(letters.values()) / letters.total(),
+    )
+
+
+def right_positions(question):
+    return [position for position, choice in enumerate(question["choices"]) if choice.get("right")]
+
+
+def test_give_aways_are_measured():
+    def made_up(*lengths, right):
+        choices = [{"text": "x" * length, "right": number in right} for number, length in enumerate(lengths)]
+        return {"question": "", "choices": choices}
+
+    telling, fair = made_up(1, 9, right=[1]), made_up(1, 9, right=[0])
+    assert give_away([[telling, fair], [fair, fair]]) == (0.25, 0.75)
+    assert give_away([[telling, made_up(1, 9, right=[0, 1])]]) == (1, 2 / 3)
+
+
+@pytest.mark.xfail(reason=COMING, strict=False)
+def test_neither_length_nor_letter_gives_the_right_answer_away():
+    longest, letter = give_away(questions_of(name) for name in results.LESSONS)
+    assert longest <= 0.4
+    assert letter <= 0.45
 
 
 def test_there_is_one_quiz_for_each_lesson():
-    assert sorted(path.stem for path in quiz.QUIZZES.glob("*")) == list(results.LESSONS)
+    assert set(results.LESSONS) <= set(QUIZZES) <= set(results.IN_ORDER)
