@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from mnist_helpers import _files, parameters
+from mnist_helpers import _files, parameters, results
 from mnist_helpers._course import NOTEBOOKS
 from mnist_helpers._errors import UserError
 
@@ -80,7 +80,7 @@ def parameter_rows(lesson: str) -> list[list[str]]:
     import papermill
 
     declared(lesson)  # refuses a damaged cell, which papermill would pass over
-    found = papermill.inspect_notebook(papermill_path(NOTEBOOKS / f"{lesson}.ipynb"))
+    found = papermill.inspect_notebook(papermill_path(results.notebook_path(lesson)))
     return [
         [name, entry["inferred_type_name"], entry["default"], _allowed(name), entry["help"]]
         for name, entry in found.items()
@@ -99,13 +99,20 @@ def papermill_path(path: Path) -> str:
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
+def existing() -> list[str]:
+    """Returns the lessons, and the optional notebooks that are here, in the order in which a run takes them."""
+    return [
+        name for name in results.IN_ORDER if name in results.LESSONS or results.notebook_path(name).is_file()
+    ]
+
+
 def read_lesson(lesson: str) -> dict:
     """Returns the notebook of a lesson as plain JSON.
 
     Raises:
         UserError: it is damaged.
     """
-    path = NOTEBOOKS / f"{lesson}.ipynb"
+    path = results.notebook_path(lesson)
     notebook = _files.read_json(path, "Get the course's files again.")
     if not _is_notebook(notebook):
         raise UserError(f"{path} is damaged: it is not a notebook. Get the course's files again.")

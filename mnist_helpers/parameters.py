@@ -1,6 +1,6 @@
 """What each notebook parameter may be: one table, read by the lessons and by the command line.
 
-A lesson passes its parameters through `checked` in its first cells, so that `papermill -p epochs -3` is
+A lesson passes its parameters through `of_notebook` in its set-up, so that `papermill -p epochs -3` is
 refused with the same sentence as `mnist-course run -p epochs -3`. What a parameter means, and its default, are in
 the notebooks' parameters cells.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from mnist_helpers import data
 from mnist_helpers._errors import UserError, did_you_mean
 from mnist_helpers._files import means_folder
 
-__all__ = ["DATASETS", "PARAMETERS", "Parameter", "ParameterError", "check", "checked", "lookup", "parse"]
+__all__ = ["DATASETS", "PARAMETERS", "Parameter", "ParameterError", "check", "lookup", "of_notebook", "parse"]
 
 DATASETS = ("auto", *data.NAMES)
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -163,16 +164,16 @@ def check(name: str, value: Any) -> Any:
     return value
 
 
-def checked(**values: Any) -> dict[str, Any]:
-    """Checks every parameter of a lesson and returns them as a dict, for the record.
+def of_notebook(namespace: Mapping[str, Any]) -> dict[str, Any]:
+    """Checks every parameter of a notebook and returns them as a dict, for the record.
 
     Args:
-        **values: the parameters by name.
+        namespace: the notebook's names, `globals()`.
 
     Returns:
-        The same names with their checked values.
+        Each name of `PARAMETERS` that the notebook has, in the table's order, with its checked value.
 
     Raises:
         UserError: as `check`.
     """
-    return {name: check(name, value) for name, value in values.items()}
+    return {name: check(name, namespace[name]) for name in PARAMETERS if name in namespace}

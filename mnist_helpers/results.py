@@ -33,12 +33,31 @@ import psutil
 from mnist_helpers import _course, _files
 from mnist_helpers._errors import UserError
 
-__all__ = ["LESSONS", "ROW_FIELDS", "MissingLessonError", "check_measured", "fingerprint", "load_arrays"]
-__all__ += ["load_record", "load_records", "machine", "model_table", "peak_memory", "reference_bench"]
-__all__ += ["reference_records", "results_dir", "run_folder", "run_folders", "save_arrays", "save_model"]
-__all__ += ["save_record", "table", "verified_path", "versions"]
+__all__ = [
+    "FURTHER",
+    "IN_ORDER",
+    "LESSONS",
+    "ROW_FIELDS",
+    "MissingLessonError",
+    "check_measured",
+    "fingerprint",
+]
+__all__ += [
+    "load_arrays",
+    "load_record",
+    "load_records",
+    "machine",
+    "model_table",
+    "notebook_path",
+    "open_run",
+]
+__all__ += ["peak_memory", "reference_bench", "reference_records", "results_dir", "run_folder", "run_folders"]
+__all__ += ["save_arrays", "save_model", "save_record", "table", "verified_path", "versions"]
 
 LESSONS = ("01_data_exploration", "02_baseline", "03_batchnorm_dropout", "04_tuning", "05_evaluation")
+FURTHER = ("from_scratch", "faster_training", "ablation", "stronger_networks", "pytorch", "trust")
+# Lesson 5 evaluates what the notebooks before it have saved, and `trust` continues with its answers.
+IN_ORDER = (*LESSONS[:-1], *FURTHER[:-1], LESSONS[-1], FURTHER[-1])
 _MODEL_FIELDS = ("num_params", "train_seconds", "val_accuracy", "val_loss")
 _TEST_FIELDS = ("test_accuracy", "test_loss", "test_accuracy_low", "test_accuracy_high")
 ROW_FIELDS = ("lesson", "model", "dataset", "profile", "seed", *_MODEL_FIELDS, *_TEST_FIELDS)
@@ -84,6 +103,28 @@ def run_folder(run: str, folder: str | os.PathLike = "") -> Path:
     return path
 
 
+def open_run(run: str, folder: str | os.PathLike = "") -> tuple[Path, float]:
+    """Makes the folder of a run, and notes the time for the record.
+
+    Args:
+        run: the run's name.
+        folder: as in `results_dir`.
+
+    Returns:
+        The run's folder, and the current `time.perf_counter()`.
+    """
+    return run_folder(run, folder), time.perf_counter()
+
+
+def notebook_path(lesson: str) -> Path:
+    """Returns the path of a notebook of the course.
+
+    Args:
+        lesson: one of `LESSONS`, or an optional notebook, one of `FURTHER`.
+    """
+    return _course.NOTEBOOKS / ("further" if lesson in FURTHER else "") / f"{lesson}.ipynb"
+
+
 # --- models and arrays ---
 
 
@@ -92,7 +133,7 @@ def save_model(folder: Path, lesson: str, model: Any, name: str = "") -> dict[st
 
     Args:
         folder: the run folder.
-        lesson: the lesson, one of `LESSONS`.
+        lesson: the lesson, one of `IN_ORDER`.
         model: the model; its input is raw uint8 images, and it rescales them itself.
         name: the model's name, if the lesson saves several.
 
@@ -110,7 +151,7 @@ def save_arrays(folder: Path, lesson: str, **arrays: Any) -> dict[str, Any]:
 
     Args:
         folder: the run folder.
-        lesson: the lesson, one of `LESSONS`.
+        lesson: the lesson, one of `IN_ORDER`.
         **arrays: NumPy arrays by name.
 
     Returns:
@@ -163,7 +204,8 @@ def verified_path(folder: Path, entry: Entry) -> Path:
 
 
 def _how_to_run(folder: Path, lesson: str) -> str:
-    by_hand = f"Run lesson {lesson} first, in this run: open {lesson}.ipynb and run all its cells"
+    where = "further/" if lesson in FURTHER else ""
+    by_hand = f"Run lesson {lesson} first, in this run: open {where}{lesson}.ipynb and run all its cells"
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "course.json").is_file():
         return f"{by_hand}."  # the runner refuses a run that was begun by hand
     return f"{by_hand}, or: mnist-course run {folder.name} --only {lesson}"
@@ -179,7 +221,7 @@ def save_record(
 
     Args:
         folder: the run folder.
-        lesson: the lesson, one of `LESSONS`.
+        lesson: the lesson, one of `IN_ORDER`.
         params: all parameters of the lesson, including defaults.
         dataset: the dataset, as `data.describe` returns it.
         models: model name -> its entry: `num_params`, `file`, `sha256`, `val_accuracy`, `val_loss`, `history`,
@@ -193,8 +235,8 @@ def save_record(
     Raises:
         UserError: unknown lesson, or no parameters.
     """
-    if lesson not in LESSONS:
-        raise UserError(f"Unknown lesson. Expected: one of {', '.join(LESSONS)}. Received: {lesson!r}.")
+    if lesson not in IN_ORDER:
+        raise UserError(f"Unknown lesson. Expected: one of {', '.join(IN_ORDER)}. Received: {lesson!r}.")
     if not params:
         raise UserError("A record needs its parameters. Expected: a dict of all parameters. Received: none.")
     record = {"lesson": lesson, "params": params, "dataset": dataset, "models": models, **more}
@@ -271,7 +313,7 @@ def load_record(folder: Path, lesson: str) -> dict[str, Any]:
 
     Args:
         folder: the run folder.
-        lesson: the lesson, one of `LESSONS`.
+        lesson: the lesson, one of `IN_ORDER`.
 
     Raises:
         MissingLessonError: the record is missing, damaged, changed or of an older version of the course; the
@@ -327,7 +369,7 @@ def reference_records(study: str, lesson: str) -> list[dict[str, Any]]:
 
     Args:
         study: the study's folder in `results/reference/`, such as `"ablation"`.
-        lesson: the lesson, one of `LESSONS`.
+        lesson: the lesson, one of `IN_ORDER`.
 
     Returns:
         One record per run, in the order of the runs' names.
@@ -387,9 +429,9 @@ def run_folders(folder: Path) -> list[Path]:
     Args:
         folder: a run folder, the folder of a study, or a folder of runs and studies.
     """
-    is_run = any((folder / f"{lesson}.json").is_file() for lesson in LESSONS)
+    is_run = any((folder / f"{lesson}.json").is_file() for lesson in IN_ORDER)
     levels = [""] if is_run else ["*/"] if (folder / "study.json").is_file() else ["*/", "*/*/"]
-    patterns = [f"{level}{lesson}.json" for level in levels for lesson in LESSONS]
+    patterns = [f"{level}{lesson}.json" for level in levels for lesson in IN_ORDER]
     runs = {path.parent.relative_to(folder) for pattern in patterns for path in folder.glob(pattern)}
     visible = [run for run in runs if not any(part.startswith(".") for part in run.parts)]
     return [folder / run for run in sorted(visible, key=_natural_order)]
@@ -422,7 +464,7 @@ def table(folder: str | os.PathLike) -> pd.DataFrame:
     """
     tables, folder = [], Path(folder)
     for run in run_folders(folder):
-        records = load_records(run, tuple(lesson for lesson in LESSONS if (run / f"{lesson}.json").is_file()))
+        records = load_records(run, tuple(name for name in IN_ORDER if (run / f"{name}.json").is_file()))
         params = {name: value for record in records.values() for name, value in record["params"].items()}
         rows = model_table(records)
         extra = [_provenance(records[name]) | params | records[name]["params"] for name in rows["lesson"]]

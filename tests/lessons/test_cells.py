@@ -3,31 +3,16 @@
 Each cell runs as it is in the notebook. What it needs is made by hand, so that each answer is known.
 """
 
-import ast
-import json
 import types
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from mnist_course import lessons
-from mnist_helpers import data, metrics, plots, quiz, results
+from mnist_helpers import data, metrics, results
+from tests.lessons.cells import run_cell
 
 RNG = np.random.default_rng(3)
-
-
-def run_cell(lesson, cell_id, **names):
-    """Runs one code cell; returns its names, and under `_` the value of its last line."""
-    notebook = json.loads((lessons.NOTEBOOKS / f"{lesson}.ipynb").read_text())
-    (cell,) = [cell for cell in notebook["cells"] if cell["id"] == cell_id]
-    names = {"np": np, "pd": pd, "metrics": metrics, "plots": plots, "quiz": quiz} | names
-    body = ast.parse("".join(cell["source"])).body
-    last = body.pop() if isinstance(body[-1], ast.Expr) else None
-    exec(compile(ast.Module(body, []), cell_id, "exec"), names)
-    names["_"] = eval(compile(ast.Expression(last.value), cell_id, "eval"), names) if last else None
-    return names
-
 
 # --- lesson 5, on MNIST: labels that people rejected ---
 

@@ -67,10 +67,13 @@ def test_a_type_is_not_guessed(name, value):
         parameters.check(name, value)
 
 
-def test_checked_returns_all_and_refuses_one_wrong():
-    assert parameters.checked(epochs=2, learning_rate=1) == {"epochs": 2, "learning_rate": 1.0}
+def test_the_parameters_of_a_notebook_are_found_by_name_and_checked():
+    namespace = {"learning_rate": 1, "x_train": [1], "__name__": "__main__", "epochs": 2, "np": None}
+    assert parameters.of_notebook(namespace) == {"epochs": 2, "learning_rate": 1.0}
+    assert list(parameters.of_notebook(namespace)) == ["epochs", "learning_rate"]  # the table's order
+    assert parameters.of_notebook({}) == {}
     with pytest.raises(ValueError, match="batch_size"):
-        parameters.checked(epochs=2, batch_size=0)
+        parameters.of_notebook({"epochs": 2, "batch_size": 0})
 
 
 @pytest.mark.parametrize("value", [10**400, -(10**400)])

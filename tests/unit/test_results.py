@@ -67,6 +67,28 @@ def test_a_results_folder_is_made_absolute_where_it_enters(folder, way, as_path,
     assert not list(tmp_path.rglob("~*"))
 
 
+def test_opening_a_run_makes_its_folder_and_notes_the_time(tmp_path):
+    before = time.perf_counter()
+    folder, started = results.open_run("monday", tmp_path)
+    assert folder == tmp_path / "monday"
+    assert folder.is_dir()
+    assert before <= started <= time.perf_counter()
+
+
+def test_optional_notebooks_have_their_place_records_and_rows(folder):
+    assert set(results.IN_ORDER) == {*results.LESSONS, *results.FURTHER}
+    assert len(results.IN_ORDER) == len(results.LESSONS) + len(results.FURTHER)
+    order = {name: place for place, name in enumerate(results.IN_ORDER)}
+    assert order["04_tuning"] < order["stronger_networks"] < order["05_evaluation"] < order["trust"]
+    assert results.notebook_path("02_baseline") == _course.NOTEBOOKS / "02_baseline.ipynb"
+    assert results.notebook_path("trust") == _course.NOTEBOOKS / "further" / "trust.ipynb"
+    save(folder, "stronger_networks", {"strong": {"num_params": 5, "val_accuracy": 0.99}})
+    assert results.load_record(folder, "stronger_networks")["models"]["strong"]["num_params"] == 5
+    assert results.table(folder).loc[0, ["lesson", "model"]].tolist() == ["stronger_networks", "strong"]
+    with pytest.raises(results.MissingLessonError, match=r"open further/trust\.ipynb"):
+        results.load_record(folder, "trust")
+
+
 @pytest.mark.parametrize("folder", ["~nobody-of-this-name/res", "a\0b"])
 def test_a_results_folder_that_cannot_be_is_one_message(folder):
     with pytest.raises(UserError, match=r"Expected: the path of a file or folder\. Received: "):

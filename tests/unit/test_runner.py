@@ -28,16 +28,16 @@ QUICK = Settings("quick", "digits", 1, {"epochs": 2})
 
 
 def test_every_declared_parameter_is_in_the_table_and_the_other_way_round():
-    declared = {name for lesson in results.LESSONS for name in lessons.declared(lesson)}
+    declared = {name for lesson in lessons.existing() for name in lessons.declared(lesson)}
     assert declared == set(parameters.PARAMETERS)
 
 
 def test_defaults_and_profiles_pass_their_own_check():
-    for lesson in results.LESSONS:
-        parameters.checked(**lessons.declared(lesson))
+    for lesson in lessons.existing():
+        parameters.of_notebook(lessons.declared(lesson))
     assert set(lessons.profiles()) == {"class", "quick", "full"}
     for profile in lessons.profiles().values():
-        parameters.checked(**profile)
+        parameters.of_notebook(profile)
     assert lessons.profiles()["class"] == {}
 
 
