@@ -2,6 +2,7 @@
 
 - `canvas`: a canvas to draw a digit on
 - `data`: datasets by name, with checksums; training and test images have separate functions
+- `drawings`: figures that explain an idea
 - `metrics`: numbers from labels and probabilities
 - `parameters`: the range of each notebook parameter
 - `plots`: arrays in, a figure with a description out
@@ -18,7 +19,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["canvas", "data", "metrics", "parameters", "plots", "quiz", "results", "tuning"]
+__all__ = ["canvas", "data", "drawings", "metrics", "parameters", "plots", "quiz", "results", "tuning"]
 
 
 def __getattr__(name: str) -> Any:

@@ -30,7 +30,7 @@ __all__ += ["seed_strip"]
 
 COLORS = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"]  # seaborn's "colorblind"
 COLORS += ["#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"]
-_MARKERS = "osD^vPX*<>"
+MARKERS = "osD^vPX*<>"
 _MAX_COLUMNS = 3  # of panels side by side
 _LINES = ("-", "--", "-.", ":")
 _GREY = "#555555"
@@ -88,12 +88,12 @@ def image_grid(
     """
     check_same_length(images=images, captions=captions)
     if not len(images):
-        return DescribedFigure(_figure(5.0, 0.6, f"{title}: none"), f"{title}: no image to show.")
+        return DescribedFigure(new_figure(5.0, 0.6, f"{title}: none"), f"{title}: no image to show.")
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     extra_lines = max(caption.count("\n") for caption in captions)
     width = max(0.95, 0.095 * max(len(line) for caption in captions for line in caption.split("\n")))
-    figure = _figure(max(5.0, width * columns), (1.15 + 0.18 * extra_lines) * rows + 0.4, title=title)
+    figure = new_figure(max(5.0, width * columns), (1.15 + 0.18 * extra_lines) * rows + 0.4, title=title)
     for number, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
         axes.axis("off")
         if number < len(images):
@@ -112,7 +112,7 @@ def class_balance(labels: Mapping[str, np.ndarray], title: str) -> DescribedFigu
         labels: name of a part (such as `"training"`) -> labels, `(n,)`.
         title: the figure's title.
     """
-    figure, axes = _single(7.5, 3.2)
+    figure, axes = single_axes(7.5, 3.2)
     width = 0.8 / len(labels)
     words = []
     for number, (part, values) in enumerate(labels.items()):
@@ -125,7 +125,7 @@ def class_balance(labels: Mapping[str, np.ndarray], title: str) -> DescribedFigu
     axes.set(title=title, xlabel="digit", ylabel="images", xticks=range(10))
     axes.grid(axis="x", visible=False)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    return _described(figure, f"{title}.", words)
+    return described(figure, f"{title}.", words)
 
 
 def pixel_intensity(images: np.ndarray, title: str) -> DescribedFigure:
@@ -135,7 +135,7 @@ def pixel_intensity(images: np.ndarray, title: str) -> DescribedFigure:
         images: uint8 `(n, 28, 28)`.
         title: the figure's title.
     """
-    figure = _figure(8, 3.2, title=title)
+    figure = new_figure(8, 3.2, title=title)
     histogram, average = figure.subplots(1, 2, width_ratios=(2, 1))
     counts, edges = np.histogram(images, bins=32, range=(0, 256))
     histogram.stairs(counts, edges, fill=True, color=COLORS[0])
@@ -146,7 +146,7 @@ def pixel_intensity(images: np.ndarray, title: str) -> DescribedFigure:
     average.axis("off")
     shares = f"{np.mean(images == 0):.1%} of the pixels are 0, {np.mean(images >= 250):.1%} are 250 or more"
     means = f"mean {images.mean():.1f}. The average image is darkest at {mean_image.max():.0f}"
-    return _described(figure, f"{title}.", [shares, means])
+    return described(figure, f"{title}.", [shares, means])
 
 
 def projection(points: np.ndarray, labels: np.ndarray, title: str) -> DescribedFigure:
@@ -158,7 +158,7 @@ def projection(points: np.ndarray, labels: np.ndarray, title: str) -> DescribedF
         title: the figure's title.
     """
     check_same_length(points=points, labels=labels)
-    figure, axes = _single(7.5, 5.5)
+    figure, axes = single_axes(7.5, 5.5)
     for digit in range(10):
         x, y = points[labels == digit].T
         axes.scatter(x, y, s=60, marker=f"${digit}$", color=COLORS[digit], linewidths=0.3, label=str(digit))
@@ -166,7 +166,7 @@ def projection(points: np.ndarray, labels: np.ndarray, title: str) -> DescribedF
     centers = [points[labels == digit, 0].mean() for digit in range(10)]
     first, last = np.argmin(centers), np.argmax(centers)
     ends = f"along the first axis digit {first} lies at one end on average and digit {last} at the other"
-    return _described(figure, f"{title}.", [f"{len(points)} images as points", ends])
+    return described(figure, f"{title}.", [f"{len(points)} images as points", ends])
 
 
 def learning_curves(histories: Mapping[str, History], title: str) -> DescribedFigure:
@@ -182,7 +182,7 @@ def learning_curves(histories: Mapping[str, History], title: str) -> DescribedFi
     """
     _check_ended(histories)
     several = len(histories) > 1
-    figure = _figure(9.5, 3.8 + 0.22 * len(histories) * several, title=title)
+    figure = new_figure(9.5, 3.8 + 0.22 * len(histories) * several, title=title)
     accuracy, loss = figure.subplots(1, 2)
     words = []
     for number, (name, history) in enumerate(histories.items()):
@@ -197,7 +197,7 @@ def learning_curves(histories: Mapping[str, History], title: str) -> DescribedFi
     else:
         loss.set_ylim(bottom=0)
     _legend_below(figure, accuracy, ncols=1 + several, fontsize=10)
-    return _described(figure, f"{title}.", words)
+    return described(figure, f"{title}.", words)
 
 
 def metric_by_model(
@@ -225,7 +225,7 @@ def metric_by_model(
     for axes in all_axes[-_MAX_COLUMNS:]:
         axes.set_xlabel("epoch")
     _legend_below(figure, all_axes[0], ncols=2)
-    return _described(figure, f"{title}; in the last epoch:", words)
+    return described(figure, f"{title}; in the last epoch:", words)
 
 
 def _check_ended(histories: Mapping[str, History | None]) -> None:
@@ -244,12 +244,12 @@ def search_progress(tables: Mapping[str, pd.DataFrame], default_score: float, ti
         default_score: the score of the default configuration.
         title: the figure's title.
     """
-    figure, axes = _single(7.5, 3.8)
+    figure, axes = single_axes(7.5, 3.8)
     words = []
     for number, (name, table) in enumerate(tables.items()):
         trials, scores, color = table["trial"].to_numpy(), table["score"].to_numpy(), COLORS[number]
         best = np.minimum.accumulate(scores)
-        axes.plot(trials, scores, linestyle="none", marker=_MARKERS[number], color=color, alpha=0.6)
+        axes.plot(trials, scores, linestyle="none", marker=MARKERS[number], color=color, alpha=0.6)
         form, label = ("-", "--")[number % 2], f"{name}: best so far"
         axes.step(trials, best, form, where="post", color=color, label=label)
         words.append(f"{name}: {len(table)} trials, best {best[-1]:.4f}")
@@ -258,7 +258,7 @@ def search_progress(tables: Mapping[str, pd.DataFrame], default_score: float, ti
     _plain_log_ticks(axes)
     _whole_numbers(axes)
     axes.legend()
-    return _described(figure, f"{title}.", [*words, f"default configuration {default_score:.4f}"])
+    return described(figure, f"{title}.", [*words, f"default configuration {default_score:.4f}"])
 
 
 def compare_searches(
@@ -272,7 +272,7 @@ def compare_searches(
         epochs_per_trial: epochs that one trial costs.
         title: the figure's title.
     """
-    figure, axes = _single(7.5, 3.8)
+    figure, axes = single_axes(7.5, 3.8)
     words = []
     for number, (name, repetitions) in enumerate(scores.items()):
         best = np.minimum.accumulate(np.asarray(repetitions, float), axis=1)
@@ -283,7 +283,7 @@ def compare_searches(
         words.append(f"{name}, mean of {len(best)}: {mean[-1]:.4f} after {spent[-1]} epochs")
     axes.set(title=title, xlabel="epochs spent", ylabel="best validation loss so far")
     axes.legend()
-    return _described(figure, f"{title}.", words)
+    return described(figure, f"{title}.", words)
 
 
 def hyperparameter_effects(table: pd.DataFrame, names: Sequence[str], title: str) -> DescribedFigure:
@@ -297,7 +297,7 @@ def hyperparameter_effects(table: pd.DataFrame, names: Sequence[str], title: str
         names: the hyperparameters to show.
         title: the figure's title.
     """
-    figure = _figure(1.9 * len(names) + 0.6, 3.0, title=title)
+    figure = new_figure(1.9 * len(names) + 0.6, 3.0, title=title)
     all_axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     table = table.reindex(columns=[*names, "score"]).reset_index(drop=True)
     best = table["score"].to_numpy().argmin()
@@ -351,7 +351,7 @@ def confusion_matrix(matrix: np.ndarray, title: str) -> DescribedFigure:
 
     matrix = np.asarray(matrix)
     mistakes = matrix - np.diag(np.diag(matrix))
-    figure, axes = _single(7, 5.6)
+    figure, axes = single_axes(7, 5.6)
     look = {"cmap": "Oranges", "square": True, "linewidths": 0.5, "annot_kws": {"fontsize": 9}}
     scale = {"vmin": 0, "vmax": max(1, mistakes.max()), "cbar_kws": {"label": "mistakes"}}
     seaborn.heatmap(mistakes, ax=axes, annot=matrix, fmt="d", **look, **scale)
@@ -386,7 +386,7 @@ def accuracies(
     for position, (name, point, low, high) in enumerate(zip(names, points, left, right, strict=True)):
         _write_beside(axes, high, position, f"{point:.2f}")
         words.append(f"{name} {point:.2f} % ({low:.2f} to {high:.2f})")
-    return _described(figure, f"{title}.", words)
+    return described(figure, f"{title}.", words)
 
 
 def reliability(tables: Mapping[str, pd.DataFrame], title: str) -> DescribedFigure:
@@ -396,7 +396,7 @@ def reliability(tables: Mapping[str, pd.DataFrame], title: str) -> DescribedFigu
         tables: name -> table with the columns `confidence`, `accuracy` (fractions) and `images`.
         title: the figure's title.
     """
-    figure = _figure(3.2 * len(tables) + 0.4, 3.8, title=title)
+    figure = new_figure(3.2 * len(tables) + 0.4, 3.8, title=title)
     all_axes = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
     words = []
     for number, (axes, (name, table)) in enumerate(zip(all_axes, tables.items(), strict=True)):
@@ -408,7 +408,7 @@ def reliability(tables: Mapping[str, pd.DataFrame], title: str) -> DescribedFigu
         sure, right = (np.average(column, weights=images) for column in (confidence, accuracy))
         words.append(f"{name}: on average {sure:.2%} sure and {right:.2%} right")
     all_axes[0].set_ylabel("share that is right")
-    return _described(figure, f"{title}.", words)
+    return described(figure, f"{title}.", words)
 
 
 def robustness(measured: Entries, names: Sequence[str], title: str) -> DescribedFigure:
@@ -424,13 +424,13 @@ def robustness(measured: Entries, names: Sequence[str], title: str) -> Described
     for axes, (distortion, results) in zip(all_axes, measured.items(), strict=True):
         levels, accuracy = results["levels"], results["accuracy"]
         for number, name in enumerate(names):
-            line = {"linestyle": _LINES[number % 4], "marker": _MARKERS[number], "color": COLORS[number]}
+            line = {"linestyle": _LINES[number % 4], "marker": MARKERS[number], "color": COLORS[number]}
             axes.plot(levels, accuracy[name], label=name, **line)
         axes.set(xlabel=distortion, ylim=(0, 1.03))
         last = ", ".join(f"{name} {accuracy[name][-1]:.1%}" for name in names)
         words.append(f"{distortion} {levels[-1]}: {last}")
     _legend_below(figure, all_axes[0], ncols=4)
-    return _described(figure, f"{title}; at the strongest level:", words)
+    return described(figure, f"{title}; at the strongest level:", words)
 
 
 def seed_strip(
@@ -460,7 +460,7 @@ def seed_strip(
         _write_beside(axes, max(*numbers, *ends, mean), position, shown[0])
         about = ", 95 % interval {3} to {4}".format(*shown) if ends else ""
         words.append(f"{name} {shown[0]} ({shown[1]} to {shown[2]}, n={len(numbers)}{about})")
-    return _described(figure, f"{title}. Mean and range:", words)
+    return described(figure, f"{title}. Mean and range:", words)
 
 
 def bar_times(times: Entries, title: str) -> DescribedFigure:
@@ -480,7 +480,7 @@ def bar_times(times: Entries, title: str) -> DescribedFigure:
     for position, (median, high) in enumerate(zip(medians, highs, strict=True)):
         _write_beside(axes, high, position, f"{median:.1f}")
     words = [f"{name} {median:.1f} s" for name, median in zip(names, medians, strict=True)]
-    return _described(figure, f"{title}. Medians:", words)
+    return described(figure, f"{title}. Medians:", words)
 
 
 def panels(
@@ -500,7 +500,7 @@ def panels(
     """
     columns = min(_MAX_COLUMNS, count)
     rows = -(-count // columns)
-    figure = _figure(3.3 * columns, height * rows + 0.8, title=title)
+    figure = new_figure(3.3 * columns, height * rows + 0.8, title=title)
     all_axes = figure.subplots(rows, columns, sharey=sharey, squeeze=False)
     for axes in all_axes.flat[count:]:
         axes.axis("off")
@@ -509,7 +509,7 @@ def panels(
     return figure, all_axes.ravel()[:count]
 
 
-def _figure(width: float, height: float, title: str = "") -> Figure:
+def new_figure(width: float, height: float, title: str = "") -> Figure:
     # Constrained layout is set here, not in the style file: without it labels are cut off.
     figure = Figure(figsize=(width, height), layout="constrained")
     if title:
@@ -517,15 +517,15 @@ def _figure(width: float, height: float, title: str = "") -> Figure:
     return figure
 
 
-def _single(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = _figure(width, height)
+def single_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = new_figure(width, height)
     return figure, figure.subplots()
 
 
 def _lines_of(names: Iterable[str], title: str, xlabel: str) -> tuple[Figure, Axes]:
     """Makes a figure with a horizontal line of data per name, the first at the top."""
     labels = [*names]
-    figure, axes = _single(7.5, 0.42 * len(labels) + 1.3)
+    figure, axes = single_axes(7.5, 0.42 * len(labels) + 1.3)
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
     axes.margins(x=0.12, y=0.12)
@@ -558,7 +558,7 @@ def _draw_history(axes: Axes, history: History, metric: str, styles: Sequence[in
         if key in history:
             values, style = _finite(history[key]), styles[validation]
             (line,) = axes.plot(range(1, len(values) + 1), values, ("-", "--")[validation])
-            line.set(color=COLORS[style], marker=_MARKERS[style], label=f"{prefix}{label}")
+            line.set(color=COLORS[style], marker=MARKERS[style], label=f"{prefix}{label}")
             line.set_markerfacecolor("white" if validation else COLORS[style])
     _whole_numbers(axes)
 
@@ -579,5 +579,5 @@ def _last_of(history: History, metric: str) -> str:
     return " and ".join(words)
 
 
-def _described(figure: Figure, title: str, words: Sequence[str]) -> DescribedFigure:
+def described(figure: Figure, title: str, words: Sequence[str]) -> DescribedFigure:
     return DescribedFigure(figure, f"{title} {'; '.join(words)}.")

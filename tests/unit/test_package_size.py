@@ -9,7 +9,7 @@ from pathlib import Path
 
 import mnist_helpers
 
-AT_MOST = 1600
+AT_MOST = 1600  # without the drawings
 LAYOUT = {
     tokenize.COMMENT,
     tokenize.NL,
