@@ -190,7 +190,10 @@ _KINDS = "auto, mnist, fashion_mnist, digits, or a folder with the four idx file
 _profile = _text("--profile", "NAME", "class", "Set of parameters: quick, class or full.")
 _dataset = _text("--dataset", "NAME|DIR", "auto", _KINDS)
 _only = click.option(
-    "--only", multiple=True, metavar="LESSON", help="Run only this lesson, such as 03; can be repeated."
+    "--only",
+    multiple=True,
+    metavar="LESSON",
+    help="Run only this lesson or optional notebook, such as 03 or ablation; can be repeated.",
 )
 _results_dir = click.option(
     "--results-dir",
@@ -253,12 +256,12 @@ def run(
     part_of_study: bool,
     results_dir: Path,
 ) -> None:
-    """Run the lessons in order and write a report.
+    """Run the lessons in order and write a report; the profile full also runs optional notebooks.
 
     The results are in the folder RUN (by default, course) of the results folder. If the run was stopped,
     the same command continues it.
     """
-    from mnist_course import processes
+    from mnist_course import lessons, processes
     from mnist_course.reports import run_report
     from mnist_course.run import runner
     from mnist_course.run.settings import Limits, check_lessons, check_search, check_settings
@@ -267,7 +270,7 @@ def run(
     if part_of_study:
         processes.end_with_parent()
     parameters.check("run", run)
-    lesson_names = check_lessons(only)
+    lesson_names = check_lessons(only, profile)
     settings = check_settings(profile, dataset, parameters.parse("seed", seed), params)
     check_search(settings.params.get("search_from", ""), results_dir)
     limits = Limits(threads or 0, cell_seconds or 0)
@@ -284,13 +287,13 @@ def run(
         )
     except runner.LessonFailedError as error:
         _stop(error, 1)
-    finished = tuple(lesson for lesson in results.LESSONS if runner.is_finished(folder, lesson))
+    finished = tuple(lesson for lesson in results.IN_ORDER if runner.is_finished(folder, lesson))
     page = run_report.write_report(folder)
     records = results.load_records(folder, finished)
     click.echo(f"\n{run_report.results_table(run_report.summary(records)).text()}\n")
     if results.LESSONS[-1] in records:
         click.echo(f"{records[results.LESSONS[-1]]['conclusion']}\n")
-    if missing := [lesson for lesson in results.LESSONS if lesson not in finished]:
+    if missing := [lesson for lesson in lessons.of_profile(profile) if lesson not in finished]:
         click.echo(f"Not run: {', '.join(missing)}")
     click.echo(f"Dataset: {records[finished[0]]['dataset']['name']}")
     if figures := sorted(path.name for path in folder.glob("*.png")):
@@ -329,7 +332,7 @@ def study(
     from mnist_course.reports import study_report
     from mnist_course.run import study as studies
     from mnist_course.run.settings import Limits
-    from mnist_helpers import parameters
+    from mnist_helpers import parameters, results
 
     parameters.check("run", study)
     if workers and scheduler:
@@ -342,7 +345,7 @@ def study(
     )
     for result in failed:
         click.echo(f"\n{result.run} failed:\n{result.error.strip()}", err=True)
-    if any(folder.glob("*/0*.json")):
+    if results.run_folders(folder):
         page = study_report.write_study_report(folder)
         click.echo(f"\n{study_report.study_text(folder)}\n\nReport:  {page}")
     if failed:
@@ -398,12 +401,12 @@ def timings(runs: tuple, into: str, results_dir: Path) -> None:
 @main.command(epilog=_help("mnist-course params 02"))
 @click.argument("lesson", default="")
 def params(lesson: str) -> None:
-    """List the parameters of the lessons, or of one LESSON."""
+    """List the parameters of the lessons and optional notebooks, or of one LESSON."""
     from mnist_course import lessons
     from mnist_course.reports.page import Table
     from mnist_course.run.settings import check_lessons
 
-    for name in check_lessons([lesson] if lesson else []):
+    for name in check_lessons([lesson]) if lesson else lessons.existing():
         columns = ("name", "type", "default", "allowed", "meaning")
         click.echo(f"{Table(name, columns, lessons.parameter_rows(name), is_text=True).text()}\n")
 
@@ -555,7 +558,7 @@ def grade_assignments(folder: Path, seconds: int, memory: int, workers: int | No
 @main.command(epilog=_help("mnist-course notebooks"))
 @_offline
 def notebooks() -> None:
-    """Run the lessons on MNIST and store their outputs."""
+    """Run the lessons and optional notebooks on MNIST and store their outputs."""
     from mnist_course.run import runner
 
     try:

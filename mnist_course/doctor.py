@@ -87,9 +87,12 @@ def _python() -> str:
 
 def _lessons() -> str:
     profiles = lessons.profiles()
-    for lesson in results.LESSONS:
+    names = lessons.existing()
+    for lesson in names:
         lessons.declared(lesson)
-    return f"{len(results.LESSONS)} lessons and {len(profiles)} profiles in {lessons.NOTEBOOKS}"
+    optional = len(names) - len(results.LESSONS)
+    counts = f"{len(results.LESSONS)} lessons, {optional} optional notebooks and {len(profiles)} profiles"
+    return f"{counts} in {lessons.NOTEBOOKS}"
 
 
 def _kernel() -> str:

@@ -1,9 +1,10 @@
-"""The lessons: their parameters, their profiles, and their notebooks as files."""
+"""The lessons and the optional notebooks: which a run takes, their parameters, their profiles, their files."""
 
 from __future__ import annotations
 
 import ast
 import copy
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,27 @@ import yaml
 from mnist_helpers import _files, parameters, results
 from mnist_helpers._course import NOTEBOOKS
 from mnist_helpers._errors import UserError
+
+# The optional notebooks that a profile runs besides the five lessons.
+_ALSO_RUN = {"full": ("stronger_networks", "trust")}
+# The package that a notebook needs and that the course does not install, and how to install it.
+_NEEDS = {"pytorch": ("torch", "pip install torch")}
+# They evaluate the models that the notebooks before them have saved in the same run.
+EVALUATIONS = (results.LESSONS[-1], "trust")
+
+
+def of_profile(profile: str) -> list[str]:
+    """Returns the notebooks that a profile runs, in order."""
+    names = {*results.LESSONS, *_ALSO_RUN.get(profile, ())}
+    return [name for name in results.IN_ORDER if name in names]
+
+
+def missing_package(lesson: str) -> str:
+    """Returns in words which package a notebook needs and this environment lacks; empty if it lacks none."""
+    package, command = _NEEDS.get(lesson, ("", ""))
+    if not package or importlib.util.find_spec(package):
+        return ""
+    return f"{lesson} needs the package {package}, which is not installed; install it with: {command}"
 
 
 def profiles() -> dict[str, dict[str, Any]]:

@@ -41,7 +41,7 @@ def write_report(folder: Path) -> Path:
     rows = summary(records)
     _files.write_json(folder / "summary.json", rows)
     write_runs(folder)
-    last = records[max(records)]
+    last = list(records.values())[-1]
     settings = settings_of(records).items()
     return page.write_page(
         folder,
@@ -98,7 +98,7 @@ def settings_of(records: Records) -> dict[str, Any]:
 
 def records_of(folder: Path) -> dict[str, dict[str, Any]]:
     """Reads the records that a run has; refuses a run that has none."""
-    present = tuple(lesson for lesson in results.LESSONS if (folder / f"{lesson}.json").is_file())
+    present = tuple(lesson for lesson in results.IN_ORDER if (folder / f"{lesson}.json").is_file())
     return results.load_records(folder, present or results.LESSONS)
 
 
@@ -112,7 +112,9 @@ def _conclusion(records: Records) -> str:
 
 def _figures(records: Records) -> dict[str, plots.DescribedFigure]:
     entries = [item for record in records.values() for item in record["models"].items()]
-    models = dict(entries)
+    models: dict[str, dict[str, Any]] = {}
+    for name, entry in entries:
+        models[name] = models.get(name, {}) | entry
     histories = {name: entry["history"] for name, entry in entries if "history" in entry}
     dataset = next(iter(records.values()))["dataset"]["name"]
     figures = {}

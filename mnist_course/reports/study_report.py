@@ -22,7 +22,7 @@ STUDY_FILE = "study.json"
 _METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss")
 _LIMITS = {"accuracy": (0.0, 1.0), "loss": (0.0, math.inf)}
 _NAIVE = ("majority", "nearest_mean")
-_TUNED = ("tuned", "tuned_vat")
+_TUNED = ("tuned", "tuned_vat", "strong", "vat")  # each is compared with all before it
 _MIN_SEEDS = 3  # for an interval: with two seeds, Student's t interval is wider than the range of an accuracy
 _FEW_SEEDS = 5
 _POINTS = ("points", "sd", "95 % interval", "n")
@@ -62,7 +62,7 @@ def write_study_report(folder: Path) -> Path:
         tables=study_tables(content),
         details=[_settings_table(_files.read_json(folder / STUDY_FILE), last)],
         draw=lambda: _figures(folder, runs, content),
-        provenance=page.provenance(last[max(last)]),
+        provenance=page.provenance(list(last.values())[-1]),
     )
 
 
@@ -156,8 +156,8 @@ def _differences(rows: pd.DataFrame, evaluations: Sequence[Mapping[str, Any]]) -
     """Compares every network with the baseline, and the tuned ones with all others, over the same seeds."""
     networks = [name for name in rows["model"].unique() if name not in _NAIVE]
     pairs = [("baseline", name) for name in networks if name != "baseline" and "baseline" in networks]
-    for tuned in _TUNED:
-        others = [name for name in networks if name not in ("baseline", tuned, "tuned_vat")]
+    for place, tuned in enumerate(_TUNED):
+        others = [name for name in networks if name not in ("baseline", *_TUNED[place:])]
         pairs += [(name, tuned) for name in others if tuned in networks]
     found = []
     for first, second in pairs:
@@ -327,7 +327,10 @@ def _models_in_words(models: list[dict[str, Any]]) -> str:
         names = by_lesson.setdefault(entry["lesson"], [])
         names += [entry["model"]] if entry["model"] not in names else []
     present = {name for names in by_lesson.values() for name in names}
-    parts = [f"of lesson {int(lesson[:2])}: {', '.join(names)}" for lesson, names in by_lesson.items()]
+    parts = [
+        f"of {f'lesson {int(lesson[:2])}' if lesson in results.LESSONS else lesson}: {', '.join(names)}"
+        for lesson, names in by_lesson.items()
+    ]
     words = "; ".join(parts)
     if {"baseline", "plain"} <= present:
         words += ". The model plain is baseline again: same network, same seed, same numbers"

@@ -63,7 +63,7 @@ def measured(folders: Sequence[Path]) -> dict[str, Any]:
             _add(found, run)
     for entry in found.values():
         runs = entry["lessons"]
-        entry["lessons"] = {name: _summary(runs[name]) for name in results.LESSONS if name in runs}
+        entry["lessons"] = {name: _summary(runs[name]) for name in results.IN_ORDER if name in runs}
     return {profile: found[profile] for profile in lessons.profiles() if profile in found}
 
 
@@ -155,7 +155,8 @@ def memory_table(content: dict[str, Any]) -> Table:
     profiles = content["profiles"]
     rows = [
         [lesson, *(_memory(entry["lessons"].get(lesson)) for entry in profiles.values())]
-        for lesson in results.LESSONS
+        for lesson in results.IN_ORDER
+        if lesson in results.LESSONS or any(lesson in entry["lessons"] for entry in profiles.values())
     ]
     entries = [timing for entry in profiles.values() for timing in entry["lessons"].values()]
     largest = max(timing["peak_memory_bytes"] for timing in entries)

@@ -28,7 +28,7 @@ from traitlets.config import Config
 
 from mnist_course import cores, lessons, processes
 from mnist_course.run.settings import Limits
-from mnist_helpers import _files
+from mnist_helpers import _files, results
 
 # How long a lesson waits for the process of a runner that was killed, which may still be ending its kernel.
 _PREDECESSOR_SECONDS = 20.0
@@ -108,7 +108,7 @@ def execute_notebook(lesson: str, output: Path, params: dict[str, Any], limits: 
         sockets = {"transport": "ipc", "ip": str(folder / "kernel")} if processes.socket_folder() else {}
         is_terminal = sys.stdout is not None and sys.stdout.isatty()
         papermill.execute_notebook(
-            *(lessons.papermill_path(path) for path in (lessons.NOTEBOOKS / f"{lesson}.ipynb", output)),
+            *(lessons.papermill_path(path) for path in (results.notebook_path(lesson), output)),
             params,
             kernel_name="python3",
             kernel_manager_class=_KernelManager,

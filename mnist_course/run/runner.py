@@ -87,8 +87,8 @@ def _run_each(folder: Path, settings: Settings, lesson_names: Sequence[str], lim
     bar = tqdm(lesson_names, unit="lesson", disable=None, leave=False)
     for lesson in bar:
         bar.set_description(lesson)
-        evaluates_new_models = started_any and lesson == results.LESSONS[-1]
-        if is_finished(folder, lesson) and not evaluates_new_models:
+        has_new_models = lesson in lessons.EVALUATIONS and (started_any or has_newer_models(folder, lesson))
+        if is_finished(folder, lesson) and not has_new_models:
             tqdm.write(f"{lesson}: finished before")
             continue
         seconds = _run_lesson(folder, lesson, _lesson_parameters(lesson, folder, settings), limits)
@@ -138,6 +138,18 @@ def is_finished(folder: Path, lesson: str, *, models: bool = True) -> bool:
     except results.MissingLessonError:
         return False
     return True
+
+
+def has_newer_models(folder: Path, lesson: str) -> bool:
+    """Returns whether a notebook that `lesson` evaluates was run after it, and has saved files."""
+    evaluated = _record(folder, lesson).get("date", "")
+    earlier = results.IN_ORDER[: results.IN_ORDER.index(lesson)]
+    records = [_record(folder, name) for name in earlier]
+    return any(
+        record.get("date", "") > evaluated and any("file" in model for model in record["models"].values())
+        for record in records
+        if record
+    )
 
 
 def _claim(folder: Path, settings: Settings, fresh: bool) -> None:
@@ -306,16 +318,22 @@ def _failure(lesson: str, notebook: dict | None, evidence: Path, reason: str) ->
 
 
 def refresh_lessons() -> None:
-    """Runs the class profile on MNIST and writes the outputs back into the lessons.
+    """Runs the class profile on MNIST and writes the outputs back into the lessons and the optional notebooks.
+
+    A notebook that needs a package which is not installed keeps its outputs, and a line says so.
 
     Raises:
         data.DatasetNotFoundError: MNIST cannot be had.
-        LessonFailedError: a lesson did not run to its end; no lesson was changed.
+        LessonFailedError: a notebook did not run to its end; no notebook was changed.
     """
     settings = check_settings("class", "mnist", lessons.declared(results.LESSONS[0])["seed"], [])
+    missing = {lesson: lessons.missing_package(lesson) for lesson in lessons.existing()}
+    names = [lesson for lesson, package in missing.items() if not package]
     with tempfile.TemporaryDirectory() as results_dir:
-        folder = run_lessons("lab", settings, results.LESSONS, results_dir=Path(results_dir))
-        for lesson in results.LESSONS:
-            path = lessons.NOTEBOOKS / f"{lesson}.ipynb"
-            executed = _files.read_json(folder / path.name)
-            lessons.write_notebook(path, lessons.with_outputs(lessons.read_lesson(lesson), executed))
+        folder = run_lessons("lab", settings, names, results_dir=Path(results_dir))
+        for lesson in names:
+            executed = _files.read_json(folder / f"{lesson}.ipynb")
+            refreshed = lessons.with_outputs(lessons.read_lesson(lesson), executed)
+            lessons.write_notebook(results.notebook_path(lesson), refreshed)
+    for package in filter(None, missing.values()):
+        print(f"Not run: {package}")

@@ -96,18 +96,26 @@ def check_search(search_from: str, results_dir: Path, *, option: str = "search_f
         )
 
 
-def check_lessons(only: Sequence[str]) -> list[str]:
-    """Returns the lessons to run, in order.
+def check_lessons(only: Sequence[str], profile: str = "class") -> list[str]:
+    """Returns the notebooks to run, in order.
 
     Args:
-        only: lessons, or beginnings of their names such as `"03"`, or several with commas; empty for all.
+        only: lessons and optional notebooks, or beginnings of their names such as `"03"`, or several with commas;
+            empty for those of the profile.
+        profile: a profile's name.
 
     Raises:
-        UserError: no lesson has such a name.
+        UserError: no notebook has such a name, or it needs a package that is not installed.
     """
     only = [name for names in only for name in names.split(",")]
     for name in only:
-        if not name or not any(lesson.startswith(name) for lesson in results.LESSONS):
-            received = f"Received: {name!r}.{parameters.did_you_mean(name, results.LESSONS)}"
-            raise UserError(f"Unknown lesson. Expected: one of {', '.join(results.LESSONS)}. {received}")
-    return [lesson for lesson in results.LESSONS if not only or any(lesson.startswith(name) for name in only)]
+        if not name or not any(lesson.startswith(name) for lesson in results.IN_ORDER):
+            received = f"Received: {name!r}.{parameters.did_you_mean(name, results.IN_ORDER)}"
+            raise UserError(f"Unknown lesson. Expected: one of {', '.join(results.IN_ORDER)}. {received}")
+    if not only:
+        return lessons.of_profile(profile)
+    names = [lesson for lesson in results.IN_ORDER if any(lesson.startswith(name) for name in only)]
+    for lesson in names:
+        if missing := lessons.missing_package(lesson):
+            raise UserError(f"Notebook {missing}")
+    return names

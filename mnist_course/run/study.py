@@ -215,10 +215,11 @@ def check_spec(
         UserError: an unknown name, a wrong value, or a contradiction.
         data.DatasetNotFoundError: the dataset was named and is not available.
     """
-    lesson_names = check_lessons(only)
+    lesson_names = check_lessons(only, profile)
     received = ", ".join(lesson_names)
-    if results.LESSONS[-1] in lesson_names and lesson_names != list(results.LESSONS):
-        why = f"lesson {results.LESSONS[-1]} measures what the other lessons of the same run have saved"
+    evaluations = [lesson for lesson in lessons.EVALUATIONS if lesson in lesson_names]
+    if evaluations and not set(results.LESSONS) <= set(lesson_names):
+        why = f"{evaluations[0]} measures what the lessons of the same run have saved"
         raise UserError(f"--only: {why}. Expected: all lessons, or some without it. Received: {received}.")
     fixed, swept = parse_params(params)
     declared = {name for lesson in lesson_names for name in lessons.declared(lesson)}
@@ -330,7 +331,7 @@ def _results(client: Any, tasks: list[RunTask]) -> Iterator[RunResult]:
 def _is_done(task: RunTask) -> bool:
     """Returns whether a run is here with all its lessons and its report; a worker elsewhere cannot know."""
     folder = task.results_dir / task.run
-    needs_report = task.lessons == list(results.LESSONS)
+    needs_report = set(results.LESSONS) <= set(task.lessons)
     has_report = (folder / "report.html").is_file() or not needs_report
     if not has_report or not all(runner.is_finished(folder, name, models=False) for name in task.lessons):
         return False

@@ -70,6 +70,40 @@ def folder(_reported, tmp_path):
     return shutil.copytree(_reported, tmp_path / "runs" / _reported.name)
 
 
+def test_optional_notebooks_have_their_models_figures_and_times(folder):
+    trained = {"num_params": 9, "val_accuracy": 0.9, "val_loss": 0.1, "train_seconds": 2, "history": HISTORY}
+    tested = {"test_accuracy": 0.99, "test_accuracy_low": 0.98, "test_accuracy_high": 1, "test_loss": 0.01}
+    last = results.load_record(folder, "05_evaluation")
+    last["models"]["strong"] = tested
+    for lesson, models, more in (
+        ("stronger_networks", {"strong": trained}, {}),
+        ("05_evaluation", last["models"], {name: last[name] for name in ("confusion_matrix", "conclusion")}),
+        ("trust", {"strong": {"temperature": 1.2}, "nearest_mean": {}}, {}),
+    ):
+        results.save_record(
+            folder,
+            lesson,
+            params=last["params"],
+            dataset=last["dataset"],
+            models=models,
+            started=time.perf_counter(),
+            **more,
+        )
+    page = run_report.write_report(folder).read_text()
+    rows = json.loads((folder / "summary.json").read_text())
+    assert [(row["lesson"], row["model"]) for row in rows][3:] == [
+        ("04_tuning", "tuned"),
+        ("stronger_networks", "strong"),
+    ]
+    assert (rows[-1]["val_accuracy"], rows[-1]["test_accuracy"]) == (0.9, 0.99)
+    assert "strong" in (folder / "report.md").read_text()
+    assert page.count(">stronger_networks<") == page.count(">trust<") == 1  # the table of times
+    assert "partial" not in page
+    figures = run_report._figures(run_report.records_of(folder))
+    assert "strong" in figures["test_accuracy"].description  # its record of lesson 5 is not lost
+    assert "strong" in figures["accuracy"].description
+
+
 def test_summary_has_a_row_per_model_with_the_promised_fields(folder):
     rows = json.loads((folder / "summary.json").read_text())
     assert [row["model"] for row in rows] == ["nearest_mean", "baseline", "plain", "tuned"]

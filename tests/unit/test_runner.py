@@ -1,5 +1,6 @@
 """The runner's decisions, nearly all without a kernel; `test_lessons.py` runs the lessons."""
 
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -134,6 +135,30 @@ def test_only_names_lessons_in_order(only, expected):
 def test_only_refuses_what_is_no_lesson():
     with pytest.raises(ValueError, match="Did you mean '04_tuning'"):
         check_lessons(["04_tunning"])
+    with pytest.raises(ValueError, match="Did you mean 'stronger_networks'"):
+        check_lessons(["stronger_network5"])
+
+
+def test_a_profile_says_which_optional_notebooks_run():
+    """Lesson 5 evaluates what the stronger networks have saved, and `trust` goes on with its answers."""
+    full = [*results.LESSONS[:4], "stronger_networks", results.LESSONS[4], "trust"]
+    assert check_lessons([], "full") == full
+    for profile in ("class", "quick", "a profile of one's own"):
+        assert check_lessons([], profile) == list(results.LESSONS)
+    assert check_lessons(["trust", "strong,abl"], "quick") == ["ablation", "stronger_networks", "trust"]
+    assert check_lessons(["02"], "full") == ["02_baseline"]
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_notebook_whose_package_is_missing_is_refused_before_anything_runs(monkeypatch, installed):
+    found = importlib.util.find_spec("json") if installed else None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found if name == "torch" else 1 / 0)
+    assert check_lessons(["ablation"]) == ["ablation"]
+    if installed:
+        assert check_lessons(["pytorch"]) == ["pytorch"]
+        return
+    with pytest.raises(ValueError, match=r"pytorch needs the package torch.* pip install torch"):
+        check_lessons(["pytorch"])
 
 
 def finish(folder, lesson, change=lambda notebook: None):
@@ -545,13 +570,116 @@ def test_lesson_5_is_run_again_after_any_other_lesson(monkeypatch, tmp_path, unf
     assert "".join(lesson[1] for lesson in ran) == expected
 
 
+@pytest.mark.parametrize(
+    ("asked", "unfinished", "expected"),
+    [
+        (["stronger_networks", "05_evaluation", "trust"], ["stronger_networks"], None),
+        (["05_evaluation", "trust"], ["05_evaluation"], None),
+        (["ablation", "trust"], ["trust"], ["trust"]),
+        (["ablation", "04_tuning"], ["ablation"], ["ablation"]),
+    ],
+)
+def test_what_evaluates_models_is_run_again_after_every_new_one(
+    monkeypatch, tmp_path, asked, unfinished, expected
+):
+    ran = []
+    monkeypatch.setattr(runner, "is_finished", lambda folder, lesson: lesson not in unfinished)
+    monkeypatch.setattr(runner, "_lesson_parameters", lambda *_: {})
+    monkeypatch.setattr(
+        runner, "_run_lesson", lambda folder, lesson, params, limits: ran.append(lesson) or 1.0
+    )
+    runner.run_lessons("r", QUICK, asked, results_dir=tmp_path)
+    assert ran == (asked if expected is None else expected)
+
+
+@pytest.mark.parametrize(
+    ("dates", "newer"),
+    [
+        ({"04_tuning": 1, "stronger_networks": 2, "05_evaluation": 3}, []),
+        ({"04_tuning": 1, "stronger_networks": 4, "05_evaluation": 3}, ["05_evaluation"]),
+        ({"02_baseline": 4, "05_evaluation": 3, "trust": 4}, ["05_evaluation"]),
+        ({"02_baseline": 1, "05_evaluation": 3, "trust": 2}, ["trust"]),
+        ({"from_scratch": 4, "05_evaluation": 3}, []),  # it saves no model
+        ({"05_evaluation": 3}, []),
+    ],
+)
+def test_models_that_were_saved_after_their_evaluation_are_noticed(tmp_path, dates, newer):
+    """The stronger networks of a finished run, trained in a later call."""
+    for lesson, day in dates.items():
+        models = {"of this lesson": {} if lesson == "from_scratch" else {"file": "x.keras"}}
+        record = {"lesson": lesson, "date": f"2026-01-0{day}T00:00:00+00:00", "models": models}
+        (tmp_path / f"{lesson}.json").write_text(json.dumps(record))
+    evaluations = [lesson for lesson in lessons.EVALUATIONS if lesson in dates]
+    assert [lesson for lesson in evaluations if runner.has_newer_models(tmp_path, lesson)] == newer
+
+
+def test_an_optional_notebook_runs_from_its_own_place(monkeypatch, tmp_path):
+    executed = []
+    monkeypatch.setattr(
+        lesson_process.papermill, "execute_notebook", lambda *args, **_: executed.append(args)
+    )
+    monkeypatch.setattr(lesson_process, "prepare_environment", lambda folder: None)
+    monkeypatch.setattr(lesson_process.cores, "limit_threads", lambda threads: None)
+    lesson_process.execute_notebook("trust", tmp_path / "out.ipynb", {"seed": 2}, Limits(threads=1))
+    ((source, output, params),) = executed
+    assert (Path(source), Path(output)) == (results.notebook_path("trust"), tmp_path / "out.ipynb")
+    assert params == {"seed": 2}
+
+
+def test_outputs_are_written_back_and_a_missing_package_is_said(monkeypatch, tmp_path, capsys):
+    """`make notebooks` refreshes the optional notebooks, too; one of them may lack its package."""
+    for name in (*results.LESSONS[:1], "ablation", "pytorch"):
+        (tmp_path / f"{name}.ipynb").write_text(
+            json.dumps(
+                {
+                    "metadata": {},
+                    "cells": [
+                        {
+                            "cell_type": "code",
+                            "id": "a",
+                            "metadata": {},
+                            "source": f"# {name}",
+                            "execution_count": None,
+                            "outputs": [],
+                        }
+                    ],
+                }
+            )
+        )
+    names = [results.LESSONS[0], "ablation", "pytorch"]
+    monkeypatch.setattr(lessons, "existing", lambda: names)
+    monkeypatch.setattr(results, "notebook_path", lambda lesson: tmp_path / f"{lesson}.ipynb")
+    monkeypatch.setattr(lessons, "declared", lambda lesson: {"seed": 1})
+    monkeypatch.setattr(
+        lessons, "missing_package", lambda name: "pytorch needs a package" if name == "pytorch" else ""
+    )
+    monkeypatch.setattr(runner, "check_settings", lambda *_: QUICK)
+
+    def run_lessons(run, settings, lesson_names, *, results_dir):
+        assert lesson_names == names[:2]
+        for name in lesson_names:
+            notebook = json.loads((tmp_path / f"{name}.ipynb").read_text())
+            notebook["cells"][0]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": name}]
+            (results_dir / f"{name}.ipynb").write_text(json.dumps(notebook))
+        return results_dir
+
+    monkeypatch.setattr(runner, "run_lessons", run_lessons)
+    runner.refresh_lessons()
+    cells = {name: json.loads((tmp_path / f"{name}.ipynb").read_text())["cells"][0] for name in names}
+    assert [bool(cells[name]["outputs"]) for name in names] == [True, True, False]
+    assert cells["ablation"]["outputs"][0]["text"] == "ablation"
+    assert capsys.readouterr().out == "Not run: pytorch needs a package\n"
+
+
 def test_lessons_are_refreshed_from_the_class_profile_on_mnist(monkeypatch, tmp_path):
     """Kind J: never from the quick profile or the digits."""
     requested = []
     monkeypatch.setattr(runner, "check_settings", lambda *values: requested.append(values) or QUICK)
 
     def run_lessons(run, settings, lesson_names, *, results_dir):
-        assert (settings, tuple(lesson_names)) == (QUICK, results.LESSONS)
+        assert settings == QUICK
+        assert lesson_names == [name for name in lessons.existing() if not lessons.missing_package(name)]
+        assert set(results.LESSONS) <= set(lesson_names)
         raise runner.LessonFailedError("stop here")
 
     monkeypatch.setattr(runner, "run_lessons", run_lessons)

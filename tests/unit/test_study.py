@@ -75,6 +75,7 @@ def test_the_grid_is_every_setting_with_every_seed():
         (["s", "--seeds", "1", "--only", "06"], ["Unknown lesson"]),
         (["s", "--seeds", "1", "--only", "02,,03"], ["Unknown lesson", "''"]),
         (["s", "--seeds", "1", "--only", "02,05"], ["--only", "05_evaluation measures what"]),
+        (["s", "--seeds", "1", "--only", "ablation,trust"], ["--only", "trust measures what"]),
         (
             ["s", "--seeds", "1", "--only", "02", "-p", "max_trials", "2,3"],
             ["-p max_trials", "none of the lessons", "batch_size"],

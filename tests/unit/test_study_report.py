@@ -269,3 +269,24 @@ def test_a_sweep_whose_parameter_no_run_has_recorded_yet_has_a_report(tmp_path):
     assert "6 of the runs are not finished" not in (folder / "report.md").read_text()
     assert study_report.study_summary(folder)["models"] == []
     assert study_report.study_text(folder)
+
+
+def test_models_of_optional_notebooks_are_explained_and_compared():
+    models = [
+        {"lesson": "04_tuning", "model": "tuned"},
+        {"lesson": "stronger_networks", "model": "strong"},
+        {"lesson": "stronger_networks", "model": "vat"},
+    ]
+    words = study_report._models_in_words(models)
+    assert "Models of lesson 4: tuned; of stronger_networks: strong, vat." in words
+    names = ["baseline", "plain", "tuned", "strong", "vat"]
+    rows = pd.DataFrame(
+        [{"model": name, "seed": seed, "test_accuracy": 0.9} for name in names for seed in (1, 2)]
+    ).assign(val_accuracy=0.9)
+    pairs = [(entry["first"], entry["second"]) for entry in study_report._differences(rows, [])]
+    assert pairs == [
+        *(("baseline", name) for name in names[1:]),
+        ("plain", "tuned"),
+        *((name, "strong") for name in ("plain", "tuned")),
+        *((name, "vat") for name in ("plain", "tuned", "strong")),
+    ]
