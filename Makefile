@@ -22,6 +22,13 @@ PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_OPTIONS)
 OPTIONS := $${PROFILE:+--profile "$$PROFILE"} $${DATASET:+--dataset "$$DATASET"} \
            $${SEED:+--seed "$$SEED"} $${FRESH:+--fresh}
 
+# What a student sees first; in the terminal only the address and errors, and nothing of the teacher's nbgrader.
+LAB := --LabApp.default_url=/lab/tree/START_HERE.ipynb --ServerApp.log_level=WARN \
+       --ServerApp.jpserver_extensions="{'nbgrader.server_extensions.assignment_list': False, \
+       'nbgrader.server_extensions.course_list': False, \
+       'nbgrader.server_extensions.formgrader': False, \
+       'nbgrader.server_extensions.validate_assignment': False}"
+
 .PHONY: setup course check test faults browser lab bench notebooks lint format help
 
 setup: $(READY)  ## only set up the environment, .venv
@@ -44,7 +51,7 @@ browser: $(READY)  ## run the lessons in JupyterLab in a real browser (Chromium)
 
 lab: $(READY)  ## bring the lessons and exercises into my-course/ (or DIR) and open JupyterLab there
 	$(BIN)/mnist-course start "$${DIR:-my-course}"
-	$(BIN)/jupyter lab --notebook-dir="$${DIR:-my-course}" $(LAB_OPTIONS)
+	$(BIN)/jupyter lab --notebook-dir="$${DIR:-my-course}" $(LAB) $(LAB_OPTIONS)
 
 bench: $(READY)  ## measure how fast training is on this machine
 	$(BIN)/python -m benchmarks

@@ -13,6 +13,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import matplotlib.style
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -31,6 +32,21 @@ __all__ += ["seed_strip"]
 COLORS = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"]  # seaborn's "colorblind"
 COLORS += ["#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"]
 MARKERS = "osD^vPX*<>"
+_STYLE = {  # one look for all lessons and the report
+    "figure.dpi": 100,
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.labelsize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "lines.linewidth": 2,
+    "lines.markersize": 5,
+    "legend.frameon": False,
+    "image.cmap": "gray_r",
+}
 _MAX_COLUMNS = 3  # of panels side by side
 _LINES = ("-", "--", "-.", ":")
 _GREY = "#555555"
@@ -510,7 +526,7 @@ def panels(
 
 
 def new_figure(width: float, height: float, title: str = "") -> Figure:
-    # Constrained layout is set here, not in the style file: without it labels are cut off.
+    matplotlib.style.use(["default", _STYLE])  # and not what an account has set
     figure = Figure(figsize=(width, height), layout="constrained")
     if title:
         figure.suptitle(title)

@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 import nbformat
 import psutil
 
-from mnist_course import lessons
 from mnist_helpers import _files
 
 NOTEBOOK, OUTPUTS, LOG = "notebook.ipynb", "outputs.json", "log.txt"
@@ -169,7 +168,6 @@ def _environment(work: Path) -> dict[str, str]:
         | dict.fromkeys(_ONE_THREAD, "1")
         | {
             "PYTHONUSERBASE": site.getuserbase(),
-            "MATPLOTLIBRC": str(lessons.NOTEBOOKS / "matplotlibrc"),
             "MNIST_COURSE_OFFLINE": "1",
             "NBGRADER_EXECUTION": "autograde",
             "CUDA_VISIBLE_DEVICES": "-1",

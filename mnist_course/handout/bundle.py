@@ -30,11 +30,11 @@ from typing import Any
 
 from mnist_course import lessons
 from mnist_course.handout import setup_course, student_copy
-from mnist_helpers import _course, _files, data, parameters, results
+from mnist_helpers import _course, _files, data, parameters
 from mnist_helpers._errors import UserError
 
 _ROOT_FILES = ("pyproject.toml", "README.md", "LICENSE", "constraints.txt")
-_NOTEBOOK_FILES = ("matplotlibrc", "profiles.yaml", "quizzes/*.yaml", f"{student_copy.RELEASE}/*.ipynb")
+_NOTEBOOK_FILES = ("profiles.yaml", "quizzes/*.yaml", "pictures/*.png", f"{student_copy.RELEASE}/*.ipynb")
 _WHEELHOUSE_BYTES = 2e9  # free disk space that pip needs for the wheels and for its own copy of them
 _BYTECODE = 1.3  # size of an environment, relative to its unpacked wheels
 
@@ -241,8 +241,9 @@ def _copy_course(to: Path) -> None:
         shutil.copyfile(root / name, to / name)
     for package in ("mnist_helpers", "mnist_course"):
         shutil.copytree(root / package, to / package, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    for lesson in results.LESSONS:
-        (to / "notebooks" / f"{lesson}.ipynb").write_text(student_copy.clean_lesson(lesson), encoding="utf-8")
+    for path in student_copy.notebooks():
+        (to / path.relative_to(root)).parent.mkdir(exist_ok=True)
+        (to / path.relative_to(root)).write_text(student_copy.clean(path), encoding="utf-8")
     notebook_files = [path for pattern in _NOTEBOOK_FILES for path in lessons.NOTEBOOKS.glob(pattern)]
     for path in (*notebook_files, *(root / "results" / "reference").rglob("*.json")):
         (to / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,12 @@
 """A student's own copy of the lessons and exercises, updated without touching the student's work.
 
-    notebooks/ -> notebooks without outputs -> FOLDER/01_data_exploration.ipynb ... FOLDER/exercises/
+    notebooks/ -> notebooks without outputs -> FOLDER/START_HERE.ipynb, FOLDER/01_data_exploration.ipynb ...,
+                  FOLDER/further/, FOLDER/pictures/, FOLDER/exercises/
 
-A file is replaced only if it is byte for byte what the course gave. The manifest `.mnist-course.json` in the folder
-holds `given` (path -> sha256 of what was written there) and `newest` (path -> sha256 of the newest version that the
+A file is replaced only if it is what the course gave: byte for byte, or, for a notebook, cell for cell. Outputs,
+metadata and empty cells do not count, so a notebook that was only opened, run and saved is replaced, too. The
+manifest `.mnist-course.json` in the folder holds `given` (path -> sha256 of what was written there), `cells` (path
+-> sha256 of the cells of what was written there) and `newest` (path -> sha256 of the newest version that the
 student has, at that path or beside it). It is written after each file; if it is lost or damaged, every file counts
 as the student's.
 """
@@ -11,6 +14,7 @@ as the student's.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -24,7 +28,8 @@ MANIFEST = ".mnist-course.json"
 EXERCISES = "exercises"
 RELEASE = f"{EXERCISES}/release"  # in the course: the students' versions, without solutions
 _LOCK = ".mnist-course.lock"  # the first file in a student's folder
-_STYLE = "matplotlibrc"  # matplotlib reads it from the folder that a notebook runs in
+_FIRST = "START_HERE.ipynb"
+_FOLDERS = (EXERCISES, "further", "pictures")  # in a student's folder
 
 Manifest = dict[str, dict[str, str]]
 
@@ -49,12 +54,17 @@ def start(folder: Path) -> list[str]:
     return [*lines, *_about_results()]
 
 
-def clean_lesson(lesson: str) -> str:
-    """Returns a lesson as JSON, as a student gets it: without outputs."""
+def notebooks() -> list[Path]:
+    """Returns the first page, the lessons and the optional notebooks, which a student gets without outputs."""
+    return [lessons.NOTEBOOKS / _FIRST, *(results.notebook_path(lesson) for lesson in lessons.existing())]
+
+
+def clean(path: Path) -> str:
+    """Returns a notebook as JSON, as a student gets it: without outputs."""
     import nbformat
     from nbconvert.preprocessors import ClearOutputPreprocessor
 
-    notebook = nbformat.read(lessons.NOTEBOOKS / f"{lesson}.ipynb", as_version=4)
+    notebook = nbformat.read(path, as_version=4)
     clean, _ = ClearOutputPreprocessor().preprocess(notebook, {})
     nbformat.validate(clean)
     return nbformat.writes(clean) + "\n"
@@ -72,15 +82,16 @@ def _checked_folder(folder: Path) -> Path:
     if _is_part_of_course(path):
         expected = "Expected: a folder of your own, such as my-course"
         raise UserError(f"{path} is part of the course itself. {expected}.")
-    inner = path / EXERCISES
-    if os.path.lexists(inner) and (inner.is_symlink() or not inner.is_dir()):
-        why = "a link or a file, and the exercises go into a folder of that name"
-        raise UserError(f"{inner} is {why}. Move it.")
+    folders = [path / name for name in _FOLDERS]
+    for inner in folders:
+        if os.path.lexists(inner) and (inner.is_symlink() or not inner.is_dir()):
+            why = "a link or a file, and the course has a folder of that name"
+            raise UserError(f"{inner} is {why}. Move it.")
     for own in (path / MANIFEST, path / _LOCK):
         if os.path.lexists(own) and (own.is_symlink() or not own.is_file()):
             why = "a link or a folder, and the course keeps a file of that name"
             raise UserError(f"{own} is {why}. Move it.")
-    for needed in (path, inner):
+    for needed in (path, *folders):
         if not _files.is_writable_place(needed):
             raise UserError(f"{needed} cannot be written. Give a folder that you may write to.")
     return path
@@ -106,19 +117,20 @@ def _course_files() -> dict[str, bytes]:
             f"The lessons and exercises are missing. Expected: notebooks in {lessons.NOTEBOOKS} and its folder "
             f"{RELEASE}. Install the course again, or get its whole repository."
         )
-    style = lessons.NOTEBOOKS / _STYLE
-    files = {f"{lesson}.ipynb": clean_lesson(lesson).encode() for lesson in results.LESSONS}
-    files[_STYLE] = style.read_bytes()
-    return files | {f"{EXERCISES}/{path.name}": path.read_bytes() for path in (*exercises, style)}
+    files = {path.relative_to(lessons.NOTEBOOKS).as_posix(): clean(path).encode() for path in notebooks()}
+    pictures = sorted((lessons.NOTEBOOKS / "pictures").glob("*.png"))
+    files |= {f"pictures/{path.name}": path.read_bytes() for path in pictures}
+    return files | {f"{EXERCISES}/{path.name}": path.read_bytes() for path in exercises}
 
 
 # --- writing ---
 
 
 def _write_all(folder: Path, files: dict[str, bytes]) -> list[str]:
-    (folder / EXERCISES).mkdir(exist_ok=True)
-    for left in (*folder.glob(f"{_files.PARTIAL}*"), *folder.glob(f"{EXERCISES}/{_files.PARTIAL}*")):
-        shutil.rmtree(left)  # by a process that was killed
+    for name in ("", *_FOLDERS):
+        (folder / name).mkdir(exist_ok=True)
+        for left in (folder / name).glob(f"{_files.PARTIAL}*"):
+            shutil.rmtree(left)  # by a process that was killed
     manifest, lines = _read_manifest(folder)
     for name, content in files.items():
         outcome = _write_one(folder, name, content, manifest)
@@ -137,7 +149,7 @@ _SHORT = ("new", "given again", "unchanged", "updated", "kept")
 
 def _write_one(folder: Path, name: str, content: bytes, manifest: Manifest) -> str:
     """Writes one file, or keeps the student's; returns in words what was done, and enters it in the manifest."""
-    given, newest = manifest["given"], manifest["newest"]
+    given, newest, cells = manifest["given"], manifest["newest"], manifest["cells"]
     version = hashlib.sha256(content).hexdigest()
     path = folder / name
     if not os.path.lexists(path):
@@ -145,7 +157,9 @@ def _write_one(folder: Path, name: str, content: bytes, manifest: Manifest) -> s
         _files.write(path, content)
     elif (now := _sha256(path)) == version:
         outcome = "unchanged"
-    elif now and now == given.get(name):
+    elif now and (now == given.get(name) or _is_untouched(path, cells.get(name))):
+        if given.get(name) == version:  # only run, and saved with its outputs
+            return "unchanged"
         outcome = "updated"
         _files.write(path, content)
     elif newest.get(name) == version:
@@ -156,7 +170,24 @@ def _write_one(folder: Path, name: str, content: bytes, manifest: Manifest) -> s
         given[new_name] = newest[name] = version
         return f"it is yours; the course's new version is in {Path(new_name).name}"
     given[name] = newest[name] = version
+    if name.endswith(".ipynb"):
+        cells[name] = _cells(content)
     return outcome
+
+
+def _is_untouched(path: Path, cells: str | None) -> bool:
+    """Returns whether a notebook still has the cells that the course gave."""
+    return cells is not None and path.suffix == ".ipynb" and _cells(path.read_bytes()) == cells
+
+
+def _cells(content: bytes) -> str:
+    """Returns the sha256 of the kinds and sources of a notebook's filled cells; of other content, its own."""
+    try:
+        found = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(content)["cells"]]
+    except (ValueError, LookupError, TypeError):
+        return hashlib.sha256(content).hexdigest()
+    filled = [[kind, source.strip()] for kind, source in found if source.strip()]
+    return hashlib.sha256(json.dumps(filled).encode()).hexdigest()
 
 
 def _free_name(folder: Path, name: str, version: str, given: dict[str, str]) -> str:
@@ -183,10 +214,10 @@ def _read_manifest(folder: Path) -> tuple[Manifest, list[str]]:
     parts = content if isinstance(content, dict) else {}
     manifest = {name: part for name, part in parts.items() if name in ("given", "newest") and _is_text(part)}
     if len(manifest) == 2:
-        return manifest, []
+        return manifest | {"cells": parts["cells"] if _is_text(parts.get("cells")) else {}}, []
     wrong = f"{MANIFEST} is damaged or of another version of the course"
     line = f"{wrong}: every file in {folder} counts as yours."
-    return {"given": {}, "newest": {}}, [line] if (folder / MANIFEST).exists() else []
+    return {"given": {}, "newest": {}, "cells": {}}, [line] if (folder / MANIFEST).exists() else []
 
 
 def _is_text(part: Any) -> bool:

@@ -16,10 +16,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import jinja2
-import matplotlib
 import pandas as pd
 
-from mnist_course import lessons
 from mnist_helpers import _files, plots
 
 UNKNOWN = "–"
@@ -199,14 +197,13 @@ def write_page(
         conclusion: the result in words, above the tables.
         tables: the tables above the figures.
         details: the tables below the figures.
-        draw: returns the figures by file name; called with the course's style.
+        draw: returns the figures by file name.
         provenance: when and with what the results were made, as `provenance` returns it.
 
     Returns:
         The path of the HTML file.
     """
-    with matplotlib.rc_context(fname=lessons.NOTEBOOKS / "matplotlibrc"):
-        images = {image: (figure.png(), figure.description) for image, figure in draw().items()}
+    images = {image: (figure.png(), figure.description) for image, figure in draw().items()}
     for image, (png, _) in images.items():
         _files.write(folder / f"{image}.png", png)
     pages = {path.stem for path in folder.glob("*.html") if path.with_suffix(".md").is_file()} - {name}

@@ -180,8 +180,13 @@ def test_the_course_comes_along_and_nothing_else(made):
         "pyproject.toml", "results",
     }  # fmt: skip
     assert {path.name for path in (inside / "notebooks").iterdir()} == {
-        *(f"{lesson}.ipynb" for lesson in results.LESSONS), "exercises", "matplotlibrc", "profiles.yaml", "quizzes"
+        *(f"{lesson}.ipynb" for lesson in results.LESSONS), "START_HERE.ipynb",
+        *({"further"} if (lessons.NOTEBOOKS / "further").is_dir() else ()),
+        "exercises", "pictures", "profiles.yaml", "quizzes",
     }  # fmt: skip
+    for part in ("pictures", "further"):
+        expected = {path.name for path in (lessons.NOTEBOOKS / part).glob("*.*")}
+        assert {path.name for path in (inside / "notebooks" / part).glob("*")} == expected
     assert [path.name for path in (inside / "notebooks" / "exercises").iterdir()] == ["release"]
     assert [path.name for path in (inside / "results").iterdir()] == ["reference"]
     assert not [path for path in inside.rglob("*") if path.name.startswith((".", "__pycache__"))]
@@ -192,7 +197,7 @@ def test_the_course_comes_along_and_nothing_else(made):
 
 def test_no_solution_and_no_hidden_test_comes_along(made):
     notebooks = list(made.rglob("*.ipynb"))
-    assert len(notebooks) == 2 * len(results.LESSONS)
+    assert len(notebooks) == 1 + len(lessons.existing()) + len(results.LESSONS)
     for path in notebooks:
         text = path.read_text(encoding="utf-8")
         nbformat.validate(nbformat.reads(text, as_version=nbformat.NO_CONVERT))

@@ -411,12 +411,12 @@ def test_the_readmes_quick_examples_run(line, tmp_path):
 
 
 def test_r14_the_papermill_example_cannot_touch_a_students_run():
-    """It names a run of its own, and runs where the style of the figures is."""
+    """It names a run of its own, and runs in the folder of the lessons."""
     (line,) = re.findall(r"`(\.venv/bin/papermill .+?)`", (ROOT / "README.md").read_text())
     words = shlex.split(line)
     given = dict(zip(words[words.index("-p") + 1 :: 3], words[words.index("-p") + 2 :: 3], strict=True))
     lesson = Path(words[1]).stem
     assert given.keys() <= lessons.declared(lesson).keys()
     assert given["run"] != lessons.declared(lesson)["run"]
-    assert (ROOT / words[words.index("--cwd") + 1] / "matplotlibrc").is_file()
+    assert (ROOT / words[words.index("--cwd") + 1] / "profiles.yaml").is_file()
     assert not Path(words[2]).exists()

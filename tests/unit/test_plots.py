@@ -4,6 +4,7 @@ import inspect
 import io
 import math
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -674,3 +675,13 @@ def test_a_training_that_has_not_ended_is_named(draw):
         UserError, match=r"The training of plain has not ended\. Run the cell that trains it again"
     ):
         draw({"baseline": ended, "plain": None}, "curves")
+
+
+def test_figures_have_the_look_of_the_course_whatever_an_account_has_set(monkeypatch):  # R8
+    before = plots.class_balance({"training": np.arange(10)}, "balance").png()
+    with matplotlib.rc_context({"axes.facecolor": "black", "font.size": 30, "figure.dpi": 300}):
+        assert plots.class_balance({"training": np.arange(10)}, "balance").png() == before
+    axes = plots.class_balance({"training": np.arange(10)}, "balance").figure.axes[0]
+    assert not axes.spines["top"].get_visible()
+    assert axes.title.get_fontsize() == 12
+    assert axes.get_axisbelow() is True

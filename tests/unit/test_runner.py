@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import matplotlib
 import numpy as np
 import psutil
 import pytest
@@ -794,15 +793,6 @@ def test_the_account_does_not_take_part_in_a_recorded_run(monkeypatch, tmp_path,
     keras = Path(environment["KERAS_HOME"])
     assert not (keras / "keras.json").exists()
     assert (keras / "datasets" / "mnist.npz").read_text() == "the dataset"
-
-
-def test_figures_have_the_look_of_the_course(monkeypatch, tmp_path):
-    """R8: `matplotlibrc` of the folder in which lessons run comes before the account's."""
-    (tmp_path / "matplotlibrc").write_text("figure.figsize: 33, 33")
-    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path))
-    monkeypatch.setenv("MATPLOTLIBRC", str(tmp_path))
-    monkeypatch.chdir(lessons.NOTEBOOKS)
-    assert Path(matplotlib.matplotlib_fname()).resolve() == lessons.NOTEBOOKS / "matplotlibrc"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no Unix sockets")

@@ -136,6 +136,7 @@ def test_make_lab_hands_on_its_folder_as_it_is(tmp_path, folder):
     folder = folder or "my-course"
     assert start == ["start", folder]
     assert lab[:2] == ["lab", f"--notebook-dir={folder}"]
+    assert "--LabApp.default_url=/lab/tree/START_HERE.ipynb" in lab
     assert not (tmp_path / "pwned").exists()
 
 

@@ -94,9 +94,88 @@ def test_links_between_notebooks_work_in_the_students_folder(copies):
         assert (path.parent / link).is_file(), f"{path.name} links to {link}"
 
 
-def test_figures_look_the_same_in_lessons_and_exercises(copies):
-    look = (lessons.NOTEBOOKS / "matplotlibrc").read_bytes()
-    assert (copies / "matplotlibrc").read_bytes() == look == (copies / "exercises/matplotlibrc").read_bytes()
+def test_a_first_page_the_optional_notebooks_and_the_pictures_come_along(copies):
+    given = set(contents(copies))
+    for folder in ("further", "pictures"):
+        originals = {path.name for path in (lessons.NOTEBOOKS / folder).glob("*.*")}
+        assert {path.name for path in (copies / folder).iterdir()} == originals
+    assert "START_HERE.ipynb" in given
+    kinds = {path.suffix for path in copies.rglob("*") if path.is_file() and not path.name.startswith(".")}
+    assert kinds == {".ipynb", ".png"}  # nothing that a student cannot explain
+
+
+def test_the_first_page_leads_to_every_lesson_and_exercise_in_order(copies):
+    text = "\n".join(cell.source for cell in nbformat.read(copies / "START_HERE.ipynb", as_version=4).cells)
+    links = re.findall(r"\]\(([^)]+\.ipynb)\)", text)
+    names = [f"exercises/exercise_{lesson[:2]}.ipynb" for lesson in results.LESSONS]
+    rows = [
+        link
+        for lesson, name in zip(results.LESSONS, names, strict=True)
+        for link in (f"{lesson}.ipynb", name)
+    ]
+    assert links == [*rows, f"{results.LESSONS[0]}.ipynb"]
+
+
+def notebook(*sources, **more) -> bytes:
+    """A notebook as JupyterLab writes it: code cells that ran, if there is an output."""
+    metadata = {"kernelspec": {"name": "python3"}} if more else {}
+    cells = [
+        {
+            "cell_type": "code",
+            "metadata": {},
+            "source": source.splitlines(True),
+            "outputs": [more] if more else [],
+        }
+        for source in sources
+    ]
+    return json.dumps({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}).encode()
+
+
+def test_a_notebook_that_was_only_run_and_saved_is_the_courses(give, tmp_path):  # J3
+    mine = tmp_path / "mine" / "a.ipynb"
+    one, two = notebook("x = 1", "x"), notebook("x = 2", "x")
+    give({"a.ipynb": one})
+    saved = notebook("x = 1", "x", "", output_type="stream", name="stdout", text="1")
+    mine.write_bytes(saved)
+    assert give({"a.ipynb": one}) == ["unchanged   a.ipynb"]
+    assert mine.read_bytes() == saved  # its outputs are kept as long as the lesson is the same
+    assert give({"a.ipynb": two}) == ["updated     a.ipynb"]
+    assert mine.read_bytes() == two
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        notebook("x = 3", "x"),
+        notebook("x = 1", "x", "my_own = 2"),
+        notebook("x = 1"),
+        notebook("x", "x = 1"),
+        notebook("x = 1", "x").replace(b"code", b"markdown"),
+        b"{}",
+        b'{"cells": 3}',
+        b"\xff",
+    ],
+)
+def test_a_notebook_with_another_cell_is_the_students(give, tmp_path, work):
+    mine = tmp_path / "mine" / "a.ipynb"
+    give({"a.ipynb": notebook("x = 1", "x")})
+    mine.write_bytes(work)
+    (line,) = give({"a.ipynb": notebook("x = 2", "x")})
+    assert line == "kept        a.ipynb: it is yours; the course's new version is in a.new.ipynb"
+    assert mine.read_bytes() == work
+
+
+def test_a_manifest_of_an_older_version_still_counts(give, tmp_path):
+    """It does not say which cells were given: then only an unchanged file is replaced."""
+    give({"a.ipynb": notebook("x = 1"), "b.ipynb": notebook("y = 1")})
+    manifest = tmp_path / "mine" / student_copy.MANIFEST
+    content = json.loads(manifest.read_text())
+    del content["cells"]
+    manifest.write_text(json.dumps(content))
+    (tmp_path / "mine" / "b.ipynb").write_bytes(notebook("y = 1", text="1"))
+    lines = give({"a.ipynb": notebook("x = 2"), "b.ipynb": notebook("y = 2")})
+    assert lines[0] == "updated     a.ipynb"
+    assert lines[1].startswith("kept        b.ipynb: it is yours")
 
 
 def test_the_exercises_need_no_nbgrader(tmp_path, monkeypatch):

@@ -68,9 +68,10 @@ def test_the_packages_are_in_the_wheel(wheel):
 def test_nothing_else_is_in_the_wheel(wheel):
     kinds = (
         r"mnist_(helpers|course)/([a-z_]+/)*[a-z_]+(\.html|\.md|\.txt)?\.(py|js|css|png|csv|txt|j2|json)",
-        rf"{COURSE}/notebooks/0\d_\w+\.ipynb",
+        rf"{COURSE}/notebooks/(START_HERE|0\d_\w+|further/\w+)\.ipynb",
+        rf"{COURSE}/notebooks/pictures/\w+\.png",
         rf"{COURSE}/notebooks/exercises/release/exercise_0\d\.ipynb",
-        rf"{COURSE}/notebooks/(matplotlibrc|profiles\.yaml|quizzes/0\d_\w+\.yaml)",
+        rf"{COURSE}/notebooks/(profiles\.yaml|quizzes/\w+\.yaml)",
         rf"{COURSE}/results/reference/([\w-]+/)*\w+\.json",
         r"mnist_course-[\d.]+\.(dist-info|data)/.*",
     )
