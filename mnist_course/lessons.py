@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import hashlib
 import importlib.util
 import json
 from pathlib import Path
@@ -216,12 +217,16 @@ def sources(notebook: dict) -> list[str]:
 
 
 def with_outputs(lesson: dict, executed: dict) -> dict:
-    """Returns a copy of the notebook `lesson` that has the outputs of the same cells of `executed`."""
+    """Returns a copy of the notebook `lesson` that has the outputs of the same cells of `executed`.
+
+    Each code cell's metadata gets the sha256 of its source, so that a later change of the code is noticed.
+    """
     lesson = copy.deepcopy(lesson)
     outputs = {cell["id"]: cell["outputs"] for cell in executed["cells"] if cell["cell_type"] == "code"}
     code_cells = [cell for cell in lesson["cells"] if cell["cell_type"] == "code"]
     for number, cell in enumerate(code_cells, 1):
         cell["execution_count"] = number
+        cell["metadata"]["source_sha256"] = hashlib.sha256("".join(cell["source"]).encode()).hexdigest()
         cell["outputs"] = copy.deepcopy(outputs[cell["id"]])
         for output in cell["outputs"]:
             if "execution_count" in output:

@@ -66,6 +66,8 @@ def clean(path: Path) -> str:
 
     notebook = nbformat.read(path, as_version=4)
     clean, _ = ClearOutputPreprocessor().preprocess(notebook, {})
+    for cell in clean.cells:
+        cell.metadata.pop("source_sha256", None)
     nbformat.validate(clean)
     return nbformat.writes(clean) + "\n"
 
