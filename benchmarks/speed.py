@@ -4,7 +4,7 @@
 
 The measurements take turns: one of each, then the next repetition, in an order that a seed shuffles. Imports and
 the reading of the data are not counted; set-up and tracing are. Each measurement is kept as soon as it is made,
-so that a bench that was stopped goes on.
+so that an interrupted benchmark continues.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def fast_recipe(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
 
 
 def keras_default(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
-    """A script as one finds it: 256-128 with batch normalisation and dropout, Adam as it comes, batches of 32."""
+    """A typical script: 256-128 with batch normalisation and dropout, Adam with its defaults, batches of 32."""
     return _keras_script(arrays, seed, epochs, functools.partial(reference_network, 0.3), "adam", 32)
 
 

@@ -187,7 +187,7 @@ def _params(metavar: str, help: str) -> _Option:
 
 
 _KINDS = "auto, mnist, fashion_mnist, digits, or a folder with the four idx files of another dataset."
-_profile = _text("--profile", "NAME", "class", "Set of parameters: quick, class or full.")
+_profile = _text("--profile", "NAME", "class", "Set of parameter values: quick, class or full.")
 _dataset = _text("--dataset", "NAME|DIR", "auto", _KINDS)
 _only = click.option(
     "--only",
@@ -432,7 +432,7 @@ def data(context: click.Context, data_dir: Path | None) -> None:
         try:
             arrays, source = datasets.load_arrays(dataset, data_dir=data_dir, download=False)
         except datasets.DatasetNotFoundError as error:
-            click.echo(f"{dataset}: not here\n{error.tried}")
+            click.echo(f"{dataset}: not found\n{error.tried}")
         else:
             click.echo(f"{dataset}: {source} ({len(arrays['x_train']):,} + {len(arrays['x_test']):,} images)")
 
@@ -542,7 +542,7 @@ def release_assignments() -> None:
 @_number("--seconds", "Time limit of one notebook.", most=10**6, default=120)
 @_number("--memory", "Memory limit of one notebook.", default=4, metavar="GIB")
 @_number("--workers", "Notebooks that are graded at the same time; by default, one for each core.")
-@click.option("--fresh", is_flag=True, help="Grade all submissions again, also those that have not changed.")
+@click.option("--fresh", is_flag=True, help="Grade all submissions again, also unchanged ones.")
 def grade_assignments(folder: Path, seconds: int, memory: int, workers: int | None, fresh: bool) -> None:
     """Grade the submissions and write a class report.
 

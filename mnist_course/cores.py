@@ -1,4 +1,4 @@
-"""How many threads a kernel starts. TensorFlow counts the cores that it sees, not those that it may use."""
+"""How many threads a kernel starts. TensorFlow counts all cores of the machine, not only the ones it may use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def usable_cores() -> int:
     `LOKY_MAX_CPU_COUNT` in the environment lowers the answer.
 
     Raises:
-        UserError: that variable is no number.
+        UserError: that variable is not a number.
     """
     from joblib import cpu_count
 
@@ -29,12 +29,12 @@ def usable_cores() -> int:
 
 
 def limit_threads(threads: int) -> None:
-    """Gives what this process starts, and what it imports from now on, so many threads each."""
+    """Sets how many threads each child process, and each library imported from now on, may start."""
     os.environ.update(dict.fromkeys(_LIMITS, str(threads)))
 
 
 def limit_threads_to_quota() -> None:
-    """Limits threads where fewer cores may be used than are seen, but for a limit that is set already.
+    """Limits threads where this process may not use all cores; a limit that is set already is kept.
 
     Called before TensorFlow is imported.
     """

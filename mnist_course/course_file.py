@@ -64,10 +64,10 @@ def check_entries(
     """Checks (a part of) a JSON file that an earlier command wrote; the user may have changed it since.
 
     Args:
-        path: the file, for the message.
+        path: the file, for the error message.
         content: what was read from it.
         types: the entries that it must have, and their types.
-        advice: what the user can do, for the message.
+        advice: what the user can do, for the error message.
 
     Returns:
         The entries in `types`, without others.

@@ -122,7 +122,7 @@ def _data() -> str:
                 f"MNIST_DATA_DIR is {folder}, and MNIST was not found there; `mnist-course data` shows why"
             ) from error
         data.load_arrays("digits")
-        return "digits (embedded); MNIST was not found: with a network, run `mnist-course data fetch mnist`"
+        return "digits (bundled); MNIST was not found: with a network, run `mnist-course data fetch mnist`"
     return f"mnist, {source}"
 
 
@@ -155,7 +155,7 @@ def _memory() -> str:
 
 
 def _training() -> str:
-    """Trains ten epochs on the embedded digits: the accuracy shows the installation, the seconds the machine."""
+    """Trains ten epochs on the bundled digits: the accuracy tests the installation, the seconds the machine."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _quiet():
         import keras

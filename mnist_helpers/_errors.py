@@ -11,9 +11,9 @@ _INTERRUPTED = "Interrupted: this cell did not run to its end. Run it again befo
 
 
 class UserError(ValueError):
-    """A user's input, file or setting is wrong; the message says what was expected, what was received, what to do.
+    """A user's input, file or setting is wrong; the error says what was expected, what was received, what to do.
 
-    A notebook shows the message without the traceback, and the command line shows it with exit status 2. Every
+    A notebook shows the error without its traceback, and the command line shows it with exit status 2. Every
     other exception is a fault of the program and keeps its traceback.
     """
 

@@ -110,7 +110,7 @@ def read_json(path: Path, advice: str = "Delete the file, and give the same comm
         advice: what the user can do if the file is damaged; the last sentence of the error.
 
     Raises:
-        UserError: the file is not JSON; the message names it.
+        UserError: the file is not JSON; the error message names it.
         OSError: the file cannot be read.
     """
     try:

@@ -82,7 +82,10 @@ def mean_interval(values: Iterable[float]) -> MeanInterval:
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> MeanInterval:
-    """Summarises `second - first` over the same seeds, so that what both have in common cancels out.
+    """Summarises `second - first`, paired by seed.
+
+    The interval is narrower than that of two unpaired means if both results vary together over the seeds, and
+    wider if they vary in opposite directions.
 
     Args:
         first: a number per seed.
@@ -301,7 +304,7 @@ def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray, count
         count: how many at most.
 
     Returns:
-        Indices, the surest first; fewer than `count` where there are fewer mistakes.
+        Indices, the highest confidence first; fewer than `count` if there are fewer mistakes.
     """
     labels, predictions = _labels(labels=labels, predictions=probabilities.argmax(axis=1))
     wrong = np.flatnonzero(predictions != labels)
@@ -332,7 +335,7 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
         probabilities: float `(n, 10)`, for the same images.
 
     Returns:
-        The temperature, 0.05-20: above 1 for a classifier that is too sure of itself.
+        The temperature, 0.05-20: above 1 for an overconfident classifier.
     """
     from scipy.optimize import minimize_scalar
 

@@ -145,7 +145,7 @@ def check(name: str, value: Any) -> Any:
     """Returns `value` if the parameter `name` may have it; a whole number becomes a float where one is needed.
 
     Raises:
-        UserError: the type or the range is wrong; the message names the parameter, what was expected and
+        UserError: the type or the range is wrong; the error message names the parameter, what was expected and
             what was received.
     """
     parameter = lookup(name)

@@ -194,7 +194,7 @@ def learning_curves(histories: Mapping[str, History], title: str) -> DescribedFi
         title: the figure's title.
 
     Raises:
-        UserError: a training has not ended; the message says what to do.
+        UserError: a training has not ended; the error says what to do.
     """
     _check_ended(histories)
     several = len(histories) > 1
@@ -377,7 +377,7 @@ def confusion_matrix(matrix: np.ndarray, title: str) -> DescribedFigure:
     row, column = np.unravel_index(mistakes.argmax(), mistakes.shape)
     description = f"{title}. {np.trace(matrix)} of {matrix.sum()} right."
     if mistakes.sum():
-        description += f" The commonest mistake: {row} taken for {column}, {mistakes.max()} times."
+        description += f" The most frequent mistake: {row} taken for {column}, {mistakes.max()} times."
     return DescribedFigure(figure, description)
 
 

@@ -193,7 +193,7 @@ def verified_path(folder: Path, entry: Entry) -> Path:
         entry: a dict with `file` and `sha256`, such as `record["models"]["baseline"]`.
 
     Raises:
-        MissingLessonError: the file is missing or was changed; the message names the lesson to run again.
+        MissingLessonError: the file is missing or was changed; the error message names the lesson to run again.
     """
     path = folder / Path(entry["file"]).name
     lesson = path.name.split(".")[0]
@@ -398,7 +398,7 @@ def reference_bench() -> dict[str, Any]:
 def _reference(pattern: str) -> list[Path]:
     if paths := sorted(_course.REFERENCE.glob(pattern)):
         return paths
-    missing = f"The reference results are not here. Expected: {_course.REFERENCE / pattern}."
+    missing = f"The reference results were not found. Expected: {_course.REFERENCE / pattern}."
     raise MissingLessonError(f"{missing} Get the course's whole repository, with results/reference.")
 
 

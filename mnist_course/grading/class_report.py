@@ -49,7 +49,7 @@ class Result(NamedTuple):
         marks: test -> points; empty if it was not graded.
         messages: failed test, or answer that raised an error -> its message.
         seconds: duration of its run; `None` if it was not graded.
-        isolated: whether it ran isolated.
+        isolated: whether it ran in isolation.
     """
 
     marks: dict[str, float]
@@ -166,14 +166,14 @@ def _task(task: Task, graded: list[Result]) -> dict[str, Any]:
 
 
 def _failure(task: Task, result: Result) -> str:
-    """Returns the error of an answer, else the message of the first failed test; empty if no test failed."""
+    """Returns the error of an answer, otherwise that of the first failed test; empty if no test failed."""
     messages = result.messages
     failed = [messages[test].strip() for test in task.tests if test in messages]
     return messages.get(task.name, failed[0]) if failed else ""
 
 
 def _wrong_answers(task: Task, graded: list[Result]) -> list[dict[str, Any]]:
-    """Returns the commonest failures; messages that differ only in numbers are counted together."""
+    """Returns the most frequent failures; messages that differ only in numbers are counted together."""
     counts: collections.Counter[str] = collections.Counter()
     messages: dict[str, str] = {}
     for message in (_failure(task, result) for result in graded):
@@ -181,12 +181,12 @@ def _wrong_answers(task: Task, graded: list[Result]) -> list[dict[str, Any]]:
             kind = _NUMBER.sub("#", message.splitlines()[0])
             counts[kind] += 1
             messages.setdefault(kind, message)
-    commonest = counts.most_common(_MAX_WRONG_ANSWERS)
-    return [{"count": count, "message": messages[kind]} for kind, count in commonest]
+    frequent = counts.most_common(_MAX_WRONG_ANSWERS)
+    return [{"count": count, "message": messages[kind]} for kind, count in frequent]
 
 
 def _next_session(exercises: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the tasks with the lowest success rates, each with its commonest wrong answer."""
+    """Returns the tasks with the lowest success rates, each with its most frequent wrong answer."""
     weak = [
         {
             "exercise": exercise["exercise"],
@@ -286,6 +286,6 @@ def _not_graded(content: Mapping[str, Any]) -> str:
 
 
 _ISOLATION = {
-    True: "Each submission ran isolated: without the other submissions, the marks and the network.",
+    True: "Each submission ran in isolation: without access to the other submissions, the marks or the network.",
     False: "This system offers no isolation: a submission could read the other submissions and the marks.",
 }

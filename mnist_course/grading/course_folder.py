@@ -124,7 +124,7 @@ class Graded:
 
     Attributes:
         key: hash of the submission's and the exercise's contents.
-        isolated: whether it ran isolated.
+        isolated: whether it ran in isolation.
         try_again: True if another attempt can give another result.
         too_small: the limits (seconds, bytes) with which the submission ran out of time.
         seconds: duration of its run; `None` if it was not graded.

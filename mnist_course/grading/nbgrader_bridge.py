@@ -49,7 +49,7 @@ def check_files(folder: Path) -> None:
     """Checks the configuration and the gradebook of a folder, and changes nothing.
 
     Raises:
-        UserError: one of them is damaged; the message names the file.
+        UserError: one of them is damaged; the error message names the file.
     """
     if (folder / course_folder.CONFIG_FILE).exists():
         _check_config(folder)
@@ -131,7 +131,7 @@ def convert(converter: Any, what: str) -> None:
     """Runs a converter.
 
     Raises:
-        UserError: nbgrader has given up; the message quotes its log.
+        UserError: nbgrader has given up; the error message quotes its log.
     """
     from nbgrader.converters.base import NbGraderException
 

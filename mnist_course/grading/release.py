@@ -81,7 +81,7 @@ def write_release(folder: Path) -> list[Path]:
 def _solution_versions() -> list[Path]:
     if not (found := sorted(EXERCISES.glob("*.ipynb"))):
         raise UserError(
-            f"The solutions of the exercises are not here. Expected: notebooks in {EXERCISES}. An installed "
+            f"The solutions of the exercises were not found. Expected: notebooks in {EXERCISES}. An installed "
             "package holds the students' versions only: get the course's repository, and install it with: "
             'pip install --editable ".[teach]"'
         )

@@ -242,7 +242,7 @@ def _collect(work: Path) -> tuple[dict[int, dict[str, Any]], list[str], bool]:
         problems = [str(problem)[:500] for problem in written["problems"]]
         return cells, problems, written["out_of_time"] is True
     except FileNotFoundError:
-        return {}, ["it did not start"], False
+        return {}, ["it could not be started"], False
     except Exception as error:  # a forged file can cause any error
         return {}, [f"its outputs cannot be read ({type(error).__name__})"], False
 

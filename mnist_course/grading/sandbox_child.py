@@ -61,7 +61,7 @@ class _Run:
     def leave_out(self, position: int, name: str, why: str) -> bool:
         """Leaves a cell out of further attempts; returns False if there is no cell, or it was left out before."""
         if position < 0 or position in self.left_out:
-            self.problems.append("its kernel did not start, or ended by itself")
+            self.problems.append("its kernel could not be started, or ended by itself")
             return False
         self.problems.append(f"{self.called(position)} {why}")
         self.out_of_time = self.out_of_time or name == _TIME_LIMIT

@@ -170,7 +170,7 @@ def _exercise_by_cells(path: Path, exercises: Mapping[str, Collection[str]]) -> 
 
 
 def _chosen(paths: list[Path], exercise: str, folder: Path) -> tuple[Path, list[str]]:
-    """Returns the file with the exercise's own name, else the newest one, and remarks about the others."""
+    """Returns the file with the exercise's own name, otherwise the newest one, and remarks about the others."""
     exact = [path for path in paths if path.name == f"{exercise}.ipynb"]
     chosen = max(exact or paths, key=lambda path: path.stat().st_mtime)
     name = chosen.relative_to(folder)
@@ -186,8 +186,8 @@ def read(path: Path) -> nbformat.NotebookNode:
     """Reads a notebook with any content.
 
     Raises:
-        NotReadableError: the file is not a notebook; the message is a remark for the report.
-        OSError: the file cannot be read at this moment.
+        NotReadableError: the file is not a notebook; the error is a remark for the report.
+        OSError: the file cannot be read now.
     """
     if not path.is_file():
         raise NotReadableError("is not a file")

@@ -40,7 +40,7 @@ _BYTECODE = 1.3  # size of an environment, relative to its unpacked wheels
 
 
 class PackagesError(OSError):
-    """pip could not get the packages; the message gives its reason."""
+    """pip could not get the packages; the error message gives its reason."""
 
 
 def bundle(folder: Path, datasets: Sequence[str] = ()) -> None:
@@ -84,7 +84,9 @@ def bundle(folder: Path, datasets: Sequence[str] = ()) -> None:
     _write_readme(path, made, [*names, "digits"])
     print("3 of 3: the checksums", flush=True)
     size = _write_checksums(path)
-    print(f"{path}: {size / 1e9:.2f} GB. Copy the whole folder; README.txt in it says how a student goes on.")
+    print(
+        f"{path}: {size / 1e9:.2f} GB. Copy the whole folder; README.txt in it says what a student does next."
+    )
 
 
 # --- checks ---
@@ -113,7 +115,7 @@ def _check_folder(folder: Path) -> Path:
     free = shutil.disk_usage(next(parent for parent in (path, *path.parents) if parent.exists())).free
     if free < _WHEELHOUSE_BYTES and not (path / "wheelhouse").is_dir():
         room = f"{free / 1e9:.1f} GB free, and {_WHEELHOUSE_BYTES / 1e9:.1f} GB are needed"
-        raise UserError(f"The disk of {path} has {room}. Make room, or give another folder.")
+        raise UserError(f"The disk of {path} has {room}. Free some space, or give another folder.")
     return path
 
 

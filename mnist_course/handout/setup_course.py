@@ -137,7 +137,7 @@ def _description():
 
 
 def check_python(made_for):
-    """Compares this machine and its Python with those that the packages are for.
+    """Compares this machine and its Python with the ones that the packages are for.
 
     Raises:
         RefusedError: they differ.
@@ -185,7 +185,7 @@ def check_folder(folder, installed_bytes):
     free = shutil.disk_usage(str(nearest)).free
     if not (folder / MARK).is_file() and free < installed_bytes:
         room = f"{free / 1e9:.1f} GB free, and {installed_bytes / 1e9:.1f} GB are needed"
-        raise RefusedError(f"The disk of {nearest} has {room}. Make room, or give another folder.")
+        raise RefusedError(f"The disk of {nearest} has {room}. Free some space, or give another folder.")
     return folder
 
 
@@ -193,7 +193,7 @@ def check_files():
     """Compares the sha256 of every file of the bundle.
 
     Raises:
-        RefusedError: files are missing or damaged; the message names them.
+        RefusedError: files are missing or damaged; the error message names them.
     """
     bad = []
     lines = (BUNDLE / CHECKSUMS).read_text(encoding="utf-8").splitlines()

@@ -167,11 +167,13 @@ def provenance(record: Mapping[str, Any]) -> str:
     """Returns in words when and with what a record was made.
 
     Args:
-        record: a record; one of an earlier version has no `date`.
+        record: a record; one of an earlier version has no `date` and no `processor`.
     """
+    machine = record["machine"]
     date = record.get("date", "")[:16].replace("T", " ")
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    where = "Python {python}, {system} {processor}, {cores} cores".format(**record["machine"])
+    processor = machine.get("processor") or machine["architecture"]
+    where = f"Python {machine['python']}, {machine['system']} {processor}, {machine['cores']} cores"
     return f"{f'Made on {date} UTC. ' if date else ''}{versions}, {where}."
 
 

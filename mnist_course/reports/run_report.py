@@ -20,7 +20,8 @@ from mnist_helpers import _files, plots, results
 RUNS_FILE = "runs.csv"
 _NOTE = (
     "Accuracies are fractions of the images. The interval is Wilson's; it is about the test images, for one "
-    "training run. Loss is the mean of −log(probability of the right digit). A dash: not measured, or not defined."
+    "training run. Loss is the mean of −log(probability of the right digit). A dash means: not measured, "
+    "or not defined."
 )
 Records = Mapping[str, Mapping[str, Any]]  # lesson -> record
 
@@ -35,7 +36,7 @@ def write_report(folder: Path) -> Path:
         The path of `report.html`.
 
     Raises:
-        results.MissingLessonError: there is no record, or one is damaged; the message names the lesson to run.
+        results.MissingLessonError: there is no record, or one is damaged; the error names the lesson to run.
     """
     records = records_of(folder)
     rows = summary(records)

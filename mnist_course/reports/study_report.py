@@ -207,7 +207,7 @@ def _conclusion(content: dict[str, Any]) -> str:
     words = scores or _effects_in_words(content["effects"])
     compared = [entry for entry in content["differences"] if not entry["setting"] and entry["n"] > 1]
     paired = [
-        f"{entry['second']} {_mean(entry)} points{'' if entry['low'] is None else f' ({_range(entry)})'}"
+        f"{entry['second']} {_mean(entry)} percentage points{'' if entry['low'] is None else f' ({_range(entry)})'}"
         for entry in compared
         if entry["first"] == "baseline" and entry["second"] in _TUNED
     ]
@@ -226,7 +226,7 @@ def _score_in_words(entry: dict[str, Any]) -> str:
         return ""
     sd = f"sd {100 * spread['sd']:.2f}, " if spread["n"] > 1 else ""
     return (
-        f"{entry['model']} is right on {100 * spread['mean']:.2f} % of the {_PARTS[part]} images "
+        f"{entry['model']} classifies {100 * spread['mean']:.2f} % of the {_PARTS[part]} images correctly "
         f"({sd}n={spread['n']} seeds), loss {number((loss or {}).get('mean'), '.4f')}"
     )
 
@@ -236,7 +236,7 @@ def _effects_in_words(effects: list[dict[str, Any]]) -> str:
         return "the table shows each model"
     against = _setting_in_words(effects[0]["against"])
     parts = [
-        f"{entry['model']} with {_setting_in_words(entry['setting'])} {_mean(entry)} points "
+        f"{entry['model']} with {_setting_in_words(entry['setting'])} {_mean(entry)} percentage points "
         f"({'' if entry['low'] is None else f'{_range(entry)}, '}n={entry['n']})"
         for entry in effects
         if entry["model"] in ("baseline", *_TUNED)
@@ -333,11 +333,12 @@ def _models_in_words(models: list[dict[str, Any]]) -> str:
     ]
     words = "; ".join(parts)
     if {"baseline", "plain"} <= present:
-        words += ". The model plain is baseline again: same network, same seed, same numbers"
+        words += ". The models plain and baseline are one network with one seed, so their numbers are equal"
     naive = ", ".join(name for name in _NAIVE if name in present)
     return (
-        f" Models {words}.{f' Without a network: {naive}.' if naive else ''} Training: mean seconds of a network's "
-        f"training. A dash: not measured, or fewer than two seeds (for an interval, fewer than {_MIN_SEEDS})."
+        f" Models {words}.{f' Models without a network: {naive}.' if naive else ''} "
+        f"The training time is the mean over seeds. A dash means: not measured, or fewer than two "
+        f"seeds (for an interval, fewer than {_MIN_SEEDS})."
     )
 
 

@@ -1,8 +1,8 @@
-"""How long each lesson takes, by the clock, and how much memory: for those who plan a class, or a hub.
+"""How long each lesson takes, and how much memory it uses, for planning a class or a hub.
 
     runs and studies in results/ -> timings.json -> tables
 
-The announced minutes are in the header of each notebook: `**Time:** reading 20 min · doing 25 min · machine 1 min`.
+The announced minutes are in the header of each notebook: `**Time:** 50 minutes, of which ...`.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ from mnist_helpers._errors import UserError
 
 TIMINGS_FILE = "timings.json"
 _TIME = re.compile(r"\*\*Time:\*\* ([^\n]+)")
-_PART = re.compile(r"(reading|doing|machine) (\d+) min")
+_MINUTES = re.compile(r"(two classes of )?(\d+) min")
 
 
-def announced(notebook: Path) -> dict[str, int]:
-    """Returns the minutes in a notebook's header: `reading` (lessons only), `doing`, `machine`.
+def announced(notebook: Path) -> int:
+    """Returns the minutes that a notebook's header announces in all, the computer's included.
 
     Raises:
         UserError: the header has no line with times.
     """
     line = _TIME.search("".join(_files.read_json(notebook)["cells"][0]["source"]))
     if not line:
-        expected = "Expected: a line `**Time:** reading 20 min ...`"
+        expected = "Expected: a line `**Time:** 50 minutes ...`"
         raise UserError(f"{notebook.name} does not announce its time. {expected}.")
-    return {part: int(minutes) for part, minutes in _PART.findall(line[1])}
+    parts = _MINUTES.findall(line[1].split(", of which")[0])
+    return sum(int(minutes) * (2 if twice else 1) for twice, minutes in parts)
 
 
 # --- measured ---
@@ -79,14 +80,14 @@ def _add(found: dict[str, Any], run: Path) -> None:
     params = settings.params.items()
     changed = sorted(name for name, value in params if name != "search_from" and given.get(name) != value)
     if changed:
-        raise UserError(f"Run {run.name!r} is no plain {profile} run: {', '.join(changed)} was given.")
+        raise UserError(f"Run {run.name!r} is not a plain {profile} run: {', '.join(changed)} was given.")
     for lesson, timing in measured_lessons.items():
         record = results.load_record(run, lesson)
         where = {"dataset": record["dataset"]["name"], "cores": record["machine"]["cores"]}
         entry = found.setdefault(profile, where | {"lessons": {}})
         if where != {name: entry[name] for name in where}:
             raise UserError(
-                f"Run {run.name!r} cannot be put together with the other {profile} runs: it was made on "
+                f"Run {run.name!r} cannot be combined with the other {profile} runs: it was made on "
                 f"{where['dataset']} with {where['cores']} cores, they on {entry['dataset']} with {entry['cores']}."
             )
         memory = {"peak_memory_bytes": record["peak_memory_bytes"]}
@@ -124,28 +125,19 @@ def content(profiles: dict[str, Any]) -> dict[str, Any]:
 
 def times_table(content: dict[str, Any]) -> Table:
     """Returns the announced minutes of each lesson, and the measured time of each profile."""
-    parts = ("reading", "doing", "machine")
     profiles = content["profiles"]
+    minutes = [announced(lessons.NOTEBOOKS / f"{lesson}.ipynb") for lesson in results.LESSONS]
     rows = []
-    total = dict.fromkeys(parts, 0)
-    for lesson in results.LESSONS:
-        minutes = announced(lessons.NOTEBOOKS / f"{lesson}.ipynb")
-        total = {part: total[part] + minutes[part] for part in parts}
+    for lesson, announced_minutes in zip(results.LESSONS, minutes, strict=True):
         times = [_time(entry["lessons"].get(lesson)) for entry in profiles.values()]
-        rows.append([lesson, *(f"{minutes[part]} min" for part in parts), *times])
+        rows.append([lesson, f"{announced_minutes} min", *times])
     measured = [entry["lessons"].values() for entry in profiles.values()]
     sums = [_duration(sum(timing["median_seconds"] for timing in timings)) for timings in measured]
-    rows.append(["all", *(f"{total[part]} min" for part in parts), *sums])
-    columns = [
-        "lesson",
-        "reading",
-        "doing",
-        "machine, announced",
-        *(f"{name}, measured" for name in profiles),
-    ]
+    rows.append(["all", f"{sum(minutes)} min", *sums])
+    columns = ["lesson", "in class", *(f"{name}, measured" for name in profiles)]
     note = (
-        "Announced: in the lesson's header. Measured: wall time, kernel start and imports included, median (range, "
-        f"n runs); {_where(content)}."
+        "In class: announced in the lesson's header. Measured: wall time with kernel start and imports, median "
+        f"(range, n runs); {_where(content)}."
     )
     return Table("Time", columns, rows, note)
 
@@ -173,7 +165,7 @@ def waiting_time(taught: dict[str, Any], students: int = 30, cores: int = 32) ->
     Args:
         taught: what `measured` returned of the class profile.
         students: the number of students who run the longest lesson at the same moment.
-        cores: the number of cores of the hub, each as fast as those that were measured.
+        cores: the number of cores of the hub, each as fast as the measured ones.
     """
     lesson, slowest = max(taught["lessons"].items(), key=lambda item: item[1]["median_seconds"])
     alone = slowest["median_seconds"]
@@ -205,4 +197,4 @@ def _where(content: dict[str, Any]) -> str:
     machine = content["machine"]
     datasets = sorted({entry["dataset"] for entry in content["profiles"].values()})
     processor = machine["processor"] or machine["architecture"]
-    return f"{', '.join(datasets)}, {processor}, {machine['cores']} cores, put together on {machine['date']}"
+    return f"{', '.join(datasets)}, {processor}, {machine['cores']} cores, compiled on {machine['date']}"

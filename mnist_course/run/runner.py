@@ -36,7 +36,7 @@ _END_SECONDS = 10.0  # for a lesson's process to end its kernel when it is asked
 
 
 class LessonFailedError(RuntimeError):
-    """A lesson did not run to its end; the message says where, and which file shows it."""
+    """A lesson did not run to its end; the error message says where, and which file shows it."""
 
 
 # --- running ---
@@ -106,7 +106,7 @@ def _locked(folder: Path, wait_seconds: float) -> Iterator[None]:
     holder = _files.read_json_or_none(holder_file)
     name = ", ".join(f"{key} {value}" for key, value in holder.items()) if isinstance(holder, dict) else ""
     busy = (
-        f"Another process works in {folder} at this moment ({name or 'it has just begun'}). Wait until it has "
+        f"Another process works in {folder} now ({name or 'it has just begun'}). Wait until it has "
         "ended, or give another name for this run."
     )
     with _files.lock(folder.with_name(f".{folder.name}.lock"), busy, timeout=wait_seconds):
@@ -320,7 +320,7 @@ def _failure(lesson: str, notebook: dict | None, evidence: Path, reason: str) ->
 def refresh_lessons() -> None:
     """Runs the class profile on MNIST and writes the outputs back into the lessons and the optional notebooks.
 
-    A notebook that needs a package which is not installed keeps its outputs, and a line says so.
+    A notebook that needs a package which is not installed keeps its outputs, and a line reports it.
 
     Raises:
         data.DatasetNotFoundError: MNIST cannot be had.

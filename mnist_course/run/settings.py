@@ -83,7 +83,7 @@ def check_search(search_from: str, results_dir: Path, *, option: str = "search_f
     Args:
         search_from: RUN or STUDY/RUN; empty for a new search.
         results_dir: the folder that holds the runs.
-        option: the name under which the user gave `search_from`, for the message.
+        option: the name under which the user gave `search_from`, for the error message.
 
     Raises:
         UserError: `search_from` is not the name of a run, or the run has no search.

@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST, the embedded digits, or a dataset of your own, verified by checksums.
+"""MNIST, Fashion-MNIST, the bundled digits, or a dataset of your own, verified by checksums.
 
 `load_training` returns the training images (split into training and validation), `load_test` the test images.
 Lessons 1-4 call only the first of the two.
@@ -285,7 +285,7 @@ def _mnist_or_digits(data_dir: Path | None) -> str:
     try:
         load_arrays("mnist", data_dir=data_dir, seconds=_AUTO_SECONDS)
     except DatasetNotFoundError as error:
-        print(f"MNIST was not found; the embedded digits are used instead. Tried:\n{error.tried}")
+        print(f"MNIST was not found; the bundled digits are used instead. Tried:\n{error.tried}")
         print("Scores on digits and on MNIST are not comparable. To get it: mnist-course data fetch mnist")
         return "digits"
     return "mnist"

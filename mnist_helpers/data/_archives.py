@@ -136,7 +136,7 @@ def read_folder(folder: Path, kind: Kind, row: Dataset | None = None) -> tuple[A
         The arrays by name, and their source.
 
     Raises:
-        UserError: the folder does not hold the dataset; the message says why, and what the folder holds.
+        UserError: the folder does not hold the dataset; the error message says why, and what the folder holds.
         OSError: the folder cannot be read.
     """
     if not folder.is_dir():
@@ -282,7 +282,7 @@ def read_own(folder: Path, kind: Kind) -> tuple[Arrays, Source]:
     """Reads any dataset in MNIST's format from a folder, as `read_folder` does, and checks what lessons need.
 
     Raises:
-        UserError: the folder holds no such dataset; the message says why.
+        UserError: the folder holds no such dataset; the error message says why.
     """
     try:
         arrays, source = read_folder(folder, kind)

@@ -540,7 +540,7 @@ def test_without_isolation_the_report_says_so_and_nothing_is_left_running(folder
     submit(folder, "processes", solved(number=MANY_PROCESSES))
     summary = grade.grade(folder, limits=sandbox.Limits(60, 2**30))
     assert "no isolation" in summary
-    assert "Not all submissions ran isolated" in (folder / "report.html").read_text()
+    assert "Not all submissions ran in isolation" in (folder / "report.html").read_text()
     assert points(folder, "processes") == {"double-tests": 1, "double-hidden": 1, "number-tests": 0}
     assert not left_running()
 

@@ -780,7 +780,7 @@ def test_data_says_where_each_dataset_is_or_why_not(made_up, monkeypatch):
     lines = invoke("data").output.splitlines()
     assert "mnist: found in MNIST_DATA_DIR (60,000 + 10,000 images)" in lines
     assert "digits: bundled with scikit-learn (1,437 + 360 images)" in lines
-    assert "fashion_mnist: not here" in lines
+    assert "fashion_mnist: not found" in lines
     assert any("checksum differs" in line for line in lines)
 
 

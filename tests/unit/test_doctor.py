@@ -39,7 +39,7 @@ def test_a_ready_machine_is_all_ok(tmp_path):
         *("packages", "Python", "lessons", "kernel", "data", "write access", "memory", "training")
     ]
     assert f"OK    packages: {len(doctor._requirements())} packages in range\n" in output
-    assert "digits (embedded)" in output
+    assert "digits (bundled)" in output
     assert not list((tmp_path / "results").iterdir())
 
 

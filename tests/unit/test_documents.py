@@ -62,6 +62,7 @@ FOREIGN_OPTIONS = {
         "--nbval-lax",
         "--nbval-sanitize-with",
         "--editable",
+        "--constraint",
         "--host",
         "--cwd",
         "--course",

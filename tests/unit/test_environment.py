@@ -13,7 +13,6 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from benchmarks import speed_report
 from mnist_course.reports import study_report
 from mnist_helpers import _files, results
 from tests.faults import report as faults_report
@@ -108,16 +107,39 @@ def test_imported_packages_are_declared():
     for match in re.findall(r"^\s*(?:from|import) (\w+)", "\n".join(sources), re.M):
         if match in distributions and match not in ("mnist_helpers", "mnist_course", "benchmarks"):
             names = {normal(name) for name in distributions[match]}
-            # These come with jupyterlab and papermill, which cannot do without them, and with Python itself.
-            assert names & (declared | {"packaging", "traitlets", "jupyter-client", "nbclient", "pip"}), match
+            # These come with jupyterlab, ipykernel and papermill, which need them, and with Python itself.
+            come_along = {"ipython", "packaging", "traitlets", "jupyter-client", "nbclient", "pip"}
+            assert names & (declared | come_along), match
 
 
-def test_readme_documents_what_make_has():
+def test_what_make_has_is_documented():
+    """For users in the README, for developers in CONTRIBUTING."""
     targets = set(re.findall(r"^([a-z]+): \$\(READY\)", (ROOT / "Makefile").read_text(), re.M))
-    readme = (ROOT / "README.md").read_text()
-    for target in targets - {"format"}:
-        assert f"make {target}" in readme, target
-    assert set(re.findall(r"make ([a-z]+)", readme)) <= targets
+    texts = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md")}
+    for target in targets:
+        assert any(f"make {target}" in text for text in texts.values()), target
+    for target in ("course", "test", "lab"):
+        assert f"    make {target} " in texts["README.md"], target
+    for text in texts.values():
+        assert set(re.findall(r"(?<=[`\n ])make ([a-z]+)[`\n ]", text)) <= targets | {"help"}
+
+
+def test_the_commands_without_make_are_those_of_make():
+    """The README's block for Windows does what `make course` and `make test` do."""
+    makefile, readme = (ROOT / "Makefile").read_text(), (ROOT / "README.md").read_text()
+    (block,) = re.findall(r"Without `make`[^\n]*\n\n((?: {4}.+\n)+)", readme)
+    venv, activate, install, course, test = [line.strip() for line in block.splitlines()]
+    assert venv == "python -m venv .venv" and activate == ".venv\\Scripts\\activate"
+    assert "NEW_VENV := $(PYTHON) -m venv $(VENV)" in makefile and "VENV        := .venv\n" in makefile
+    (constraints,) = re.findall(r"^CONSTRAINTS := (.+)", makefile, re.M)
+    (what,) = re.findall(r"^\t\$\(INSTALL\) --quiet \$\(CONSTRAINTS\) (.+)", makefile, re.M)
+    assert install == f"python -m pip install {constraints} {what}".replace("'", '"')
+    (run,) = re.findall(r"^\t\$\(BIN\)/(mnist-course run .+)", makefile, re.M)
+    assert course == run.split("$(OPTIONS)")[0].strip().replace('"$${RUN:-course}"', "course")
+    assert re.search(r"^PYTEST := \$\(BIN\)/python -m pytest ", makefile, re.M) and test == "python -m pytest"
+    for line in re.findall(r"^\t\$\(BIN\)/(\S+ .*\$\$\{DIR:-my-course\}.*)", makefile, re.M):
+        plain = line.replace('"$${DIR:-my-course}"', "my-course").replace(" $(LAB_OPTIONS)", "")
+        assert plain in readme, plain
 
 
 def test_reference_results_are_complete_and_consistent():
@@ -151,22 +173,64 @@ def test_what_is_committed_of_the_results_is_small():
             )
 
 
-def test_readme_quotes_the_reference_table_and_nothing_else():
-    """The README's table is the report's, row by row, and its prose quotes no other percentage."""
+def reference_row(entry):
+    """A model of the reference as the README's table shows it: accuracy, loss and parameters."""
+    accuracy, loss = entry["test_accuracy"], entry["test_loss"]
+    shown = f"{accuracy['mean']:.2%}"
+    if accuracy["sd"]:
+        shown += f" ({accuracy['low']:.2%} to {accuracy['high']:.2%})"
+    return [shown, f"{loss['mean']:.4f}" if loss else "–", f"{entry['num_params']:,}"]
+
+
+def test_readme_quotes_the_reference_and_nothing_else():
+    """The README's table holds numbers of the reference, and its prose quotes no other percentage."""
     readme = (ROOT / "README.md").read_text()
-    report = (REFERENCE / "report.md").read_text().split("## Paired differences")[0]
-    rows = [line for line in report.splitlines() if line.startswith("| ")]
-    conclusion = json.loads((REFERENCE / "summary.json").read_text())["conclusion"]
-    rest = readme
-    speed = speed_report.conclusion(_files.read_json(REFERENCE / speed_report.BENCH_FILE))
-    faults = faults_report.conclusion(_files.read_json(REFERENCE / faults_report.FAULTS_FILE))
-    for text in (*rows, conclusion, speed, faults):
-        assert text in readme, text
-        rest = rest.replace(text, "")
+    summary = json.loads((REFERENCE / "summary.json").read_text())
+    expected = {entry["model"]: reference_row(entry) for entry in summary["models"]}
+    table = re.search(r"^\| model \|.*\n\|[-:|]+\n((?:\|.*\n)+)", readme, re.M)
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[1].splitlines()]
+    assert {"baseline", "tuned", "tuned_vat"} <= {model for model, *_ in rows}
+    for model, _, *numbers in rows:
+        assert numbers == expected[model], model
+    assert {entry["test_accuracy"]["n"] for entry in summary["models"]} == {10}
+    assert "each the mean of ten seeds" in readme
     known = {"97.74 %", "98.03 %"}  # the reference that the project started from
-    assert set(re.findall(r"\d+\.\d+ ?%", rest)) <= known
-    for name in ("accuracy.png", "loss.png", "test_accuracy.png", "bench.png"):
-        assert f"results/reference/{name}" in readme
+    assert set(re.findall(r"\d+\.\d+ ?%", readme.replace(table[0], ""))) <= known
+    faults = _files.read_json(REFERENCE / faults_report.FAULTS_FILE)["summary"]
+    assert re.findall(r"\[(\d+) faults\]", readme) == [str(faults["tried"])]
+    for page in ("report.md", "README.md", "bench.md", "faults.md"):
+        assert f"(results/reference/{page})" in readme
+
+
+def test_the_readme_says_which_models_saw_more_images():
+    """The tuned networks were trained on the validation images, too; the other ones were not."""
+    readme = (ROOT / "README.md").read_text()
+    for lesson, models in (("02_baseline", "others on 50,000"), ("04_tuning", "all 60,000 training images")):
+        record = results.load_record(REFERENCE / "seed-1", lesson)
+        sizes = [
+            shape[0] for name, shape in record["dataset"]["shapes"].items() if name in ("x_train", "x_val")
+        ]
+        taken = sum(sizes) if record["params"].get("refit_on_all") else sizes[0]
+        assert models in readme and f"{taken:,}" in models
+
+
+def test_the_readme_begins_with_a_picture_and_its_description():
+    title, picture, *_ = (ROOT / "README.md").read_text().split("\n\n")
+    description, path = re.fullmatch(r"!\[(.{40,})\]\((.+\.png)\)", picture).groups()
+    assert title.startswith("# ") and (ROOT / path).is_file()
+    lesson = json.loads((ROOT / "notebooks" / f"{Path(path).stem}.ipynb").read_text())["cells"][0]
+    assert f"![{description}](" in "".join(lesson["source"])
+
+
+def test_the_readme_names_the_lessons_as_they_are_called():
+    readme = (ROOT / "README.md").read_text()
+    for lesson in results.LESSONS:
+        first = json.loads((ROOT / "notebooks" / f"{lesson}.ipynb").read_text())["cells"][0]["source"][0]
+        assert f"| [{first.removeprefix('# ').strip()}](notebooks/{lesson}.ipynb) |" in readme, lesson
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
 
 @pytest.mark.parametrize(

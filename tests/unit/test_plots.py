@@ -557,7 +557,10 @@ def test_each_function_that_draws_has_a_row():
         (ROWS["robustness"][0], "shift 1: a 50.0%, b 70.0%; blur 4: a 10.0%, b 100.0%"),
         (ROWS["bar_times"][0], "T. Medians: fast 2.0 s; slow (not reached) 8.0 s."),
         (ROWS["scaling"][0], "T. epochs 1 to 4: 2.0 to 8.0 s, R squared 0.500."),
-        (ROWS["confusion_matrix"][0], "T. 55 of 65 right. The commonest mistake: 4 taken for 9, 7 times."),
+        (
+            ROWS["confusion_matrix"][0],
+            "T. 55 of 65 right. The most frequent mistake: 4 taken for 9, 7 times.",
+        ),
         (
             ROWS["seed_strip"][0],
             "a 98.50 (98.00 to 99.00, n=2, 95 % interval 97.50 to 99.50); b 97.00 (97.00 to 97.00, n=1).",

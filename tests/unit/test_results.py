@@ -281,7 +281,7 @@ def test_the_error_shows_students_a_sentence_not_a_stack(folder):
 def test_reference_records_come_with_the_course_and_their_absence_is_explained():
     records = results.reference_records("ablation", "03_batchnorm_dropout")
     assert len(records) == len({record["params"]["seed"] for record in records}) == 5
-    with pytest.raises(results.MissingLessonError, match="The reference results are not here"):
+    with pytest.raises(results.MissingLessonError, match="The reference results were not found"):
         results.reference_records("no such study", "02_baseline")
 
 

@@ -88,8 +88,8 @@ def test_a_studys_report_shows_them(tmp_path):
     assert "| tuned | baseline | +1.50 | 0.50 |" in text
     assert "2 of 3" in text
     assert "One search, of run searches/seed-1, serves all seeds" in text
-    assert "tuned is right on 97.50 % of the test images (sd 1.32, n=3 seeds)" in text
-    assert "Against the baseline, over the same seeds: tuned +1.50 points (+0.26 to +2.74)" in text
+    assert "tuned classifies 97.50 % of the test images correctly (sd 1.32, n=3 seeds)" in text
+    assert "Against the baseline, over the same seeds: tuned +1.50 percentage points (+0.26 to +2.74)" in text
     for name in ("test_accuracy.png", "test_loss.png", "accuracy.png", "loss.png"):
         assert (folder / name).stat().st_size > 1000
         assert f"]({name})" in text
@@ -156,7 +156,7 @@ def test_settings_of_a_sweep_are_compared(tmp_path):
     assert [effects["baseline"][key] for key in ("mean", "n")] == pytest.approx([0.05 / 3, 3])
     assert effects["tuned"]["mean"] == 0
     assert (
-        "against units 16, over the same seeds: baseline with units 32 +1.67 points ("
+        "against units 16, over the same seeds: baseline with units 32 +1.67 percentage points ("
         in summary["conclusion"]
     )
     study_report.write_study_report(folder)
@@ -230,7 +230,7 @@ def test_axes_hold_only_what_can_be_even_for_scores_far_apart(tmp_path, drawn): 
 def test_a_report_explains_the_models_that_are_in_it_and_no_others(tmp_path):  # P1
     page = study_report.write_study_report(made_up_study(tmp_path)).read_text()
     assert "Models of lesson 2: baseline; of lesson 4: tuned." in page
-    for absent in ("majority", "nearest_mean", "plain", "batchnorm", "tuned_vat", "Without a network"):
+    for absent in ("majority", "nearest_mean", "plain", "batchnorm", "tuned_vat", "Models without a network"):
         assert absent not in page, absent
 
 
