@@ -434,7 +434,7 @@ CLAIMS = [
     ("labels-text", "three of the five people did not choose", (5 - ERRORS["votes_label"] >= 3).all()),
     ("robustness-text", "With 2,000 images", "num_distorted: int = 2000" in TEXTS["parameters"]),
     ("robustness-text", "about ± 2.2 percentage points", round(200 * math.sqrt(0.25 / 2000), 1) == 2.2),
-    ("robustness-read", "ReLU(*c·z*) = *c*·ReLU(*z*)", np.allclose(relu(0.2 * SOME), 0.2 * relu(SOME))),
+    ("robustness-read", "ReLU(c·z) = c·ReLU(z)", np.allclose(relu(0.2 * SOME), 0.2 * relu(SOME))),
 ]  # fmt: skip
 
 
