@@ -94,7 +94,7 @@ def test_the_calibration_error_is_compared_with_its_floor(floor, side):
         probabilities={"baseline": answers},
         y_test=labels,
         rng=np.random.default_rng(1),
-        floors={"baseline": [floor] * 199 + [floor + 0.05]},
+        floors={"baseline": np.linspace(floor, floor + 0.1, 201)},
         guess_ece="above",
         quiz=asked,
     )
@@ -102,8 +102,8 @@ def test_the_calibration_error_is_compared_with_its_floor(floor, side):
     assert entry["ece"] == metrics.calibration_error(labels, answers)
     assert entry["ece_low"] < entry["ece"] < entry["ece_high"]
     assert entry["ece_high"] - entry["ece_low"] < 0.2
-    assert entry["floor"] == pytest.approx(floor + 0.05 / 200)
-    assert entry["floor_95"] == pytest.approx(floor)
+    assert entry["floor"] == pytest.approx(floor + 0.05)
+    assert entry["floor_95"] == pytest.approx(floor + 0.095)
     assert asked.compared == [("above", side)]
 
 
