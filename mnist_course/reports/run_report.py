@@ -103,6 +103,18 @@ def records_of(folder: Path) -> dict[str, dict[str, Any]]:
     return results.load_records(folder, present or results.LESSONS)
 
 
+def comparisons_of(records: Records) -> list[dict[str, Any]]:
+    """Returns the pairs of networks that a run has compared on its test images: `first`, `second`, `p_value`.
+
+    The notebook `trust` compares all pairs; lesson 5 compares one, and in runs of earlier versions all of them.
+    """
+    for lesson in (results.FURTHER[-1], results.LESSONS[-1]):
+        if "comparisons" in records.get(lesson, {}):
+            return records[lesson]["comparisons"]
+    pair = records.get(results.LESSONS[-1], {}).get("baseline_against_tuned")
+    return [{"first": "baseline", "second": "tuned", **pair}] if pair else []
+
+
 def _conclusion(records: Records) -> str:
     missing = [lesson for lesson in results.LESSONS if lesson not in records]
     sentences = [records[results.LESSONS[-1]]["conclusion"]] if results.LESSONS[-1] in records else []

@@ -117,8 +117,8 @@ def study_summary(folder: Path) -> dict[str, Any]:
             entry = {"setting": setting, "model": model, "lesson": own["lesson"].iloc[0]}
             entry |= {"num_params": own["num_params"].min(), "most_params": own["num_params"].max()}
             models.append(entry | {name: _spread(own[name]) for name in (*_METRICS, "train_seconds")})
-        evaluations = [runs[run].get(results.LESSONS[-1], {}) for run in rows["run"].unique()]
-        differences += [{"setting": setting} | entry for entry in _differences(rows, evaluations)]
+        pairs = [pair for run in rows["run"].unique() for pair in run_report.comparisons_of(runs[run])]
+        differences += [{"setting": setting} | entry for entry in _differences(rows, pairs)]
     wanted = len(asked["seeds"]) * math.prod(map(len, asked["swept"].values()))
     content = {key: asked[key] for key in ("swept", "search_from")} | {
         "dataset": next(iter(next(iter(runs.values())).values()))["dataset"]["name"],
@@ -152,7 +152,7 @@ def _with_interval(spread: metrics.MeanInterval) -> dict[str, Any]:
     return spread._asdict() | ({} if spread.n >= _MIN_SEEDS else {"low": None, "high": None})
 
 
-def _differences(rows: pd.DataFrame, evaluations: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _differences(rows: pd.DataFrame, compared: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Compares every network with the baseline, and the tuned ones with all others, over the same seeds."""
     networks = [name for name in rows["model"].unique() if name not in _NAIVE]
     pairs = [("baseline", name) for name in networks if name != "baseline" and "baseline" in networks]
@@ -163,7 +163,7 @@ def _differences(rows: pd.DataFrame, evaluations: Sequence[Mapping[str, Any]]) -
     for first, second in pairs:
         difference = _paired(*(rows[rows["model"] == name] for name in (first, second)))
         if difference:
-            significant = _significant(first, second, evaluations)
+            significant = _significant(first, second, compared)
             found.append({"first": first, "second": second, **difference, "significant": significant})
     return found
 
@@ -189,11 +189,10 @@ def _effects(by_setting: list[tuple[dict[str, Any], pd.DataFrame]]) -> list[dict
     return sorted(found, key=lambda entry: list(by_setting[0][1]["model"].unique()).index(entry["model"]))
 
 
-def _significant(first: str, second: str, evaluations: Iterable[Mapping[str, Any]]) -> int | None:
+def _significant(first: str, second: str, compared: Iterable[Mapping[str, Any]]) -> int | None:
     """Returns the number of runs with a significant McNemar test (p < 0.05), or None if none was computed."""
-    pairs = [pair for evaluation in evaluations for pair in evaluation.get("comparisons", [])]
     verdicts = [
-        pair["p_value"] < 0.05 for pair in pairs if {pair["first"], pair["second"]} == {first, second}
+        pair["p_value"] < 0.05 for pair in compared if {pair["first"], pair["second"]} == {first, second}
     ]
     return sum(verdicts) if verdicts else None
 

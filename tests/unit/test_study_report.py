@@ -127,6 +127,42 @@ def test_records_without_comparisons_show_a_dash(tmp_path):
     assert study_report.study_summary(folder)["differences"][0]["significant"] is None
 
 
+@pytest.mark.parametrize("with_old", [True, False])
+def test_comparisons_come_from_the_notebook_on_trust_if_it_was_run(tmp_path, with_old):
+    """Runs of earlier versions hold all pairs in the record of lesson 5; since then, it holds one."""
+    folder = made_up_study(tmp_path)
+    for number in (8, 9, 10):
+        run = folder / f"seed-{number}"
+        if not with_old:
+            change_record(run, "05_evaluation", lambda record: record.pop("comparisons"))
+        results.save_record(
+            run,
+            "trust",
+            params={"seed": number},
+            dataset=DATASET,
+            models={},
+            started=time.perf_counter(),
+            comparisons=[{"first": "tuned", "second": "baseline", "p_value": 0.001 if number == 8 else 0.9}],
+        )
+    assert study_report.study_summary(folder)["differences"][0]["significant"] == 1
+    (folder / "seed-8" / "trust.json").unlink()  # a run may lack the optional notebook
+    assert study_report.study_summary(folder)["differences"][0]["significant"] == 0
+
+
+def test_without_the_notebook_on_trust_the_one_pair_of_lesson_5_counts(tmp_path):
+    folder = made_up_study(tmp_path)
+    for number in (8, 9, 10):
+        pair = {"only_first": 1, "only_second": 9, "p_value": 0.021 if number < 10 else 0.05}
+        change_record(
+            folder / f"seed-{number}",
+            "05_evaluation",
+            lambda record, pair=pair: record.update(
+                baseline_against_tuned=record.pop("comparisons") and pair
+            ),
+        )
+    assert study_report.study_summary(folder)["differences"][0]["significant"] == 2
+
+
 def test_runs_count_as_they_are_numbered(tmp_path):
     assert list(study_report.study_runs(made_up_study(tmp_path))) == ["seed-8", "seed-9", "seed-10"]
 
