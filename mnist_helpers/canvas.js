@@ -18,7 +18,9 @@ function render({ model, el }) {
   status.setAttribute("role", "status");
   const root = document.createElement("div");
   root.className = "mnist-canvas-root";
-  root.setAttribute("data-lm-suppress-shortcuts", "true");  // else D, D deletes the cell
+  for (const focused of [canvas, clear]) {
+    focused.setAttribute("data-lm-suppress-shortcuts", "true");  // else D, D deletes the cell
+  }
   root.append(help, canvas, clear, status);
   el.append(root);
 

@@ -25,6 +25,18 @@ function send(model, values) {
   model.save_changes();
 }
 
+// Else JupyterLab would take the keys: D, D deletes the cell. Ctrl+S and the like stay JupyterLab's.
+function keepKeys(root) {
+  const keep = (kept) => root.querySelectorAll("input, button").forEach((control) => {
+    if (kept) { control.setAttribute("data-lm-suppress-shortcuts", "true"); }
+    else { control.removeAttribute("data-lm-suppress-shortcuts"); }
+  });
+  root.addEventListener("keydown", (event) => { if (["Control", "Meta"].includes(event.key)) { keep(false); } });
+  root.addEventListener("keyup", (event) => { keep(!event.ctrlKey && !event.metaKey); });
+  root.addEventListener("focusin", () => keep(true));
+  keep(true);
+}
+
 // Arrow keys move the focus only; a browser would also choose, and each choice is an answer.
 function moveWithArrows(event) {
   const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
@@ -165,7 +177,6 @@ function renderQuiz(model, root) {
 
 function render({ model, el }) {
   const root = make("div", { className: "mnist-quiz" });
-  root.setAttribute("data-lm-suppress-shortcuts", "true");  // else keys would go to JupyterLab's commands
   el.append(root);
   if (model.get("kind") === "quiz") {
     root.classList.add("mnist-quiz-all");
@@ -174,5 +185,6 @@ function render({ model, el }) {
     root.classList.add("mnist-quiz-prediction");
     renderPrediction(model, root);
   }
+  keepKeys(root);
 }
 export default { render };

@@ -323,7 +323,7 @@ def the_title_cell_makes_one_want_the_lesson(notebook: Notebook) -> Iterator[str
     _, _, after = title.partition("**After this lesson you can**")
     if not 3 <= len(re.findall(r"^- \*\w[^*]*\* \S", after, re.M)) <= 5:
         yield "`**After this lesson you can**` is followed by 3 to 5 bullets `- *verb* ...`"
-    length = r"(\d+ minutes|two classes of \d+ minutes[^,\n]*)"
+    length = r"[^\n]*\d+ minutes[^\n]*"
     if not re.search(rf"\*\*Time:\*\* {length}, of which the computer needs (about|less than) \S", title):
         yield "the line `**Time:** 50 minutes, of which the computer needs about ...` is missing"
     if "**You need:**" not in title:
