@@ -200,7 +200,7 @@ CLAIMS = [
     ("format", "*centre of mass*", lambda: np.abs(_centres() - 13.5).max() <= 0.51),
     ("format", "a whole number from 0 to 255 that takes one byte", lambda: np.iinfo(np.uint8).max == 255),
     ("format", "Its images have 8x8 pixels", lambda: _bundled().shape == (1797, 8, 8)),
-    ("round-3", "28 · 28 = 784 numbers", lambda: 28 * 28 == 784),
+    ("format", "28 · 28 = 784 numbers", lambda: 28 * 28 == 784),
     ("balance-text", "one in six goes to the validation set", lambda: _share(60_000) == 10_000),
     ("balance-why", "the 1 with 11.2 %", lambda: _mnist_share(max) == (1, "11.2")),
     ("balance-why", "the 5 with 9.0 %", lambda: _mnist_share(min) == (5, "9.0")),
