@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -446,7 +447,7 @@ def forward_and_backward(sizes: Sequence[int], num_images: int, title: str) -> D
     for name in behind:
         text = f"d{name}\n({num_images}, {widths[name]})"
         _box(axes, columns[name], 0, text, width=1.5, color="#fbe9dc")
-    for before, name in zip(behind, behind[1:], strict=False):
+    for before, name in pairwise(behind):
         _arrow(axes, (columns[name] - 0.8, 0), (columns[before] + 0.8, 0), color=COLORS[3])
         step = f"W{name[1:]}" if name.startswith("z") else "ReLU"
         middle = (columns[name] + columns[before]) / 2
