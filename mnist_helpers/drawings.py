@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +21,7 @@ __all__ = [
     "cross_entropy_curve",
     "data_split",
     "dropout",
+    "forward_and_backward",
     "gradient_descent",
     "gradient_sizes",
 ]
@@ -415,3 +417,53 @@ def grid_and_random(title: str) -> DescribedFigure:
         axes.set(xticks=[], yticks=[])
         words.append(f"{name} tries {different} values of the hyperparameter that matters")
     return described(figure, f"{title}. Nine trials each; the curve at the top is the quality:", words)
+
+
+def forward_and_backward(sizes: Sequence[int], num_images: int, title: str) -> DescribedFigure:
+    """Draws the arrays of a forward and a backward pass, each with its shape.
+
+    Args:
+        sizes: the number of values in each layer, the input first.
+        num_images: images in the mini-batch.
+        title: the figure's title.
+    """
+    names = ["x"]
+    for layer in range(1, len(sizes)):
+        names += [f"z{layer}", f"a{layer}"]
+    names[-1] = "p"
+    columns = {name: 2.0 * number for number, name in enumerate([*names, "loss"])}
+    widths = dict(zip(names, [sizes[0], *np.repeat(sizes[1:], 2).tolist()], strict=True))
+    figure, axes = _canvas(11.5, 4.6, title)
+    for name in names:
+        _box(axes, columns[name], 2.2, f"{name}\n({num_images}, {widths[name]})", width=1.5)
+    _box(axes, columns["loss"], 2.2, "loss", width=1.1)
+    last = len(sizes) - 1
+    steps = [step for layer in range(1, last + 1) for step in (f"W{layer}, b{layer}", "ReLU")]
+    for name, after, step in zip(names, [*names[1:], "loss"], [*steps[:-1], "softmax", "−log"], strict=True):
+        _arrow(axes, (columns[name] + 0.8, 2.2), (columns[after] - 0.8, 2.2), color=COLORS[0])
+        middle = (columns[name] + columns[after]) / 2
+        axes.text(middle, 2.85, step, ha="center", va="bottom", fontsize=9, color=COLORS[0])
+    behind = names[1:-1]  # the gradients, from z1 to the last z
+    for name in behind:
+        text = f"d{name}\n({num_images}, {widths[name]})"
+        _box(axes, columns[name], 0, text, width=1.5, color="#fbe9dc")
+    for before, name in pairwise(behind):
+        _arrow(axes, (columns[name] - 0.8, 0), (columns[before] + 0.8, 0), color=COLORS[3])
+        step = f"W{name[1:]}" if name.startswith("z") else "ReLU"
+        middle = (columns[name] + columns[before]) / 2
+        axes.text(middle, 0.6, step, ha="center", va="bottom", fontsize=9, color=COLORS[3])
+    top = columns[behind[-1]]
+    _arrow(axes, (columns["loss"], 1.65), (top + 0.85, 0), curve=-0.35, color=COLORS[3])
+    for layer in range(1, last + 1):
+        x = columns[f"z{layer}"]
+        _arrow(axes, (x, -0.6), (x, -1.55), color=COLORS[3])
+        text = f"dW{layer} ({sizes[layer - 1]}, {sizes[layer]})\ndb{layer} ({sizes[layer]},)"
+        _box(axes, x, -2.1, text, width=2.4, color="#fbe9dc")
+    axes.set(xlim=(-1, columns["loss"] + 0.8), ylim=(-2.8, 3.4))
+    forward = f"the forward pass computes {', '.join(names)} and the loss from left to right"
+    backward = f"the backward pass computes {', '.join(f'd{name}' for name in reversed(behind))}"
+    shapes = ", ".join(
+        f"dW{layer} of shape ({sizes[layer - 1]}, {sizes[layer]})" for layer in range(1, last + 1)
+    )
+    rest = "each gradient has the shape of the array whose gradient it is"
+    return described(figure, f"{title}. {num_images} images:", [forward, backward, f"{rest}: {shapes}"])

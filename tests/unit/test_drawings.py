@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from matplotlib.patches import Circle
+from matplotlib.patches import Circle, FancyArrowPatch
 from PIL import Image
 
 from mnist_course import lessons, pictures
@@ -216,3 +216,25 @@ def test_the_committed_picture_is_the_one_that_the_code_draws(lesson, title_pict
 def test_the_lesson_shows_its_picture_with_its_description(lesson, title_pictures):
     title = "".join(lessons.read_lesson(lesson)["cells"][0]["source"])
     assert f"![{title_pictures[lesson].description}]({pictures.FOLDER}/{lesson}.png)" in title
+
+
+def test_the_forward_and_the_backward_pass_show_each_array_with_its_shape():
+    drawn = drawings.forward_and_backward([784, 6, 3, 10], 5, "Passes")
+    shown = texts(drawn.figure)
+    forward = [
+        "x\n(5, 784)",
+        "z1\n(5, 6)",
+        "a1\n(5, 6)",
+        "z2\n(5, 3)",
+        "a2\n(5, 3)",
+        "z3\n(5, 10)",
+        "p\n(5, 10)",
+    ]
+    backward = ["dz1\n(5, 6)", "da1\n(5, 6)", "dz2\n(5, 3)", "da2\n(5, 3)", "dz3\n(5, 10)"]
+    weights = ["dW1 (784, 6)\ndb1 (6,)", "dW2 (6, 3)\ndb2 (3,)", "dW3 (3, 10)\ndb3 (10,)"]
+    assert [text for text in shown if "(" in text] == forward + backward + weights
+    steps = ["W1, b1", "ReLU", "W2, b2", "ReLU", "W3, b3", "softmax", "−log"]
+    assert [text for text in shown if "(" not in text] == ["loss", *steps, "ReLU", "W2", "ReLU", "W3"]
+    arrows = [patch for patch in drawn.figure.axes[0].patches if isinstance(patch, FancyArrowPatch)]
+    assert len(arrows) == 7 + 4 + 1 + 3
+    assert "the backward pass computes dz3, da2, dz2, da1, dz1" in drawn.description
