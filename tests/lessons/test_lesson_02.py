@@ -10,7 +10,7 @@ import yaml
 from sklearn import decomposition, neighbors
 
 from mnist_course import lessons
-from mnist_helpers import drawings, quiz, results
+from mnist_helpers import data, drawings, quiz, results
 from tests.lessons.cells import run_cell
 
 LESSON = "02_baseline"
@@ -38,7 +38,7 @@ class Model:
 
     def __init__(self, answers=None, scores=None, weights=None):
         self.answers, self.scores, self.weights = answers, scores, weights
-        self.inputs, self.output, self.evaluated = "inputs", "output", []
+        self.evaluated, self.layers = [], ["hidden_1", "hidden_2", "output"]
 
     def predict(self, images, batch_size=None, verbose=0):
         return self.answers[: len(images)]
@@ -219,14 +219,16 @@ def test_the_projections_are_of_the_same_images(capsys):
     activations[:, :2] = centers[labels]
     asked = []
 
-    def network(inputs, output):
-        asked.append(output)
+    def sequential(layers):
+        asked.append(layers)
         return Model(activations)
 
     names = {"x_val": RNG.integers(0, 256, (80, 28, 28)), "y_val": labels, "dataset_used": "made up"}
     names |= {"decomposition": decomposition, "neighbors": neighbors, "drawings": drawings, "seed": 6}
-    found = run_cell(LESSON, "projection", keras=types.SimpleNamespace(Model=network), model=Model(), **names)
-    assert asked == ["hidden_2"]
+    found = run_cell(
+        LESSON, "projection", keras=types.SimpleNamespace(Sequential=sequential), model=Model(), **names
+    )
+    assert asked == [["hidden_1", "hidden_2"]]
     pixels, other = capsys.readouterr().out.splitlines()
     assert other == "activations in two dimensions: nearest centroid 100% correct"
     expected = decomposition.PCA(2, random_state=6).fit_transform(names["x_val"].reshape(80, 784) / 255)
@@ -267,20 +269,20 @@ def test_a_loaded_network_that_differs_is_noticed(tmp_path, capsys):
 @pytest.mark.parametrize("num_active", [0, 2, 5])
 def test_dead_relus_are_counted_and_the_two_groups_of_images_are_evaluated(num_active, capsys):
     activations = np.zeros((5, 4))
-    activations[:num_active, 1] = 1000.0
+    activations[:num_active, 1] = 1000.0  # one neuron of four
     failing = Model(scores=[(2.31, 0.1), (500.0, 0.0)] if num_active < 5 else [(500.0, 0.0)])
     asked = []
 
-    def network(inputs, output):
-        asked.append(output)
+    def sequential(layers):
+        asked.append(layers)
         return Model(activations)
 
     x_val = np.arange(5)
     names = {"x_val": x_val, "y_val": x_val + 10, "units": 8, "failing": failing}
-    run_cell(LESSON, "dead", keras=types.SimpleNamespace(Model=network), **names)
-    assert asked == ["hidden_2"]
+    run_cell(LESSON, "dead", keras=types.SimpleNamespace(Sequential=sequential), **names)
+    assert asked == [["hidden_1", "hidden_2"]]
     out = capsys.readouterr().out.splitlines()
-    assert out[0] == f"{3 if num_active else 4} of 4 neurons are 0 for every image"
+    assert out[0] == f"{3 if num_active else 4} of 4 neurons are 0 for more than 99 % of the images"
     assert out[1] == f"{5 - num_active} of 5 images activate no neuron at all"
     expected = {"no active neuron": x_val[num_active:], "some active neuron": x_val[:num_active]}
     expected = {name: group for name, group in expected.items() if len(group)}
@@ -293,12 +295,12 @@ def test_dead_relus_are_counted_and_the_two_groups_of_images_are_evaluated(num_a
 # --- what the text and the quiz claim ---
 
 LOG = math.log
+IMAGES = data.load_training("digits", num_train=1000, num_validation=200, seed=1)[0][0]
 CLAIMS = [
-    ("title", "consists only of multiplications, additions and one very simple function", True),
     (
         "neuron-idea",
         "The shape is 28×28, the data type is `uint8`, and the values range from 0 to 255.",
-        True,
+        (IMAGES.shape[1:], IMAGES.dtype, IMAGES.min(), IMAGES.max()) == ((28, 28), np.uint8, 0, 255),
     ),
     ("neuron-idea", "inputs", len(run_cell(LESSON, "neuron", drawings=drawings)["inputs"]) == 3),
     ("activation-idea", "change the bias to −1.5", 0.9 * 1.5 - 0.2 * 2 + 0.5 * 0.5 - 1.5 < 0),
