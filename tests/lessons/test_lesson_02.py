@@ -266,30 +266,33 @@ def test_a_loaded_network_that_differs_is_noticed(tmp_path, capsys):
 # --- the learning rate that is far too high ---
 
 
-@pytest.mark.parametrize("num_active", [0, 2, 5])
-def test_dead_relus_are_counted_and_the_two_groups_of_images_are_evaluated(num_active, capsys):
-    activations = np.zeros((5, 4))
-    activations[:num_active, 1] = 1000.0  # one neuron of four
-    failing = Model(scores=[(2.31, 0.1), (500.0, 0.0)] if num_active < 5 else [(500.0, 0.0)])
+@pytest.mark.parametrize(("num_rare", "always"), [(0, 0.0), (2, 0.0), (0, 3.0), (2, 3.0)])
+def test_dead_relus_are_counted_and_the_two_groups_of_images_are_evaluated(num_rare, always, capsys):
+    """Four neurons: one fires for a few images, one for all or none, one for 1 % of the images, one for none."""
+    activations = np.zeros((300, 4))
+    activations[5 : 5 + num_rare, 1] = 1000.0
+    activations[:, 2] = always
+    activations[:3, 3] = 1.0
+    failing = Model(scores=[(2.314, 0.1), (500.0, 0.0)])
     asked = []
 
     def sequential(layers):
         asked.append(layers)
         return Model(activations)
 
-    x_val = np.arange(5)
+    x_val = np.arange(300)
     names = {"x_val": x_val, "y_val": x_val + 10, "units": 8, "failing": failing}
     run_cell(LESSON, "dead", keras=types.SimpleNamespace(Sequential=sequential), **names)
     assert asked == [["hidden_1", "hidden_2"]]
-    out = capsys.readouterr().out.splitlines()
-    assert out[0] == f"{3 if num_active else 4} of 4 neurons are 0 for more than 99 % of the images"
-    assert out[1] == f"{5 - num_active} of 5 images activate no neuron at all"
-    expected = {"no active neuron": x_val[num_active:], "some active neuron": x_val[:num_active]}
-    expected = {name: group for name, group in expected.items() if len(group)}
-    assert [line.split(":")[0] for line in out[2:]] == [f"images with {name}" for name in expected]
-    for (images, labels), group in zip(failing.evaluated, expected.values(), strict=True):
-        assert images.tolist() == group.tolist()
-        assert labels.tolist() == (group + 10).tolist()
+    dead, *groups = capsys.readouterr().out.splitlines()
+    assert dead == f"{2 if always else 3} of 4 neurons are 0 for more than 99 % of the images"
+    assert groups[0] == f"{300 - num_rare} images activate none of them: loss 2.31"
+    assert groups[1:] == ["2 images activate at least one of them: loss 500.00"][: bool(num_rare)]
+    rare = [5, 6][:num_rare]
+    others = [image for image in range(300) if image not in rare]
+    for (images, labels), group in zip(failing.evaluated, [others, rare], strict=False):
+        assert images.tolist() == group
+        assert labels.tolist() == [image + 10 for image in group]
 
 
 # --- what the text and the quiz claim ---
