@@ -56,7 +56,7 @@ def fast_recipe(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
     """Our fast recipe: the very cells of `further/faster_training`; it is evaluated once, at its end."""
     import keras
 
-    names = {"keras": keras, "layers": keras.layers, "np": np, "time": time, "seed": seed}
+    names = {"keras": keras, "np": np, "time": time, "seed": seed}
     names |= {name: arrays[name] for name in ("x_train", "y_train")}
     names["fast_epochs"] = min(epochs, lessons.declared(_FAST)["fast_epochs"])
     for tag in ("network", "schedule", "fast-recipe"):
