@@ -44,6 +44,8 @@ GROWTH = {
 GROWTH_REPEATS = 2  # the slowest part, and one whose answer is a slope
 STUDY_RUNS = 4  # of the studies with more and more workers
 
+_FAST = "faster_training"  # the notebook that holds the fast recipe
+
 Curve = list[list[float]]  # pairs of seconds so far and test accuracy
 
 
@@ -51,13 +53,14 @@ Curve = list[list[float]]  # pairs of seconds so far and test accuracy
 
 
 def fast_recipe(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
-    """Our fast recipe: the very cell of lesson 2, with its fixed schedule; it is scored once, at its end."""
+    """Our fast recipe: the very cells of `further/faster_training`; it is evaluated once, at its end."""
     import keras
 
-    names = {"keras": keras, "layers": keras.layers, "np": np, "time": time, "seed": seed}
+    names = {"keras": keras, "np": np, "time": time, "seed": seed}
     names |= {name: arrays[name] for name in ("x_train", "y_train")}
-    names["fast_epochs"] = min(epochs, lessons.declared("02_baseline")["fast_epochs"])
-    exec(lessons.tagged_source("02_baseline", "fast-recipe"), names)
+    names["fast_epochs"] = min(epochs, lessons.declared(_FAST)["fast_epochs"])
+    for tag in ("network", "schedule", "fast-recipe"):
+        exec(lessons.tagged_source(_FAST, tag), names)
     _, accuracy = names["fast"].evaluate(arrays["x_test"], arrays["y_test"], batch_size=1000, verbose=0)
     return [[names["fast_seconds"], accuracy]]
 
@@ -167,7 +170,7 @@ def _keras_script(
 def _torch_twin(arrays: data.Arrays, seed: int, epochs: int, resident: bool) -> Curve:
     import torch
 
-    epochs = min(epochs, lessons.declared("02_baseline")["fast_epochs"])
+    epochs = min(epochs, lessons.declared(_FAST)["fast_epochs"])
     x, y = (torch.from_numpy(arrays[name].copy()) for name in ("x_train", "y_train"))
     started = time.perf_counter()
     torch.manual_seed(seed)

@@ -80,7 +80,8 @@ PARAMETERS: dict[str, Parameter] = {
     "dropout_rate": Parameter(float, 0, 0.95),
     # 02_baseline
     "too_high_learning_rate": Parameter(float, 1e-7, 10_000),
-    "fast_epochs": Parameter(int, 1, 10_000),
+    # faster_training
+    "fast_epochs": Parameter(int, 2, 10_000),
     # 03_batchnorm_dropout
     "num_layers": Parameter(int, 1, 100),
     "num_few": Parameter(int, 10, 10**7),

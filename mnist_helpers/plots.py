@@ -27,7 +27,7 @@ from mnist_helpers._errors import UserError, check_same_length
 __all__ = ["COLORS", "DescribedFigure", "accuracies", "bar_times", "class_balance", "compare_searches"]
 __all__ += ["confusion_matrix", "hyperparameter_effects", "image_grid", "learning_curves", "metric_by_model"]
 __all__ += ["panels", "pixel_intensity", "projection", "reliability", "robustness", "search_progress"]
-__all__ += ["seed_strip"]
+__all__ += ["schedules", "seed_strip"]
 
 COLORS = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"]  # seaborn's "colorblind"
 COLORS += ["#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"]
@@ -597,3 +597,24 @@ def _last_of(history: History, metric: str) -> str:
 
 def described(figure: Figure, title: str, words: Sequence[str]) -> DescribedFigure:
     return DescribedFigure(figure, f"{title} {'; '.join(words)}.")
+
+
+def schedules(rates: Mapping[str, Sequence[float]], title: str) -> DescribedFigure:
+    """Draws learning rates against the training step.
+
+    Args:
+        rates: name of a schedule -> the learning rate of each step.
+        title: the figure's title.
+    """
+    figure, axes = single_axes(7.5, 3.0)
+    words = []
+    for number, (name, values) in enumerate(rates.items()):
+        steps = range(1, len(values) + 1)
+        axes.plot(steps, values, _LINES[number % 4], color=COLORS[number], label=name)
+        peak = int(np.argmax(values))
+        highest = f"highest {values[peak]:.2g} at step {peak + 1}"
+        words.append(f"{name} begins at {values[0]:.2g}, {highest}, ends at {values[-1]:.2g}")
+    axes.set(title=title, xlabel="training step", ylabel="learning rate")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    return described(figure, f"{title}.", words)

@@ -245,8 +245,8 @@ def test_bad_input_is_one_message_and_status_2(arguments, words, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_the_fast_recipe_is_the_lessons_own():
-    source = lessons.tagged_source("02_baseline", "fast-recipe")
+def test_the_fast_recipe_is_the_notebooks_own():
+    source = lessons.tagged_source("faster_training", "fast-recipe")
     assert "fast_seconds = " in source
     arrays = {name: array[:300] for name, array in data.load_arrays("digits")[0].items()}
     ((seconds, accuracy),) = speed.fast_recipe(arrays, seed=1, epochs=1)

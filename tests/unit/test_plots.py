@@ -503,6 +503,23 @@ ROWS = {
             ]
         },
     ),
+    "schedules": (
+        lambda: plots.schedules({"constant": [0.5, 0.5, 0.5], "peak": [0.1, 0.9, 0.2]}, "T"),
+        {
+            "panels": [
+                {
+                    "title": "T",
+                    "x": "training step",
+                    "y": "learning rate",
+                    "lines": [
+                        (0, "-", "None", [1, 2, 3], [0.5, 0.5, 0.5]),
+                        (1, "--", "None", [1, 2, 3], [0.1, 0.9, 0.2]),
+                    ],
+                }
+            ],
+            "legend": {"constant": [0.5, 0.5, 0.5], "peak": [0.1, 0.9, 0.2]},
+        },
+    ),
     "scaling": (
         lambda: benchmarks.plots.scaling(
             {
@@ -556,6 +573,7 @@ def test_each_function_that_draws_has_a_row():
         (ROWS["reliability"][0], "a: on average 80.00% sure and 81.25% right; b: on average 72.50% sure"),
         (ROWS["robustness"][0], "shift 1: a 50.0%, b 70.0%; blur 4: a 10.0%, b 100.0%"),
         (ROWS["bar_times"][0], "T. Medians: fast 2.0 s; slow (not reached) 8.0 s."),
+        (ROWS["schedules"][0], "peak begins at 0.1, highest 0.9 at step 2, ends at 0.2."),
         (ROWS["scaling"][0], "T. epochs 1 to 4: 2.0 to 8.0 s, R squared 0.500."),
         (
             ROWS["confusion_matrix"][0],
