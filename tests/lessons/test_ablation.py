@@ -169,7 +169,7 @@ def test_the_average_of_independent_jumps_varies_fourteen_times_less(capsys):
 
 
 def test_intervals_of_nothing_exclude_zero_more_often_than_one_in_twenty(capsys):
-    names = run_cell(LESSON, "many-comparisons", guess=None)
+    names = run_cell(LESSON, "many-comparisons")
     share = names["num_false"] / 2000
     assert 0.15 < share < 1 - 0.95**6
     half_width = names["half_width"][0]
