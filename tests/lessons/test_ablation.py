@@ -219,6 +219,12 @@ CALM = ("schedule", "averaging")
 CLAIMS = [
     ("paired-why", "only three seeds", lessons.declared(LESSON)["num_seeds"] == 3),
     ("reference-text", "six epochs, five seeds", len(RECORDS) == 5),
+    ("reference-text", "twice the learning rate", lessons.declared(LESSON)["learning_rate"] == 0.001),
+    (
+        "reference-text",
+        "twice the learning rate",
+        all(r["params"]["learning_rate"] == 0.002 for r in RECORDS),
+    ),
     ("reference-text", "six epochs", all(r["params"]["ablation_epochs"] == 6 for r in RECORDS)),
     (
         "reference-why",
