@@ -105,39 +105,33 @@ def test_schedule_and_averaging_are_the_optimisers(components):
     assert "validation_data" not in models[0].trained[2]
 
 
-def test_every_network_is_trained_with_every_seed(capsys):
-    asked = []
+@pytest.mark.parametrize("best", COMPONENTS)
+def test_every_network_is_trained_with_every_seed_and_the_best_single_one_compared(monkeypatch, capsys, best):
+    asked, outcomes = [], []
+    monkeypatch.setattr(quiz, "compare", lambda guess, outcome: outcomes.append(outcome))
 
     def train(components, weights_seed):
         asked.append((tuple(components), weights_seed))
-        return {"val_loss": len(components) + weights_seed, "val_accuracy": 0.5, "train_seconds": 1.0}
+        loss = 1.0 if components == [best] else 0.5 if len(components) > 1 else 2.0
+        return {"val_loss": loss + weights_seed, "val_accuracy": 0.5, "train_seconds": 1.0}
 
-    names = run_cell(LESSON, "run", train=train, components=COMPONENTS, seed=4, num_seeds=2)
+    names = run_cell(
+        LESSON,
+        "run",
+        train=train,
+        components=COMPONENTS,
+        seed=4,
+        num_seeds=2,
+        guess=None,
+        dataset_used="digits",
+    )
     assert list(names["ablation"]) == NAMES
     expected = [(), tuple(COMPONENTS), *[(component,) for component in COMPONENTS]]
     assert asked == [(components, seed) for components in expected for seed in (4, 5)]
-    assert names["ablation"]["all"]["val_loss"] == [9, 10]
-    assert "all: mean loss 9.5000" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("best", COMPONENTS)
-def test_the_single_component_with_the_lowest_mean_loss_is_compared(monkeypatch, best):
-    outcomes = []
-    monkeypatch.setattr(quiz, "compare", lambda guess, outcome: outcomes.append(outcome))
-    ablation = {name: {"val_loss": [0.2, 0.3 if name == best else 0.5]} for name in NAMES}
-    ablation["all"] = {"val_loss": [0.0, 0.1]}
-    run_cell(
-        LESSON,
-        "run-figure",
-        networks=NAMES,
-        ablation=ablation,
-        components=COMPONENTS,
-        guess=None,
-        num_seeds=2,
-        ablation_epochs=1,
-        dataset_used="digits",
-    )
+    assert names["ablation"]["all"]["val_loss"] == [4.5, 5.5]
+    assert "all: mean loss 5.0000" in capsys.readouterr().out
     assert outcomes == [best]
+    assert "all 5.0000 (4.5000 to 5.5000, n=2)" in names["_"].description
 
 
 def test_a_verdict_follows_from_the_interval(capsys):
@@ -252,7 +246,7 @@ CLAIMS = [
     ),
     (
         "disagreement-why",
-        "*All* has the lowest mean loss",
+        "`all` has the lowest mean loss",
         min(NAMES, key=lambda name: of_reference(name, LOSS).mean()) == "all",
     ),
     (

@@ -472,7 +472,7 @@ CLAIMS = [
     ("predict-batchnorm", "After 50 more batches", "(1, 50)" in text("batchnorm-modes")),
     ("predict-batchnorm", "both modes agree", 5 * 0.9**51 < 0.05),
     ("batchnorm-why", "Compare 0.25³ with 0.25¹²", 0.25**3 > 0.01),
-    ("comparison", "fewer epochs than in lesson 2", DEFAULTS["compare_epochs"] < 5),
+    ("few-epochs", "fewer epochs than in lesson 2", DEFAULTS["compare_epochs"] < 5),
     ("comparison-why", "3,072 for the 512 + 256 neurons", 4 * (512 + 256) == 3072),
     (
         "comparison-why",
