@@ -86,6 +86,9 @@ PARAMETERS: dict[str, Parameter] = {
     "num_layers": Parameter(int, 1, 100),
     "num_few": Parameter(int, 10, 10**7),
     "few_epochs": Parameter(int, 1, 10_000),
+    "deep_epochs": Parameter(int, 1, 10_000),
+    "compare_epochs": Parameter(int, 1, 10_000),
+    # further/ablation
     "noise_stddev": Parameter(float, 0, 10),
     "ablation_epochs": Parameter(int, 1, 10_000),
     # 04_tuning

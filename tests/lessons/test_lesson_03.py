@@ -1,0 +1,559 @@
+"""Lesson 3: its cells on hand-made names, and the numbers that its text and its quiz state."""
+
+import json
+import types
+
+import numpy as np
+import pytest
+import yaml
+
+from mnist_course import lessons
+from mnist_helpers import metrics, quiz, results
+from tests.lessons.cells import run_cell
+
+LESSON = "03_batchnorm_dropout"
+NOTEBOOK = json.loads(results.notebook_path(LESSON).read_text(encoding="utf-8"))
+NAMES = ("plain", "batchnorm", "dropout", "batchnorm_dropout")
+DEFAULTS = lessons.declared(LESSON)
+
+
+def text(cell_id):
+    (cell,) = [cell for cell in NOTEBOOK["cells"] if cell["id"] == cell_id]
+    return " ".join("".join(cell["source"]).split())
+
+
+class Network:
+    """A network that is not trained: it answers what it was given, and notes what it was asked."""
+
+    def __init__(self, history=None, scores=(0.5, 0.9), size=10):
+        self.history, self.scores, self.size, self.calls = history or {}, scores, size, []
+
+    def fit(self, x, y, **options):
+        self.calls.append((x, y, options))
+        return types.SimpleNamespace(history=self.history)
+
+    def evaluate(self, x, y, **options):
+        return self.scores
+
+    def count_params(self):
+        return self.size
+
+
+@pytest.fixture
+def compared(monkeypatch):
+    """What the cell compares with the prediction."""
+    outcomes = []
+    monkeypatch.setattr(quiz, "compare", lambda guess, outcome: outcomes.append(outcome))
+    return outcomes
+
+
+keras = types.SimpleNamespace(
+    optimizers=types.SimpleNamespace(
+        Adam=lambda rate: ("Adam", rate),
+        AdamW=lambda rate, weight_decay: ("AdamW", rate, weight_decay),
+    ),
+    callbacks=types.SimpleNamespace(EarlyStopping=lambda *args, **options: Stop(args, options)),
+)
+
+
+class Stop:
+    def __init__(self, args, options):
+        self.args, self.options, self.best_epoch, self.best = args, options, 2, 0.25
+
+
+def losses(values, val_values):
+    accuracy = {"accuracy": [0.5] * len(values), "val_accuracy": [0.5] * len(values)}
+    return accuracy | {"loss": values, "val_loss": val_values}
+
+
+# --- overfitting, dropout, early stopping, weight decay ---
+
+
+def test_the_small_training_set_is_the_first_part_of_the_training_images(capsys):
+    model = Network(losses([0.9, 0.1], [0.9, 0.5]))
+    run_cell(
+        LESSON,
+        "fit-few",
+        keras=keras,
+        network=lambda optimizer: model,
+        learning_rate=0.01,
+        batch_size=8,
+        few_epochs=2,
+        num_few=20,
+        dataset_used="digits",
+        x_train=np.arange(50),
+        y_train=np.arange(50) + 100,
+        x_val="x_val",
+        y_val="y_val",
+    )
+    ((x, y, options),) = model.calls
+    assert (x.tolist(), y.tolist()) == (list(range(20)), list(range(100, 120)))
+    assert options["validation_data"] == ("x_val", "y_val")
+    assert (options["epochs"], options["batch_size"]) == (2, 8)
+    assert "val_loss 0.5000" in capsys.readouterr().out
+
+
+def test_dropout_by_hand_drops_other_neurons_in_each_image_and_keeps_the_mean(capsys):
+    names = run_cell(LESSON, "dropout-by-hand")
+    shown, mean = capsys.readouterr().out.rsplit("mean of 10,000 activations: ", 1)
+    rows = shown.replace("[", "").replace("]", "").strip().splitlines()
+    values = np.array([row.split() for row in rows], float)
+    assert values.tolist() == np.where(names["keep"], 2.0, 0.0).tolist()
+    assert len({tuple(row) for row in values.tolist()}) == 4
+    assert 0.9 < float(mean) < 1.1
+
+
+@pytest.mark.parametrize(("with_dropout", "lower"), [(0.3, "with dropout"), (0.6, "without dropout")])
+def test_the_lower_validation_loss_of_the_last_epoch_is_compared(compared, with_dropout, lower):
+    model = Network(losses([0.5, 0.4], [0.1, with_dropout]))
+    built = []
+    names = run_cell(
+        LESSON,
+        "fit-dropout",
+        keras=keras,
+        network=lambda optimizer, drop: built.append(drop) or model,
+        learning_rate=0.01,
+        few_histories={"no dropout": losses([0.5, 0.1], [0.2, 0.5])},
+        few_options={"epochs": 2},
+        x_few="x",
+        y_few="y",
+        answers=("with dropout", "without dropout"),
+        guess=None,
+        dataset_used="digits",
+    )
+    assert compared == [lower]
+    assert built == [0.5]
+    assert list(names["few_histories"]) == ["no dropout", "dropout 0.5"]
+
+
+def test_early_stopping_watches_the_validation_loss_and_names_the_best_epoch(capsys):
+    model = Network(losses([1] * 6, [1] * 6))
+    run_cell(
+        LESSON,
+        "fit-early",
+        keras=keras,
+        network=lambda optimizer: model,
+        learning_rate=0.01,
+        few_histories={},
+        few_options={"epochs": 20},
+        few_epochs=20,
+        x_few="x",
+        y_few="y",
+    )
+    (stop,) = model.calls[0][2]["callbacks"]
+    assert (stop.args, stop.options) == (("val_loss",), {"patience": 3, "restore_best_weights": True})
+    said = capsys.readouterr().out
+    assert "stopped after epoch 6 of 20" in said
+    assert "best epoch: 3, validation loss 0.2500" in said
+
+
+def test_weight_decay_is_the_optimisers(capsys):
+    built = []
+    history = losses([0.4], [0.5])
+    run_cell(
+        LESSON,
+        "fit-decay",
+        keras=keras,
+        network=lambda optimizer: built.append(optimizer) or Network(history),
+        learning_rate=0.01,
+        few_histories={"no dropout": history},
+        few_options={},
+        x_few="x",
+        y_few="y",
+        dataset_used="digits",
+    )
+    ((kind, rate, decay),) = built
+    assert (kind, rate) == ("AdamW", 0.01)
+    assert f"{1 - 0.01 * decay:.4f}" in capsys.readouterr().out
+
+
+# --- gradients and batch normalisation ---
+
+
+def test_gradient_sizes_are_those_of_the_dense_layers_in_order():
+    class Dense:
+        def __init__(self, kernel):
+            self.kernel = kernel
+
+    class Tape:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            return False
+
+        def gradient(self, loss, kernels):
+            assert loss == ("loss", "y" * 512, "seen in training mode")
+            return [np.array([-value, value / 3]) for value in kernels]
+
+    class Model:
+        layers = (Dense(3.0), "batch normalisation", "activation", Dense(0.3), Dense(6.0))
+
+        def __call__(self, images, training):
+            assert (images, training) == ("x" * 512, True)
+            return "seen in training mode"
+
+    def loss_function():
+        return lambda labels, probabilities: ("loss", labels, probabilities)
+
+    names = run_cell(
+        LESSON,
+        "gradient-sizes",
+        tf=types.SimpleNamespace(GradientTape=Tape),
+        layers=types.SimpleNamespace(Dense=Dense),
+        keras=types.SimpleNamespace(
+            losses=types.SimpleNamespace(SparseCategoricalCrossentropy=loss_function)
+        ),
+        x_train="x" * 1000,
+        y_train="y" * 1000,
+    )
+    assert names["gradient_sizes"](Model()) == pytest.approx([2.0, 0.2, 4.0])
+
+
+def test_each_activation_has_its_own_initialisation():
+    drawn = []
+    names = run_cell(
+        LESSON,
+        "gradients-figure",
+        deep_network=lambda *built: built,
+        gradient_sizes=lambda built: [0.1, 0.2] if built == ("relu", "he_normal") else [0.3, 0.4],
+        drawings=types.SimpleNamespace(gradient_sizes=lambda sizes, title: drawn.append(sizes)),
+        dataset_used="digits",
+    )
+    assert drawn == [{"sigmoid": [0.3, 0.4], "relu": [0.1, 0.2]}]
+    assert names["sizes"] == drawn[0]
+    for cell_id, network in (
+        ("fit-deep", 'deep_network("sigmoid", "glorot_uniform")'),
+        ("fit-relu", 'deep_network("relu", "he_normal")'),
+        ("fit-batchnorm", 'deep_network("sigmoid", "glorot_uniform", normalised=True)'),
+        ("gradients-figure", 'deep_network("sigmoid", "glorot_uniform")'),
+    ):
+        assert network in text(cell_id)
+
+
+def test_the_gradients_are_measured_before_the_training():
+    order = []
+
+    class Deep(Network):
+        def fit(self, *arguments, **options):
+            order.append("fit")
+            return super().fit(*arguments, **options)
+
+    drawn = []
+    run_cell(
+        LESSON,
+        "fit-batchnorm",
+        deep_network=lambda *built, normalised: Deep({"loss": [1.0]}),
+        gradient_sizes=lambda model: order.append("measure") or [0.1],
+        deep_histories={},
+        deep_options={},
+        sizes={"sigmoid": [0.2]},
+        drawings=types.SimpleNamespace(gradient_sizes=lambda sizes, title: drawn.append(dict(sizes))),
+        x_train="x",
+        y_train="y",
+        dataset_used="digits",
+    )
+    assert order == ["measure", "fit"]
+    assert drawn == [{"sigmoid": [0.2], "sigmoid, batch norm": [0.1]}]
+
+
+def test_batch_normalisation_by_hand(capsys):
+    names = run_cell(LESSON, "batchnorm-by-hand")
+    normalised = names["normalised"]
+    assert normalised[:, :2].mean(axis=0) == pytest.approx([0, 0])
+    assert normalised[:, :2].std(axis=0) == pytest.approx([1, 1], abs=1e-3)
+    assert normalised[:, 0] == pytest.approx(normalised[:, 1], abs=1e-3)
+    assert normalised[:, 2].tolist() == [0, 0, 0, 0]
+    assert names["first_neuron"].mean() == pytest.approx(names["beta"])
+    assert names["first_neuron"].std() == pytest.approx(names["gamma"], abs=1e-3)
+    assert "-0." not in capsys.readouterr().out.replace("-0.45", "")
+
+
+# --- the comparison ---
+
+
+def test_each_network_of_the_comparison_has_its_components_and_its_own_scores():
+    scores = {name: (0.1 * number, 0.9 + 0.01 * number) for number, name in enumerate(NAMES)}
+    built = []
+
+    def network(optimizer, drop, normalised):
+        name = NAMES[len(built)]
+        built.append((drop, normalised))
+        return Network({"loss": [name]}, scores[name])
+
+    names = run_cell(
+        LESSON,
+        "fit-comparison",
+        keras=keras,
+        network=network,
+        names=NAMES,
+        dropout_rate=0.3,
+        learning_rate=0.01,
+        batch_size=8,
+        compare_epochs=2,
+        x_train="x",
+        y_train="y",
+        x_val="x_val",
+        y_val="y_val",
+        time=types.SimpleNamespace(perf_counter=iter(range(8)).__next__),
+    )
+    assert built == [(0, False), (0, True), (0.3, False), (0.3, True)]
+    for name in NAMES:
+        loss, accuracy = scores[name]
+        expected = {"val_accuracy": accuracy, "val_loss": loss, "history": {"loss": [name]}}
+        assert names["models"][name] == expected | {"train_seconds": 1}
+
+
+@pytest.mark.parametrize("best", NAMES)
+def test_the_lowest_validation_loss_is_compared_and_not_the_lowest_training_loss(compared, best):
+    models = {}
+    for name in NAMES:
+        training_loss = 0.5 if name == best else 0.1
+        models[name] = {"val_loss": 0.2 if name == best else 0.3}
+        models[name]["history"] = losses([0.9, training_loss], [0.9, 0.1])
+    run_cell(
+        LESSON,
+        "comparison-curves",
+        names=NAMES,
+        models=models,
+        networks=dict.fromkeys(NAMES, Network()),
+        guess=None,
+        dataset_used="digits",
+    )
+    assert compared == [best]
+
+
+def test_reference_differences_are_paired_and_the_figure_shows_the_loss(capsys):
+    records = []
+    for seed in range(4):
+        entry = {"val_accuracy": 0.9 + seed, "val_loss": 1.0 + seed}
+        better = {"val_accuracy": 0.91 + seed, "val_loss": 0.9 + seed + 0.01 * (seed % 2)}
+        records.append({"models": dict.fromkeys(NAMES, better) | {"plain": entry}})
+    asked = []
+    names = run_cell(
+        LESSON,
+        "reference",
+        results=types.SimpleNamespace(reference_records=lambda *names: asked.append(names) or records),
+        names=NAMES,
+    )
+    said = capsys.readouterr().out
+    assert asked == [(".", LESSON)]
+    assert "val_accuracy of dropout: +0.0100 (+0.0100 to +0.0100)" in said
+    assert "val_loss of batchnorm: -0.0950" in said
+    assert "batchnorm -0.0950 (-0.1000 to -0.0900, n=4" in names["_"].description
+
+
+# --- what goes wrong ---
+
+
+def test_both_modes_are_called_on_a_copy():
+    class Model:
+        def __init__(self):
+            self.calls = []
+
+        def set_weights(self, weights):
+            self.weights = weights
+
+        def get_weights(self):
+            return "weights"
+
+        def __call__(self, images, training):
+            self.calls.append(training)
+            return np.eye(10)[images % 10]
+
+    original, copy = Model(), Model()
+    run_cell(
+        LESSON,
+        "training-mode",
+        keras=types.SimpleNamespace(models=types.SimpleNamespace(clone_model=lambda model: copy)),
+        networks={"batchnorm_dropout": original},
+        x_val=np.arange(600),
+        y_val=np.arange(600) % 10,
+    )
+    assert copy.weights == "weights"
+    assert copy.calls == [False, False, True, True]
+    assert original.calls == []
+
+
+def test_images_one_at_a_time_are_counted(capsys):
+    def model(images, training):
+        assert training
+        assert images.shape == (1, 28, 28)
+        return np.eye(10)[[3]]  # the same answer for every image
+
+    labels = np.arange(200) % 10
+    run_cell(LESSON, "one-at-a-time", model=model, images=np.zeros((200, 28, 28)), labels=labels)
+    assert "10 of 100 correct" in capsys.readouterr().out
+
+
+def test_the_record_holds_what_reports_and_exercises_read(monkeypatch, tmp_path):
+    saved = {}
+    helpers = types.SimpleNamespace(
+        save_model=lambda folder, lesson, model, name: {"file": f"{lesson}.{name}.keras"},
+        save_record=lambda folder, lesson, **content: saved.update(content, lesson=lesson),
+    )
+    run_cell(
+        LESSON,
+        "record",
+        results=helpers,
+        data=types.SimpleNamespace(describe=lambda dataset, **arrays: {"name": dataset, **arrays}),
+        folder=tmp_path,
+        networks=dict.fromkeys(NAMES, "network"),
+        models={name: {"val_loss": 0.1} for name in NAMES},
+        dataset_used="digits",
+        deep_histories={"sigmoid": {}},
+        few_histories={"no dropout": {}},
+        sizes={"sigmoid": [1.0]},
+        **{name: name for name in ("params", "started", "x_train", "y_train", "x_val", "y_val")},
+    )
+    assert saved["lesson"] == LESSON
+    assert saved["models"]["dropout"] == {"val_loss": 0.1, "file": f"{LESSON}.dropout.keras"}
+    assert saved["experiments"] == {"deep": {"sigmoid": {}}, "wide": {"no dropout": {}}}
+    assert saved["dataset"]["y_val"] == "y_val"
+
+
+# --- what the text says ---
+
+REFERENCE = results.reference_records(".", LESSON)
+ABLATION = results.reference_records("ablation", LESSON)
+
+
+def of_reference(name, metric):
+    return np.array([record["models"][name][metric] for record in REFERENCE])
+
+
+def interval(name, metric):
+    difference = metrics.paired_difference(of_reference("plain", metric), of_reference(name, metric))
+    return difference.low, difference.mean, difference.high
+
+
+def spread_of_differences(name):
+    """Standard deviation, over the seeds, of an accuracy difference between two short trainings."""
+    pairs = [record["ablation"] for record in ABLATION]
+    return np.std([pair[name]["val_accuracy"] - pair["plain"]["val_accuracy"] for pair in pairs], ddof=1)
+
+
+def stopped(val_losses, patience):
+    """The epoch after which early stopping ends, and the epoch whose weights it restores."""
+    best = 0
+    for epoch, loss in enumerate(val_losses):
+        best = epoch if loss < val_losses[best] else best
+        if epoch - best == patience:
+            return epoch + 1, best + 1
+    return len(val_losses), best + 1
+
+
+MOVED = (5 - 0.1 * 5) / np.sqrt(0.9 * 1 + 0.1 * 9), 3 / np.sqrt(0.9 * 1 + 0.1 * 9)
+Z = np.random.default_rng(3).normal(size=100_000)
+SLOPES = 1 / (1 + np.exp(-Z)) * (1 - 1 / (1 + np.exp(-Z)))
+LOSS, ACCURACY = "val_loss", "val_accuracy"
+OTHERS = NAMES[1:]
+CLAIMS = [
+    ("title", "twelve hidden layers", DEFAULTS["num_layers"] == 12),
+    ("overfitting", "−log(1/10) = log 10, about 2.3", round(-np.log(1 / 10), 1) == 2.3),
+    ("overfitting-why", "more than 500,000 parameters", 785 * 512 + 513 * 256 + 257 * 10 > 500_000),
+    ("overfitting-why", "can memorise 5,000 images", DEFAULTS["num_few"] == 5000),
+    ("predict-dropout", "by 1 − rate, here by 0.5", "activations / (1 - 0.5)" in text("dropout-by-hand")),
+    ("predict-dropout", "with dropout rate 0.5", "drop=0.5" in text("fit-dropout")),
+    ("early-stopping", "if the patience is 3", "patience=3" in text("fit-early")),
+    ("early-why", "three epochs after the lowest", stopped([3, 1, 2, 2, 2, 0], 3) == (5, 2)),
+    ("decay", "1 − learning rate · weight decay", "1 - learning_rate * weight_decay" in text("fit-decay")),
+    ("decay-why", "cannot replace the other 45,000", 60_000 * 5 // 6 - DEFAULTS["num_few"] == 45_000),
+    ("deep", "12 hidden layers of 64 neurons", "layers.Dense(64" in text("deep-network")),
+    ("gradients", "near log 10, about 2.30", f"{np.log(10):.2f}" == "2.30"),
+    ("gradients", "never larger than 0.25", 0.249 < SLOPES.max() <= 0.25),
+    ("gradients", "0.25¹² ≈ 0.00000006", f"{0.25**12:.8f}" == "0.00000006"),
+    ("gradients", "about half of the activations to zero", abs(np.mean(Z > 0) - 0.5) < 0.01),
+    ("gradients", "of variance 2/n", abs(2 * np.mean(np.maximum(Z, 0) ** 2) - 1) < 0.02),
+    ("modes", "differ by a factor of 100", "[1.0, 100, 5]" in text("batchnorm-by-hand")),
+    ("modes", "`momentum=0.9` nine tenths", "momentum=0.9" in text("deep-network")),
+    ("modes", "mean 5 and standard deviation 3", "normal(5, 3" in text("batchnorm-modes")),
+    ("predict-batchnorm", "wrong after the first batch", min(MOVED) > 2),
+    ("predict-batchnorm", "After 50 more batches", "(1, 50)" in text("batchnorm-modes")),
+    ("predict-batchnorm", "both modes agree", 5 * 0.9**51 < 0.05),
+    ("batchnorm-why", "Compare 0.25³ with 0.25¹²", 0.25**3 > 0.01),
+    ("few-epochs", "fewer epochs than in lesson 2", DEFAULTS["compare_epochs"] < 5),
+    ("comparison-why", "3,072 for the 512 + 256 neurons", 4 * (512 + 256) == 3072),
+    (
+        "comparison-why",
+        "3,072",
+        REFERENCE[0]["models"]["batchnorm"]["num_params"] - REFERENCE[0]["models"]["plain"]["num_params"]
+        == 3072,
+    ),
+    (
+        "comparison-why",
+        "below about half a percentage point",
+        0.004 < 2 * np.median([spread_of_differences(name) for name in ABLATION[0]["ablation"]]) < 0.008,
+    ),
+    ("comparison-why", "results of ten seeds", len(REFERENCE) == 10),
+    (
+        "comparison-why",
+        "longer trainings (8 epochs)",
+        len(REFERENCE[0]["models"]["plain"]["history"]["loss"]) == 8 > DEFAULTS["compare_epochs"],
+    ),
+    (
+        "reference-why",
+        "All three intervals of the loss are below zero",
+        all(interval(name, LOSS)[2] < 0 for name in OTHERS),
+    ),
+    (
+        "reference-why",
+        "both together lower it most",
+        min(OTHERS, key=lambda name: interval(name, LOSS)[1]) == "batchnorm_dropout",
+    ),
+    (
+        "reference-why",
+        "about a tenth of a percentage point or less",
+        all(abs(interval(name, ACCURACY)[1]) < 0.0013 for name in OTHERS),
+    ),
+    (
+        "reference-why",
+        "two of the three intervals contain zero",
+        sum(interval(name, ACCURACY)[0] < 0 < interval(name, ACCURACY)[2] for name in OTHERS) == 2,
+    ),
+    ("failure", "with 500 images in one batch", "x_val[:500]" in text("training-mode")),
+    ("key-points", "about half a percentage point", "half a percentage point" in text("comparison-why")),
+]
+
+
+@pytest.mark.parametrize(("cell_id", "claim", "holds"), CLAIMS, ids=[claim[1] for claim in CLAIMS])
+def test_what_the_text_says_is_so(cell_id, claim, holds):
+    assert claim in text(cell_id)
+    assert holds
+
+
+# --- the quiz ---
+
+QUESTIONS = yaml.safe_load((quiz.QUIZZES / f"{LESSON}.yaml").read_text(encoding="utf-8"))
+MOVING_MEAN = 0.9 * (0.9 * 0 + 0.1 * 5) + 0.1 * 5
+VAL_LOSSES = [0.40, 0.31, 0.27, 0.29, 0.28, 0.30, 0.26, 0.25]
+QUIZ = [
+    (0, "stay at 2.30", ["The learning rate", "The size of the gradient in each layer"], np.log(10) > 2.295),
+    (1, "`Dropout(0.2)` receives the activation 4.0", ["5.0"], 4.0 / (1 - 0.2) == 5.0),
+    (
+        2,
+        "0.40, 0.31, 0.27, 0.29, 0.28, 0.30, 0.26, 0.25",
+        ["Those of epoch 3"],
+        stopped(VAL_LOSSES, 3) == (6, 3),
+    ),
+    (3, "two batches, each with mean 5", ["0.95"], pytest.approx(0.95) == MOVING_MEAN),
+    (4, "the same image twice", ["It was called with `training=True`."], True),
+    (5, "with one seed", ["Nothing certain yet: repeat with more seeds."], 98.1 - 97.9 < 0.5),
+]
+
+
+@pytest.mark.parametrize(("number", "said", "right", "holds"), QUIZ)
+def test_the_right_answers_of_the_quiz_are_right(number, said, right, holds):
+    question = QUESTIONS[number]
+    assert said in question["question"]
+    assert [choice["text"] for choice in question["choices"] if choice.get("right")] == right
+    assert holds
+
+
+def test_the_right_answer_is_not_the_longest_one():
+    for question in QUESTIONS:
+        lengths = {bool(choice.get("right")): 0 for choice in question["choices"]}
+        for choice in question["choices"]:
+            right = bool(choice.get("right"))
+            lengths[right] = max(lengths[right], len(choice["text"]))
+        assert lengths[True] <= lengths[False], question["question"]
