@@ -98,6 +98,13 @@ PARAMETERS: dict[str, Parameter] = {
     "vat_epsilon": Parameter(float, 0.01, 100),
     "refit_on_all": Parameter(int, 0, 1),
     "search_from": Parameter(str, pattern=_RUN_PATH, in_words=_RUN_PATH_IN_WORDS),
+    # further/stronger_networks
+    "strong_units": Parameter(int, 4, 8192),
+    "strong_epochs": Parameter(int, 1, 10_000),
+    "strong_dropout_rate": Parameter(float, 0, 0.95),
+    "peak_learning_rate": Parameter(float, 1e-7, 100),
+    # further/pytorch
+    "pytorch_epochs": Parameter(int, 1, 10_000),
     # 05_evaluation
     "num_mistakes": Parameter(int, 1, 100),
     "num_distorted": Parameter(int, 10, 10**7),

@@ -27,6 +27,7 @@ __all__ = ["COLORS", "DescribedFigure", "accuracies", "bar_times", "class_balanc
 __all__ += ["confusion_matrix", "hyperparameter_effects", "image_grid", "learning_curves", "metric_by_model"]
 __all__ += ["panels", "pixel_intensity", "projection", "reliability", "robustness", "search_progress"]
 __all__ += ["seed_strip"]
+__all__ += ["moved_images", "values_along", "curves_with_spread"]
 
 COLORS = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"]  # seaborn's "colorblind"
 COLORS += ["#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"]
@@ -581,3 +582,91 @@ def _last_of(history: History, metric: str) -> str:
 
 def described(figure: Figure, title: str, words: Sequence[str]) -> DescribedFigure:
     return DescribedFigure(figure, f"{title} {'; '.join(words)}.")
+
+
+def moved_images(
+    images: np.ndarray,
+    directions: np.ndarray,
+    moved: np.ndarray,
+    captions: Mapping[str, Sequence[str]],
+    title: str,
+) -> DescribedFigure:
+    """Draws images, the direction in which each is moved, and the result, one column per image.
+
+    Args:
+        images: `(n, 28, 28)`, n at least 1.
+        directions: float `(n, 28, 28)`. Red pixels become darker, blue ones lighter.
+        moved: as `images`, after the step.
+        captions: `"before"` and `"after"` -> n short strings each, written above the images.
+        title: the figure's title; it names the dataset.
+    """
+    check_same_length(images=images, directions=directions, moved=moved, **captions)
+    figure = _figure(1.3 * len(images) + 0.6, 4.9, title=title)
+    rows = figure.subplots(3, len(images), squeeze=False)
+    largest = np.abs(directions).max()
+    for column, (image, direction, after) in enumerate(zip(images, directions, moved, strict=True)):
+        rows[0, column].imshow(image, cmap="gray_r", vmin=0, vmax=255)
+        rows[1, column].imshow(direction, cmap="RdBu_r", vmin=-largest, vmax=largest)
+        rows[2, column].imshow(after, cmap="gray_r", vmin=0, vmax=255)
+        rows[0, column].set_title(captions["before"][column], fontsize=10)
+        rows[2, column].set_title(captions["after"][column], fontsize=10)
+    for axes, label in zip(rows[:, 0], ("image", "direction", "moved image"), strict=True):
+        axes.set_ylabel(label)
+    for axes in rows.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.grid(visible=False)
+    pairs = zip(captions["before"], captions["after"], strict=True)
+    return _described(figure, f"{title}.", [f"{before}, after the step {after}" for before, after in pairs])
+
+
+def values_along(
+    positions: Sequence[float], values: Mapping[str, Groups], title: str, xlabel: str, ylabel: str
+) -> DescribedFigure:
+    """Draws lines of values against positions, a panel per model.
+
+    Args:
+        positions: where the values were measured, such as lengths of a step.
+        values: model name -> name of a line -> a value per position.
+        title: the figure's title; it names the dataset.
+        xlabel: what the positions are.
+        ylabel: what the values are.
+    """
+    figure, all_axes = panels(len(values), title, ylabel=ylabel, height=2.8)
+    words = []
+    for axes, (model, lines) in zip(all_axes, values.items(), strict=True):
+        for number, (name, numbers) in enumerate(lines.items()):
+            line = {"linestyle": _LINES[number % 4], "marker": _MARKERS[number], "color": COLORS[number]}
+            axes.plot(positions, [*numbers], label=name, **line)
+        axes.set(title=model, xlabel=xlabel)
+        axes.set_ylim(bottom=0)
+        words.append(f"{model}: " + ", ".join(f"{name} {[*last][-1]:.3g}" for name, last in lines.items()))
+    _legend_below(figure, all_axes[0], ncols=len(next(iter(values.values()))))
+    return _described(figure, f"{title}; {ylabel} at {positions[-1]:g}:", words)
+
+
+def curves_with_spread(
+    curves: Mapping[str, Sequence[Sequence[float]]], title: str, ylabel: str
+) -> DescribedFigure:
+    """Draws a metric against epochs for groups of trainings: the mean as a line, lowest to highest as a band.
+
+    Args:
+        curves: name -> a list per seed: the metric after each epoch.
+        title: the figure's title; it names the dataset.
+        ylabel: the metric.
+    """
+    figure, axes = _single(7.5, 3.8)
+    words = []
+    for number, (name, seeds) in enumerate(curves.items()):
+        table = np.array([*seeds], float)
+        epochs = np.arange(1, table.shape[1] + 1)
+        axes.fill_between(
+            epochs, table.min(axis=0), table.max(axis=0), color=COLORS[number], alpha=0.2, linewidth=0
+        )
+        line = {"linestyle": _LINES[number % 4], "marker": _MARKERS[number], "color": COLORS[number]}
+        axes.plot(epochs, table.mean(axis=0), label=f"{name}, mean of {len(table)} seeds", **line)
+        last = table[:, -1]
+        words.append(f"{name} {last.mean():.4f} ({last.min():.4f} to {last.max():.4f}, n={len(last)})")
+    axes.set(title=title, xlabel="epoch", ylabel=ylabel)
+    _whole_numbers(axes)
+    axes.legend()
+    return _described(figure, f"{title}; {ylabel} after the last epoch, mean and range:", words)
