@@ -103,8 +103,6 @@ PARAMETERS: dict[str, Parameter] = {
     "strong_epochs": Parameter(int, 1, 10_000),
     "strong_dropout_rate": Parameter(float, 0, 0.95),
     "peak_learning_rate": Parameter(float, 1e-7, 100),
-    # further/pytorch
-    "pytorch_epochs": Parameter(int, 1, 10_000),
     # 05_evaluation
     "num_mistakes": Parameter(int, 1, 100),
     "num_distorted": Parameter(int, 10, 10**7),

@@ -27,7 +27,7 @@ __all__ = ["COLORS", "DescribedFigure", "accuracies", "bar_times", "class_balanc
 __all__ += ["confusion_matrix", "hyperparameter_effects", "image_grid", "learning_curves", "metric_by_model"]
 __all__ += ["panels", "pixel_intensity", "projection", "reliability", "robustness", "search_progress"]
 __all__ += ["seed_strip"]
-__all__ += ["moved_images", "values_along", "curves_with_spread"]
+__all__ += ["curves_with_spread", "moved_images", "values_along"]
 
 COLORS = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"]  # seaborn's "colorblind"
 COLORS += ["#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"]
