@@ -601,7 +601,7 @@ def moved_images(
         title: the figure's title; it names the dataset.
     """
     check_same_length(images=images, directions=directions, moved=moved, **captions)
-    figure = _figure(1.3 * len(images) + 0.6, 4.9, title=title)
+    figure = figure(1.3 * len(images) + 0.6, 4.9, title=title)
     rows = figure.subplots(3, len(images), squeeze=False)
     largest = np.abs(directions).max()
     for column, (image, direction, after) in enumerate(zip(images, directions, moved, strict=True)):
@@ -616,7 +616,7 @@ def moved_images(
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
     pairs = zip(captions["before"], captions["after"], strict=True)
-    return _described(figure, f"{title}.", [f"{before}, after the step {after}" for before, after in pairs])
+    return described(figure, f"{title}.", [f"{before}, after the step {after}" for before, after in pairs])
 
 
 def values_along(
@@ -635,13 +635,13 @@ def values_along(
     words = []
     for axes, (model, lines) in zip(all_axes, values.items(), strict=True):
         for number, (name, numbers) in enumerate(lines.items()):
-            line = {"linestyle": _LINES[number % 4], "marker": _MARKERS[number], "color": COLORS[number]}
-            axes.plot(positions, [*numbers], label=name, **line)
+            (line,) = axes.plot(positions, [*numbers], _LINES[number % 4], label=name)
+            line.set(marker=MARKERS[number], color=COLORS[number])
         axes.set(title=model, xlabel=xlabel)
         axes.set_ylim(bottom=0)
         words.append(f"{model}: " + ", ".join(f"{name} {[*last][-1]:.3g}" for name, last in lines.items()))
     _legend_below(figure, all_axes[0], ncols=len(next(iter(values.values()))))
-    return _described(figure, f"{title}; {ylabel} at {positions[-1]:g}:", words)
+    return described(figure, f"{title}; {ylabel} at {positions[-1]:g}:", words)
 
 
 def curves_with_spread(
@@ -654,7 +654,7 @@ def curves_with_spread(
         title: the figure's title; it names the dataset.
         ylabel: the metric.
     """
-    figure, axes = _single(7.5, 3.8)
+    figure, axes = single(7.5, 3.8)
     words = []
     for number, (name, seeds) in enumerate(curves.items()):
         table = np.array([*seeds], float)
@@ -662,11 +662,12 @@ def curves_with_spread(
         axes.fill_between(
             epochs, table.min(axis=0), table.max(axis=0), color=COLORS[number], alpha=0.2, linewidth=0
         )
-        line = {"linestyle": _LINES[number % 4], "marker": _MARKERS[number], "color": COLORS[number]}
-        axes.plot(epochs, table.mean(axis=0), label=f"{name}, mean of {len(table)} seeds", **line)
+        label = f"{name}, mean of {len(table)} seeds"
+        (line,) = axes.plot(epochs, table.mean(axis=0), _LINES[number % 4], label=label)
+        line.set(marker=MARKERS[number], color=COLORS[number])
         last = table[:, -1]
         words.append(f"{name} {last.mean():.4f} ({last.min():.4f} to {last.max():.4f}, n={len(last)})")
     axes.set(title=title, xlabel="epoch", ylabel=ylabel)
     _whole_numbers(axes)
     axes.legend()
-    return _described(figure, f"{title}; {ylabel} after the last epoch, mean and range:", words)
+    return described(figure, f"{title}; {ylabel} after the last epoch, mean and range:", words)

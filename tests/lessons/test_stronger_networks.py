@@ -156,7 +156,10 @@ def test_validation_images_are_used_for_training_only_if_asked(refit_on_all, cap
         y_train=y_train,
         x_val=x_val,
         y_val=y_val,
+        strong_epochs=3,
+        batch_size=16,
     )
+    assert names["num_steps"] == 3 * (5 if refit_on_all else 4)
     assert names["x_fit"].tolist() == [*x_train, *(x_val if refit_on_all else [])]
     assert (names["y_fit"] == names["x_fit"] + 1000).all()
     assert (names["validation"] is None) == bool(refit_on_all)
@@ -200,16 +203,15 @@ def test_images_that_a_network_was_trained_on_give_it_no_validation_score(monkey
     assert saved["comparison"] == expected | {"history": {"loss": ["baseline"]}, "train_seconds": 1.0}
 
 
-@pytest.mark.parametrize(("loss_after", "lower"), [(0.05, "re-estimated"), (0.15, "with noisy statistics")])
-def test_statistics_are_collected_again_on_all_images_without_noise(loss_after, lower, capsys):
-    seen, built = [], []
+def test_statistics_are_collected_on_all_images_with_the_noise_that_was_asked(capsys):
+    seen, built, scores = [], [], iter([0.4, 0.3, 0.2, 0.1])
 
     class Network:
-        def __init__(self, **sizes):
-            built.append(sizes)
+        def __init__(self, noise, dropout):
+            built.append((noise, dropout))
 
         def set_weights(self, weights):
-            self.weights = weights
+            assert weights == "the weights"
 
         def __call__(self, batch, training):
             seen.append((batch, training))
@@ -221,15 +223,15 @@ def test_statistics_are_collected_again_on_all_images_without_noise(loss_after, 
         noisy_network=types.SimpleNamespace(get_weights=lambda: "the weights"),
         networks={},
         x_fit=np.arange(1234),
-        noisy_loss=0.1,
-        score=lambda name: (loss_after, 0.9),
-        guess=None,
+        noise_stddev=0.25,
+        score=lambda name: (next(scores), 0.9),
+        guess="noisy",
     )
-    assert built == [{"noise": 0, "dropout": 0, "num_images": 1234}]
-    assert names["networks"]["strong"].weights == "the weights"
-    assert np.concatenate([batch for batch, _ in seen]).tolist() == list(range(1234))
+    assert built == [(1.0, 0), (0.5, 0), (0.25, 0), (0.0, 0)]  # what is kept comes last: without noise
+    assert np.concatenate([batch for batch, _ in seen]).tolist() == 4 * list(range(1234))
     assert {training for _, training in seen} == {True}
-    assert f"the lower loss: {lower}\n" in capsys.readouterr().out
+    assert names["losses"] == [0.4, 0.3, 0.2, 0.1]
+    assert "noise-free" in capsys.readouterr().out
 
 
 def test_changed_predictions_are_counted_along_both_directions():
@@ -297,7 +299,8 @@ CLAIMS = [
     ),
     ("vat-fit-text", "no noise and no dropout", "noise=0, dropout=0" in CELLS["fit-vat"]),
     ("vat-fit-text", "re-estimated", "reestimated(network)" in CELLS["fit-vat"]),
-    ("wrong-text", "3,000 images", "x_train[:3000]" in CELLS["wrong"]),
+    ("wrong-text", "2,000 images", "x_train[:2000]" in CELLS["wrong"]),
+    ("wrong-text", "three times as many epochs", "3 * strong_epochs" in CELLS["wrong"]),
     ("wrong-text", "255 times too short", '("wrong", vat_epsilon / 255)' in CELLS["wrong"]),
 ]
 
@@ -352,12 +355,11 @@ def test_the_layers_whose_statistics_are_compared_are_the_first_dense_and_its_no
         layers=keras.layers,
         seed=1,
         strong_units=8,
-        strong_epochs=2,
-        batch_size=4,
+        num_steps=6,
         peak_learning_rate=0.003,
         loss="sparse_categorical_crossentropy",
     )
-    model = names["build_network"](0.3, 0.1, 10)
+    model = names["build_network"](0.3, 0.1)
     assert isinstance(model.layers[3], keras.layers.Dense)
     assert isinstance(model.layers[4], keras.layers.BatchNormalization)
     assert "layers[3].get_weights()[0]" in CELLS["statistics"]

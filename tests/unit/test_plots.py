@@ -514,12 +514,26 @@ ROWS = {
         {
             "title": "T",
             "panels": [
-                {"title": "7 (99%)", "y": "image", "images": [([[0, 255], [7, 8]], True, [0, 255])]},
-                {"title": "1 (98%)", "images": [([[1, 2], [3, 4]], True, [0, 255])]},
-                {"y": "direction", "images": [([[0, -0.5], [0, 0]], DIRECTIONS_DARKEN, [-0.5, 0.5])]},
-                {"images": [([[0, 0], [0.25, 0]], DIRECTIONS_DARKEN, [-0.5, 0.5])]},
-                {"title": "9 (51%)", "y": "moved image", "images": [([[0, 200], [7, 8]], True, [0, 255])]},
-                {"title": "1 (80%)", "images": [([[1, 2], [30, 4]], True, [0, 255])]},
+                {
+                    "title": "7 (99%)",
+                    "y": "image",
+                    "top_down": True,
+                    "images": [([[0, 255], [7, 8]], True, [0, 255])],
+                },
+                {"title": "1 (98%)", "top_down": True, "images": [([[1, 2], [3, 4]], True, [0, 255])]},
+                {
+                    "y": "direction",
+                    "top_down": True,
+                    "images": [([[0, -0.5], [0, 0]], DIRECTIONS_DARKEN, [-0.5, 0.5])],
+                },
+                {"top_down": True, "images": [([[0, 0], [0.25, 0]], DIRECTIONS_DARKEN, [-0.5, 0.5])]},
+                {
+                    "title": "9 (51%)",
+                    "y": "moved image",
+                    "top_down": True,
+                    "images": [([[0, 200], [7, 8]], True, [0, 255])],
+                },
+                {"title": "1 (80%)", "top_down": True, "images": [([[1, 2], [30, 4]], True, [0, 255])]},
             ],
         },
     ),
