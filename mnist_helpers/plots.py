@@ -601,7 +601,7 @@ def moved_images(
         title: the figure's title; it names the dataset.
     """
     check_same_length(images=images, directions=directions, moved=moved, **captions)
-    figure = figure(1.3 * len(images) + 0.6, 4.9, title=title)
+    figure = new_figure(1.3 * len(images) + 0.6, 4.9, title=title)
     rows = figure.subplots(3, len(images), squeeze=False)
     largest = np.abs(directions).max()
     for column, (image, direction, after) in enumerate(zip(images, directions, moved, strict=True)):
@@ -654,7 +654,7 @@ def curves_with_spread(
         title: the figure's title; it names the dataset.
         ylabel: the metric.
     """
-    figure, axes = single(7.5, 3.8)
+    figure, axes = single_axes(7.5, 3.8)
     words = []
     for number, (name, seeds) in enumerate(curves.items()):
         table = np.array([*seeds], float)
