@@ -600,23 +600,24 @@ def moved_images(
         captions: `"before"` and `"after"` -> n short strings each, written above the images.
         title: the figure's title; it names the dataset.
     """
-    check_same_length(images=images, directions=directions, moved=moved, **captions)
+    before, after = captions["before"], captions["after"]
+    check_same_length(images=images, directions=directions, moved=moved, before=before, after=after)
     figure = new_figure(1.3 * len(images) + 0.6, 4.9, title=title)
     rows = figure.subplots(3, len(images), squeeze=False)
     largest = np.abs(directions).max()
-    for column, (image, direction, after) in enumerate(zip(images, directions, moved, strict=True)):
+    for column, (image, direction, end) in enumerate(zip(images, directions, moved, strict=True)):
         rows[0, column].imshow(image, cmap="gray_r", vmin=0, vmax=255)
         rows[1, column].imshow(direction, cmap="RdBu_r", vmin=-largest, vmax=largest)
-        rows[2, column].imshow(after, cmap="gray_r", vmin=0, vmax=255)
-        rows[0, column].set_title(captions["before"][column], fontsize=10)
-        rows[2, column].set_title(captions["after"][column], fontsize=10)
+        rows[2, column].imshow(end, cmap="gray_r", vmin=0, vmax=255)
+        rows[0, column].set_title(before[column], fontsize=10)
+        rows[2, column].set_title(after[column], fontsize=10)
     for axes, label in zip(rows[:, 0], ("image", "direction", "moved image"), strict=True):
         axes.set_ylabel(label)
     for axes in rows.flat:
         axes.set(xticks=[], yticks=[])
         axes.grid(visible=False)
-    pairs = zip(captions["before"], captions["after"], strict=True)
-    return described(figure, f"{title}.", [f"{before}, after the step {after}" for before, after in pairs])
+    words = [f"{start}, after the step {end}" for start, end in zip(before, after, strict=True)]
+    return described(figure, f"{title}.", words)
 
 
 def values_along(

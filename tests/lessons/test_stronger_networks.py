@@ -107,13 +107,13 @@ def test_the_direction_is_the_gradient_of_the_change_at_a_random_unit_step(tiny,
 def test_the_training_step_follows_the_gradient_of_both_terms(images):
     """Finite differences over all weights; the target and the direction are constants."""
     network, labels, epsilon, rate = tiny_layers(), np.array([0, 1, 2, 0, 1]), 1.5, 0.25
-    names, steps = functions(), []
+    cell, steps = functions(), []
 
     def prediction_change(model, shown, before, step, training=False):
         steps.append(np.asarray(step, float))
-        return names["prediction_change"](model, shown, before, step, training)
+        return cell["prediction_change"](model, shown, before, step, training)
 
-    names |= {"keras": keras, "tf": tf, "prediction_change": prediction_change}
+    names = cell | {"keras": keras, "tf": tf, "prediction_change": prediction_change}
     trainer = run_cell(LESSON, "vat", **names)["VirtualAdversarial"](network.inputs, network.outputs)
     trainer.epsilon = epsilon
     loss = "sparse_categorical_crossentropy"
@@ -203,8 +203,11 @@ def test_images_that_a_network_was_trained_on_give_it_no_validation_score(monkey
     assert saved["comparison"] == expected | {"history": {"loss": ["baseline"]}, "train_seconds": 1.0}
 
 
-def test_statistics_are_collected_on_all_images_with_the_noise_that_was_asked(capsys):
-    seen, built, scores = [], [], iter([0.4, 0.3, 0.2, 0.1])
+@pytest.mark.parametrize(
+    ("losses", "outcome"), [([0.4, 0.3, 0.2, 0.1], "noise-free"), ([0.1, 0.3, 0.4, 0.2], "noisy")]
+)
+def test_statistics_are_collected_on_all_images_with_the_noise_that_was_asked(losses, outcome):
+    seen, built, compared, scores = [], [], [], iter(losses)
 
     class Network:
         def __init__(self, noise, dropout):
@@ -225,19 +228,20 @@ def test_statistics_are_collected_on_all_images_with_the_noise_that_was_asked(ca
         x_fit=np.arange(1234),
         noise_stddev=0.25,
         score=lambda name: (next(scores), 0.9),
+        quiz=types.SimpleNamespace(compare=lambda guess, outcome: compared.append((guess, outcome))),
         guess="noisy",
     )
     assert built == [(1.0, 0), (0.5, 0), (0.25, 0), (0.0, 0)]  # what is kept comes last: without noise
     assert np.concatenate([batch for batch, _ in seen]).tolist() == 4 * list(range(1234))
     assert {training for _, training in seen} == {True}
-    assert names["losses"] == [0.4, 0.3, 0.2, 0.1]
-    assert "noise-free" in capsys.readouterr().out
+    assert names["losses"] == losses
+    assert compared == [("noisy", outcome)]
 
 
 def test_changed_predictions_are_counted_along_both_directions():
     """The model's digit is 1 where the first pixel is above half; the adversarial direction is this pixel."""
     shown = np.zeros((8, 28, 28), np.uint8)
-    shown[:, 0, 0] = [0, 26, 77, 102, 153, 179, 230, 255]
+    shown[:, 0, 0] = [5, 40, 70, 110, 150, 190, 220, 240]
 
     def model(images):
         high = np.asarray(images)[:, 0, 0] > 127.5

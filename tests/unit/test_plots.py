@@ -177,7 +177,7 @@ def _confused():
 
 MISTAKES = np.zeros((10, 10))
 MISTAKES[4, 9], MISTAKES[2, 7] = 7, 3
-DIRECTIONS_DARKEN = False  # both ends of a diverging scale are dark
+RED_IS_DARKER = True  # than blue, a little; so red is the upper end
 DIGITS = {str(digit): digit + 0.5 for digit in range(10)}
 
 ROWS = {
@@ -524,9 +524,9 @@ ROWS = {
                 {
                     "y": "direction",
                     "top_down": True,
-                    "images": [([[0, -0.5], [0, 0]], DIRECTIONS_DARKEN, [-0.5, 0.5])],
+                    "images": [([[0, -0.5], [0, 0]], RED_IS_DARKER, [-0.5, 0.5])],
                 },
-                {"top_down": True, "images": [([[0, 0], [0.25, 0]], DIRECTIONS_DARKEN, [-0.5, 0.5])]},
+                {"top_down": True, "images": [([[0, 0], [0.25, 0]], RED_IS_DARKER, [-0.5, 0.5])]},
                 {
                     "title": "9 (51%)",
                     "y": "moved image",
