@@ -84,7 +84,7 @@ PARAMETERS: dict[str, Parameter] = {
     "num_layers": Parameter(int, 1, 100),
     "num_few": Parameter(int, 10, 10**7),
     "few_epochs": Parameter(int, 1, 10_000),
-    "noise_stddev": Parameter(float, 0, 10),
+    "noise_stddev": Parameter(float, 0, 1),
     "ablation_epochs": Parameter(int, 1, 10_000),
     # 04_tuning
     "max_trials": Parameter(int, 2, 10_000),

@@ -231,7 +231,7 @@ def test_statistics_are_collected_on_all_images_with_the_noise_that_was_asked(lo
         quiz=types.SimpleNamespace(compare=lambda guess, outcome: compared.append((guess, outcome))),
         guess="noisy",
     )
-    assert built == [(1.0, 0), (0.5, 0), (0.25, 0), (0.0, 0)]  # what is kept comes last: without noise
+    assert built == [(1.0, 0), (0.6, 0), (0.25, 0), (0.0, 0)]  # what is kept comes last: without noise
     assert np.concatenate([batch for batch, _ in seen]).tolist() == 4 * list(range(1234))
     assert {training for _, training in seen} == {True}
     assert names["losses"] == losses
