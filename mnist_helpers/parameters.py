@@ -89,7 +89,7 @@ PARAMETERS: dict[str, Parameter] = {
     "deep_epochs": Parameter(int, 1, 10_000),
     "compare_epochs": Parameter(int, 1, 10_000),
     # further/ablation
-    "noise_stddev": Parameter(float, 0, 10),
+    "noise_stddev": Parameter(float, 0, 1),
     "ablation_epochs": Parameter(int, 1, 10_000),
     # 04_tuning
     "max_trials": Parameter(int, 2, 10_000),
@@ -103,6 +103,11 @@ PARAMETERS: dict[str, Parameter] = {
     "vat_epsilon": Parameter(float, 0.01, 100),
     "refit_on_all": Parameter(int, 0, 1),
     "search_from": Parameter(str, pattern=_RUN_PATH, in_words=_RUN_PATH_IN_WORDS),
+    # further/stronger_networks
+    "strong_units": Parameter(int, 4, 8192),
+    "strong_epochs": Parameter(int, 1, 10_000),
+    "strong_dropout_rate": Parameter(float, 0, 0.95),
+    "peak_learning_rate": Parameter(float, 1e-7, 100),
     # 05_evaluation
     "num_mistakes": Parameter(int, 1, 100),
     "num_distorted": Parameter(int, 10, 10**7),

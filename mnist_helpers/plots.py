@@ -27,7 +27,7 @@ from mnist_helpers._errors import UserError, check_same_length
 __all__ = ["COLORS", "DescribedFigure", "accuracies", "bar_times", "class_balance", "compare_searches"]
 __all__ += ["confusion_matrix", "hyperparameter_effects", "image_grid", "learning_curves", "metric_by_model"]
 __all__ += ["panels", "pixel_intensity", "projection", "reliability", "robustness", "search_progress"]
-__all__ += ["schedules", "seed_strip"]
+__all__ += ["curves_with_spread", "moved_images", "schedules", "seed_strip", "values_along"]
 
 COLORS = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"]  # seaborn's "colorblind"
 COLORS += ["#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"]
@@ -618,3 +618,93 @@ def schedules(rates: Mapping[str, Sequence[float]], title: str) -> DescribedFigu
     axes.set_ylim(bottom=0)
     axes.legend()
     return described(figure, f"{title}.", words)
+
+
+def moved_images(
+    images: np.ndarray,
+    directions: np.ndarray,
+    moved: np.ndarray,
+    captions: Mapping[str, Sequence[str]],
+    title: str,
+) -> DescribedFigure:
+    """Draws images, the direction in which each is moved, and the result, one column per image.
+
+    Args:
+        images: `(n, 28, 28)`, n at least 1.
+        directions: float `(n, 28, 28)`. Red pixels become darker, blue ones lighter.
+        moved: as `images`, after the step.
+        captions: `"before"` and `"after"` -> n short strings each, written above the images.
+        title: the figure's title; it names the dataset.
+    """
+    before, after = captions["before"], captions["after"]
+    check_same_length(images=images, directions=directions, moved=moved, before=before, after=after)
+    figure = new_figure(1.3 * len(images) + 0.6, 4.9, title=title)
+    rows = figure.subplots(3, len(images), squeeze=False)
+    largest = np.abs(directions).max()
+    for column, (image, direction, end) in enumerate(zip(images, directions, moved, strict=True)):
+        rows[0, column].imshow(image, cmap="gray_r", vmin=0, vmax=255)
+        rows[1, column].imshow(direction, cmap="RdBu_r", vmin=-largest, vmax=largest)
+        rows[2, column].imshow(end, cmap="gray_r", vmin=0, vmax=255)
+        rows[0, column].set_title(before[column], fontsize=10)
+        rows[2, column].set_title(after[column], fontsize=10)
+    for axes, label in zip(rows[:, 0], ("image", "direction", "moved image"), strict=True):
+        axes.set_ylabel(label)
+    for axes in rows.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.grid(visible=False)
+    words = [f"{start}, after the step {end}" for start, end in zip(before, after, strict=True)]
+    return described(figure, f"{title}.", words)
+
+
+def values_along(
+    positions: Sequence[float], values: Mapping[str, Groups], title: str, xlabel: str, ylabel: str
+) -> DescribedFigure:
+    """Draws lines of values against positions, a panel per model.
+
+    Args:
+        positions: where the values were measured, such as lengths of a step.
+        values: model name -> name of a line -> a value per position.
+        title: the figure's title; it names the dataset.
+        xlabel: what the positions are.
+        ylabel: what the values are.
+    """
+    figure, all_axes = panels(len(values), title, ylabel=ylabel, height=2.8)
+    words = []
+    for axes, (model, lines) in zip(all_axes, values.items(), strict=True):
+        for number, (name, numbers) in enumerate(lines.items()):
+            (line,) = axes.plot(positions, [*numbers], _LINES[number % 4], label=name)
+            line.set(marker=MARKERS[number], color=COLORS[number])
+        axes.set(title=model, xlabel=xlabel)
+        axes.set_ylim(bottom=0)
+        words.append(f"{model}: " + ", ".join(f"{name} {[*last][-1]:.3g}" for name, last in lines.items()))
+    _legend_below(figure, all_axes[0], ncols=len(next(iter(values.values()))))
+    return described(figure, f"{title}; {ylabel} at {positions[-1]:g}:", words)
+
+
+def curves_with_spread(
+    curves: Mapping[str, Sequence[Sequence[float]]], title: str, ylabel: str
+) -> DescribedFigure:
+    """Draws a metric against epochs for groups of trainings: the mean as a line, lowest to highest as a band.
+
+    Args:
+        curves: name -> a list per seed: the metric after each epoch.
+        title: the figure's title; it names the dataset.
+        ylabel: the metric.
+    """
+    figure, axes = single_axes(7.5, 3.8)
+    words = []
+    for number, (name, seeds) in enumerate(curves.items()):
+        table = np.array([*seeds], float)
+        epochs = np.arange(1, table.shape[1] + 1)
+        axes.fill_between(
+            epochs, table.min(axis=0), table.max(axis=0), color=COLORS[number], alpha=0.2, linewidth=0
+        )
+        label = f"{name}, mean of {len(table)} seeds"
+        (line,) = axes.plot(epochs, table.mean(axis=0), _LINES[number % 4], label=label)
+        line.set(marker=MARKERS[number], color=COLORS[number])
+        last = table[:, -1]
+        words.append(f"{name} {last.mean():.4f} ({last.min():.4f} to {last.max():.4f}, n={len(last)})")
+    axes.set(title=title, xlabel="epoch", ylabel=ylabel)
+    _whole_numbers(axes)
+    axes.legend()
+    return described(figure, f"{title}; {ylabel} after the last epoch, mean and range:", words)

@@ -178,6 +178,7 @@ def _confused():
 
 MISTAKES = np.zeros((10, 10))
 MISTAKES[4, 9], MISTAKES[2, 7] = 7, 3
+RED_IS_DARKER = True  # than blue, a little; so red is the upper end
 DIGITS = {str(digit): digit + 0.5 for digit in range(10)}
 
 ROWS = {
@@ -518,6 +519,81 @@ ROWS = {
                 }
             ],
             "legend": {"constant": [0.5, 0.5, 0.5], "peak": [0.1, 0.9, 0.2]},
+        },
+    ),
+    "moved_images": (
+        lambda: plots.moved_images(
+            np.array([[[0, 255], [7, 8]], [[1, 2], [3, 4]]]),
+            np.array([[[0, -0.5], [0, 0]], [[0, 0], [0.25, 0]]]),
+            np.array([[[0, 200], [7, 8]], [[1, 2], [30, 4]]]),
+            {"before": ["7 (99%)", "1 (98%)"], "after": ["9 (51%)", "1 (80%)"]},
+            "T",
+        ),
+        {
+            "title": "T",
+            "panels": [
+                {
+                    "title": "7 (99%)",
+                    "y": "image",
+                    "top_down": True,
+                    "images": [([[0, 255], [7, 8]], True, [0, 255])],
+                },
+                {"title": "1 (98%)", "top_down": True, "images": [([[1, 2], [3, 4]], True, [0, 255])]},
+                {
+                    "y": "direction",
+                    "top_down": True,
+                    "images": [([[0, -0.5], [0, 0]], RED_IS_DARKER, [-0.5, 0.5])],
+                },
+                {"top_down": True, "images": [([[0, 0], [0.25, 0]], RED_IS_DARKER, [-0.5, 0.5])]},
+                {
+                    "title": "9 (51%)",
+                    "y": "moved image",
+                    "top_down": True,
+                    "images": [([[0, 200], [7, 8]], True, [0, 255])],
+                },
+                {"title": "1 (80%)", "top_down": True, "images": [([[1, 2], [30, 4]], True, [0, 255])]},
+            ],
+        },
+    ),
+    "values_along": (
+        lambda: plots.values_along(
+            [0, 1], {"A": {"up": [0, 0.5], "flat": [0, 0.1]}, "B": {"up": [0, 0.3]}}, "T", "step", "share"
+        ),
+        {
+            "title": "T",
+            "panels": [
+                {
+                    "title": "A",
+                    "x": "step",
+                    "y": "share",
+                    "lines": [(0, "-", "o", [0, 1], [0, 0.5]), (1, "--", "s", [0, 1], [0, 0.1])],
+                },
+                {"title": "B", "x": "step", "lines": [(0, "-", "o", [0, 1], [0, 0.3])]},
+            ],
+            "legend": {"up": [0, 0.5], "flat": [0, 0.1]},
+        },
+    ),
+    "curves_with_spread": (
+        lambda: plots.curves_with_spread(
+            {"A": [[0.5, 0.75], [0.25, 0.75]], "B": [[0.5, 1.0]]}, "T", "accuracy"
+        ),
+        {
+            "panels": [
+                {
+                    "title": "T",
+                    "x": "epoch",
+                    "y": "accuracy",
+                    "lines": [
+                        (0, "-", "o", [1, 2], [0.375, 0.75]),
+                        (1, "--", "s", [1, 2], [0.5, 1.0]),
+                    ],
+                    "bands": [
+                        (0, [[1, 0.25, 0.5], [2, 0.75, 0.75]]),
+                        (1, [[1, 0.5, 0.5], [2, 1.0, 1.0]]),
+                    ],
+                }
+            ],
+            "legend": {"A, mean of 2 seeds": [0.375, 0.75], "B, mean of 1 seeds": [0.5, 1.0]},
         },
     ),
     "scaling": (
