@@ -23,7 +23,7 @@ OPTIONS := $${PROFILE:+--profile "$$PROFILE"} $${DATASET:+--dataset "$$DATASET"}
            $${SEED:+--seed "$$SEED"} $${FRESH:+--fresh}
 
 # What a student sees first; in the terminal only the address and errors, and nothing of the teacher's nbgrader.
-LAB := --LabApp.default_url=/lab/tree/START_HERE.ipynb --log-level=WARN \
+LAB := --LabApp.default_url=/lab/tree/START_HERE.ipynb --log-level=WARN --LabApp.log_level=WARN \
        --ServerApp.jpserver_extensions="{'nbgrader.server_extensions.assignment_list': False, \
        'nbgrader.server_extensions.course_list': False, \
        'nbgrader.server_extensions.formgrader': False, \

@@ -1,5 +1,6 @@
 // The two widgets of quiz.py: a field for a prediction, and a quiz.
-let count = 0;
+// Each widget loads this file anew, so a counter would give two of them the same id.
+const newId = () => "mnist-quiz-" + Math.random().toString(36).slice(2);
 
 function make(tag, properties = {}, ...children) {
   const { role, live, ...others } = properties;
@@ -49,7 +50,7 @@ function moveWithArrows(event) {
 }
 
 function renderPrediction(model, root) {
-  const id = `mnist-quiz-${++count}`;
+  const id = newId();
   const message = make("span", { className: "mnist-quiz-message", role: "status", live: "polite" });
   const label = `Predict: ${model.get("what")}`;
   let update;
@@ -89,7 +90,7 @@ function renderPrediction(model, root) {
 function renderQuestion(model, number, changed) {
   const question = model.get("questions")[number];
   const { choices, several } = question;
-  const id = `mnist-quiz-${++count}`;
+  const id = newId();
   const group = make("fieldset");
   group.append(make("legend", {}, `${number + 1}. `, ...rich(question.question),
     ...(several ? [" Select all that apply."] : [])));

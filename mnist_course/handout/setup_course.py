@@ -35,7 +35,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 unset PYTHONPATH PYTHONHOME
 if [ -d "$here/data" ]; then export MNIST_DATA_DIR="$here/data"; fi
 exec "$here/environment/bin/python" -m jupyterlab --notebook-dir="$here/my-course" \\
-    --LabApp.default_url=/lab/tree/START_HERE.ipynb --log-level=WARN "$@"
+    --LabApp.default_url=/lab/tree/START_HERE.ipynb --log-level=WARN --LabApp.log_level=WARN "$@"
 """
 _LAB_WINDOWS = """@echo off
 rem Opens the MNIST course in JupyterLab.
@@ -43,7 +43,7 @@ set PYTHONPATH=
 set PYTHONHOME=
 if exist "%~dp0data" set "MNIST_DATA_DIR=%~dp0data"
 "%~dp0environment\\Scripts\\python.exe" -m jupyterlab --notebook-dir="%~dp0my-course" ^
-  --LabApp.default_url=/lab/tree/START_HERE.ipynb --log-level=WARN %*
+  --LabApp.default_url=/lab/tree/START_HERE.ipynb --log-level=WARN --LabApp.log_level=WARN %*
 """
 
 

@@ -199,6 +199,7 @@ def test_it_is_readable_in_both_themes_and_two_widths(notebook, questions, theme
     questions.nth(0).get_by_text("a) 3.").click()
     questions.nth(1).get_by_text("b) 5.").click()
     questions.nth(1).get_by_role("button", name="Check").click()
+    expect(notebook.output(3).get_by_role("radio").nth(1)).to_be_checked()  # another widget's, made before
     notebook.theme(theme)
     try:
         for width in (WIDE, 900):
