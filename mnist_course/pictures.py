@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from matplotlib.patches import Circle
 
 from mnist_helpers import _files, canvas, data, drawings, plots, results
 from mnist_helpers.plots import COLORS, DescribedFigure
@@ -16,13 +17,14 @@ FOLDER = "pictures"
 
 
 def title_pictures() -> dict[str, DescribedFigure]:
-    """Draws the picture of each lesson.
+    """Draws the picture of each lesson and of each optional notebook.
 
     Returns:
-        Lesson -> its picture.
+        The notebook's name -> its picture.
     """
-    drawn = (_hard_digits(), _digit_through_network(), _overfitting(), _knobs(), _shifted())
-    return dict(zip(results.LESSONS, drawn, strict=True))
+    drawn = [_hard_digits(), _digit_through_network(), _overfitting(), _knobs(), _shifted()]
+    drawn += [_backward_pass(), _schedules(), _components(), _noise(), _two_libraries(), _calibration()]
+    return dict(zip((*results.LESSONS, *results.FURTHER), drawn, strict=True))
 
 
 def write_pictures(notebooks: Path) -> list[Path]:
@@ -140,3 +142,84 @@ def _shifted() -> DescribedFigure:
         axes.spines[:].set_visible(True)
     words = "The same handwritten digit four times: centred, and shifted to the right by 2, 4 and 6 pixels."
     return DescribedFigure(figure, words)
+
+
+def _backward_pass() -> DescribedFigure:
+    return drawings.training_step("One training step: what is calculated in step 3?")
+
+
+def _schedules() -> DescribedFigure:
+    steps = np.linspace(0, 1, 200)
+    cosine = np.where(steps < 0.2, 0.1 + 4.5 * steps, 0.5 * (1 + np.cos(np.pi * (steps - 0.2) / 0.8)))
+    figure, axes = plots.single_axes(7.5, 2.9)
+    axes.plot(steps, np.full_like(steps, 0.25), color=COLORS[0], label="constant")
+    axes.plot(steps, cosine, "--", color=COLORS[1], label="warm-up, then cosine decay")
+    axes.set(xlabel="training step", ylabel="learning rate", xticks=[], yticks=[], ylim=(0, 1.2))
+    axes.set_title("Which one is faster?")
+    axes.legend()
+    words = "one is constant, the other rises quickly to a peak and then falls slowly to zero"
+    return DescribedFigure(figure, f"A sketch of two learning rates during training: {words}.")
+
+
+def _components() -> DescribedFigure:
+    names = ["batch normalisation", "dropout", "noise", "schedule", "averaged weights"]
+    figure, axes = plots.single_axes(8, 3.1)
+    for column in range(len(names) + 2):
+        for row in range(len(names)):
+            on = column == row + 1 or column == len(names) + 1
+            axes.add_patch(
+                Circle((column, -row), 0.3, facecolor=COLORS[0] if on else "white", edgecolor="#333333")
+            )
+    for row, name in enumerate(names):
+        axes.text(-0.6, -row, name, ha="right", va="center")
+    for column, name in enumerate(["plain", "1", "2", "3", "4", "5", "all"]):
+        axes.text(column, 0.6, name, ha="center")
+    axes.set(xlim=(-3.6, 7), ylim=(-4.6, 1), aspect="equal", title="Which component helps?")
+    axes.axis("off")
+    words = "one without any of them, five with one component each, and one with all"
+    return DescribedFigure(
+        figure, f"A table of five components, {', '.join(names)}, and seven networks: {words}."
+    )
+
+
+def _noise() -> DescribedFigure:
+    digit = data.to_mnist_format(canvas.stored_drawing())
+    noise = np.random.default_rng(1).normal(0, 0.4 * 255, (28, 28))
+    images = np.stack([digit, noise - noise.min(), np.clip(digit + noise, 0, 255)])
+    picture = plots.image_grid(
+        images, ["a digit", "noise", "still the same digit"], "What should not change", 3
+    )
+    picture.figure.set_size_inches(7, 2.8)
+    words = "a handwritten digit, random noise, and their sum, in which the digit can still be read"
+    return DescribedFigure(picture.figure, f"Three images: {words}.")
+
+
+def _two_libraries() -> DescribedFigure:
+    keras = "model.compile(Adam(), loss)\nmodel.fit(x, y, epochs=5)"
+    torch = "for images, labels in batches:\n    loss = loss_fn(model(images), labels)\n"
+    torch += "    loss.backward()\n    optimizer.step()"
+    figure = plots.new_figure(9, 2.4, "The same training twice")
+    for axes, (name, text) in zip(
+        figure.subplots(1, 2), {"Keras": keras, "PyTorch": torch}.items(), strict=True
+    ):
+        axes.set(title=name, xticks=[], yticks=[])
+        axes.grid(visible=False)
+        axes.text(0.04, 0.5, text, va="center", family="monospace", fontsize=9)
+    words = "two lines with compile and fit in Keras; a loop over mini-batches in PyTorch"
+    return DescribedFigure(figure, f"The code of the same training in two libraries: {words}.")
+
+
+def _calibration() -> DescribedFigure:
+    confidence = np.linspace(0.5, 1, 100)
+    figure, axes = plots.single_axes(6, 3.4)
+    axes.plot(confidence, confidence, ":", color="#333333", label="calibrated")
+    axes.plot(confidence, confidence**1.6, "-", color=COLORS[1], label="overconfident")
+    axes.set(
+        xlabel="confidence: what the network says", ylabel="accuracy: what is true", xticks=[], yticks=[]
+    )
+    axes.set_title("Can you trust its confidence?")
+    axes.legend()
+    words = (
+        "a straight line where accuracy equals confidence, and a curve below it, where confidence is too high"
+    )
+    return DescribedFigure(figure, f"A sketch of accuracy against confidence: {words}.")
