@@ -187,8 +187,3 @@ def of_notebook(namespace: Mapping[str, Any]) -> dict[str, Any]:
         UserError: as `check`.
     """
     return {name: check(name, namespace[name]) for name in PARAMETERS if name in namespace}
-
-
-def checked(**values: Any) -> dict[str, Any]:
-    """TEMPORARY, for lessons that are not rewritten yet: checks every parameter given."""
-    return {name: check(name, value) for name, value in values.items()}

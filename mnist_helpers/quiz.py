@@ -130,7 +130,7 @@ def predict(what: str, kind: str = "number", *, choices: Sequence[str] = ()) -> 
     return guess
 
 
-def compare(guess: Any, outcome: Any, *_old: Any, **_older: Any) -> None:
+def compare(guess: Any, outcome: Any) -> None:
     """Prints a student's prediction and the outcome; prints nothing without a prediction.
 
     Args:
@@ -212,7 +212,7 @@ class Quiz(_Widget):
         return "\n".join(lines).strip()
 
 
-def show(lesson: str, *_old: Any) -> Quiz:
+def show(lesson: str) -> Quiz:
     """Returns a lesson's quiz; as the last line of a cell, it is shown.
 
     Args:
