@@ -23,20 +23,22 @@ def text(cell_id):
 
 
 class Network:
-    """A network that is not trained: it answers what it was given, and notes what it was asked."""
+    """A network that is not trained: it notes what it was asked."""
 
-    def __init__(self, history=None, scores=(0.5, 0.9), size=10):
-        self.history, self.scores, self.size, self.calls = history or {}, scores, size, []
+    def __init__(self, history=None, size=10):
+        self.history, self.size, self.calls = history or {}, size, []
 
-    def fit(self, x, y, **options):
-        self.calls.append((x, y, options))
+    def fit(self, *arguments, **options):
+        self.calls.append((arguments, options))
         return types.SimpleNamespace(history=self.history)
-
-    def evaluate(self, x, y, **options):
-        return self.scores
 
     def count_params(self):
         return self.size
+
+
+class Stop:
+    def __init__(self, *arguments, **options):
+        self.asked, self.best_epoch = (arguments, options), 2
 
 
 @pytest.fixture
@@ -52,119 +54,91 @@ keras = types.SimpleNamespace(
         Adam=lambda rate: ("Adam", rate),
         AdamW=lambda rate, weight_decay: ("AdamW", rate, weight_decay),
     ),
-    callbacks=types.SimpleNamespace(EarlyStopping=lambda *args, **options: Stop(args, options)),
+    callbacks=types.SimpleNamespace(EarlyStopping=Stop),
 )
 
 
-class Stop:
-    def __init__(self, args, options):
-        self.args, self.options, self.best_epoch, self.best = args, options, 2, 0.25
-
-
-def losses(values, val_values):
+def curves(values, val_values):
     accuracy = {"accuracy": [0.5] * len(values), "val_accuracy": [0.5] * len(values)}
     return accuracy | {"loss": values, "val_loss": val_values}
+
+
+def few(cell_id, result, **more):
+    """Runs a cell that trains on the small set; returns its names and what it trained, with which options."""
+    trained = []
+
+    def train(*arguments, **options):
+        trained.append((arguments, options))
+        return result
+
+    small = {"x_few": "x", "y_few": "y", "few_epochs": 2, "learning_rate": 0.01, "dataset_used": "digits"}
+    network = {"network": lambda optimizer, **options: (optimizer, options), "keras": keras}
+    return run_cell(LESSON, cell_id, train=train, **small | network | more), trained
 
 
 # --- overfitting, dropout, early stopping, weight decay ---
 
 
-def test_the_small_training_set_is_the_first_part_of_the_training_images(capsys):
-    model = Network(losses([0.9, 0.1], [0.9, 0.5]))
-    run_cell(
-        LESSON,
-        "fit-few",
-        keras=keras,
-        network=lambda optimizer: model,
-        learning_rate=0.01,
-        batch_size=8,
-        few_epochs=2,
-        num_few=20,
-        dataset_used="digits",
-        x_train=np.arange(50),
-        y_train=np.arange(50) + 100,
-        x_val="x_val",
-        y_val="y_val",
-    )
-    ((x, y, options),) = model.calls
-    assert (x.tolist(), y.tolist()) == (list(range(20)), list(range(100, 120)))
-    assert options["validation_data"] == ("x_val", "y_val")
-    assert (options["epochs"], options["batch_size"]) == (2, 8)
-    assert "val_loss 0.5000" in capsys.readouterr().out
+def test_the_trainings_watch_the_validation_images_and_print_the_last_epoch(capsys):
+    model = Network(curves([0.9, 0.12345], [0.9, 0.5]))
+    names = run_cell(LESSON, "train", x_val="x_val", y_val="y_val", batch_size=8)
+    assert names["train"](model, "x", "y", 2, callbacks=["stop"]) == model.history
+    ((arguments, options),) = model.calls
+    assert arguments == ("x", "y", 8)
+    assert options == {
+        "epochs": 2,
+        "validation_data": ("x_val", "y_val"),
+        "callbacks": ["stop"],
+        "verbose": 0,
+    }
+    assert "'loss': 0.1234, 'val_loss': 0.5}" in capsys.readouterr().out.replace("0.1235", "0.1234")
 
 
-def test_dropout_by_hand_drops_other_neurons_in_each_image_and_keeps_the_mean(capsys):
-    names = run_cell(LESSON, "dropout-by-hand")
-    shown, mean = capsys.readouterr().out.rsplit("mean of 10,000 activations: ", 1)
-    rows = shown.replace("[", "").replace("]", "").strip().splitlines()
-    values = np.array([row.split() for row in rows], float)
-    assert values.tolist() == np.where(names["keep"], 2.0, 0.0).tolist()
-    assert len({tuple(row) for row in values.tolist()}) == 4
-    assert 0.9 < float(mean) < 1.1
+def test_the_small_training_set_is_the_first_part_of_the_training_images():
+    history = curves([0.9, 0.1], [0.9, 0.5])
+    names, trained = few("fit-few", history, num_few=20, x_train=np.arange(50), y_train=np.arange(50) + 100)
+    ((_, x, y, epochs), _) = trained[0]
+    assert (x.tolist(), y.tolist(), epochs) == (list(range(20)), list(range(100, 120)), 2)
+    assert names["few_histories"] == {"no dropout": history}
 
 
-@pytest.mark.parametrize(("with_dropout", "lower"), [(0.3, "with dropout"), (0.6, "without dropout")])
+def test_dropout_by_hand_drops_other_neurons_in_each_image_and_keeps_the_mean():
+    drawings = types.SimpleNamespace(dropout=lambda rate, title: rate)
+    names = run_cell(LESSON, "dropout-by-hand", drawings=drawings)
+    assert names["_"] == 0.5
+    dropped = names["dropped"]
+    assert set(np.unique(dropped)) == {0, 2}
+    assert len({tuple(row) for row in dropped[:3].tolist()}) == 3
+    assert dropped.mean() == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize(("with_dropout", "lower"), [(0.3, "dropout 0.5"), (0.6, "no dropout")])
 def test_the_lower_validation_loss_of_the_last_epoch_is_compared(compared, with_dropout, lower):
-    model = Network(losses([0.5, 0.4], [0.1, with_dropout]))
-    built = []
-    names = run_cell(
-        LESSON,
+    _, trained = few(
         "fit-dropout",
-        keras=keras,
-        network=lambda optimizer, drop: built.append(drop) or model,
-        learning_rate=0.01,
-        few_histories={"no dropout": losses([0.5, 0.1], [0.2, 0.5])},
-        few_options={"epochs": 2},
-        x_few="x",
-        y_few="y",
-        answers=("with dropout", "without dropout"),
+        curves([0.5, 0.4], [0.1, with_dropout]),
+        few_histories={"no dropout": curves([0.5, 0.1], [0.2, 0.5])},
+        choices=("no dropout", "dropout 0.5"),
         guess=None,
-        dataset_used="digits",
     )
     assert compared == [lower]
-    assert built == [0.5]
-    assert list(names["few_histories"]) == ["no dropout", "dropout 0.5"]
+    assert trained == [(((("Adam", 0.01), {"drop": 0.5}), "x", "y", 2), {})]
 
 
 def test_early_stopping_watches_the_validation_loss_and_names_the_best_epoch(capsys):
-    model = Network(losses([1] * 6, [1] * 6))
-    run_cell(
-        LESSON,
-        "fit-early",
-        keras=keras,
-        network=lambda optimizer: model,
-        learning_rate=0.01,
-        few_histories={},
-        few_options={"epochs": 20},
-        few_epochs=20,
-        x_few="x",
-        y_few="y",
-    )
-    (stop,) = model.calls[0][2]["callbacks"]
-    assert (stop.args, stop.options) == (("val_loss",), {"patience": 3, "restore_best_weights": True})
-    said = capsys.readouterr().out
-    assert "stopped after epoch 6 of 20" in said
-    assert "best epoch: 3, validation loss 0.2500" in said
+    _, trained = few("fit-early", curves([1] * 6, [1] * 6), few_histories={})
+    (stop,) = trained[0][1]["callbacks"]
+    assert stop.asked == (("val_loss",), {"patience": 3, "restore_best_weights": True})
+    assert "6 epochs; best epoch: 3" in capsys.readouterr().out
 
 
 def test_weight_decay_is_the_optimisers(capsys):
-    built = []
-    history = losses([0.4], [0.5])
-    run_cell(
-        LESSON,
-        "fit-decay",
-        keras=keras,
-        network=lambda optimizer: built.append(optimizer) or Network(history),
-        learning_rate=0.01,
-        few_histories={"no dropout": history},
-        few_options={},
-        x_few="x",
-        y_few="y",
-        dataset_used="digits",
-    )
-    ((kind, rate, decay),) = built
-    assert (kind, rate) == ("AdamW", 0.01)
+    history = curves([0.4], [0.5])
+    names, trained = few("fit-decay", history, few_histories={"no dropout": history})
+    (kind, rate, decay), options = trained[0][0][0]
+    assert (kind, rate, options) == ("AdamW", 0.01, {})
     assert f"{1 - 0.01 * decay:.4f}" in capsys.readouterr().out
+    assert list(names["few_histories"]) == ["no dropout", "weight decay"]
 
 
 # --- gradients and batch normalisation ---
@@ -210,51 +184,27 @@ def test_gradient_sizes_are_those_of_the_dense_layers_in_order():
     assert names["gradient_sizes"](Model()) == pytest.approx([2.0, 0.2, 4.0])
 
 
-def test_each_activation_has_its_own_initialisation():
-    drawn = []
+def test_both_cures_are_measured_before_they_are_trained(capsys):
+    order, drawn = [], []
     names = run_cell(
         LESSON,
-        "gradients-figure",
-        deep_network=lambda *built: built,
-        gradient_sizes=lambda built: [0.1, 0.2] if built == ("relu", "he_normal") else [0.3, 0.4],
-        drawings=types.SimpleNamespace(gradient_sizes=lambda sizes, title: drawn.append(sizes)),
-        dataset_used="digits",
-    )
-    assert drawn == [{"sigmoid": [0.3, 0.4], "relu": [0.1, 0.2]}]
-    assert names["sizes"] == drawn[0]
-    for cell_id, network in (
-        ("fit-deep", 'deep_network("sigmoid", "glorot_uniform")'),
-        ("fit-relu", 'deep_network("relu", "he_normal")'),
-        ("fit-batchnorm", 'deep_network("sigmoid", "glorot_uniform", normalised=True)'),
-        ("gradients-figure", 'deep_network("sigmoid", "glorot_uniform")'),
-    ):
-        assert network in text(cell_id)
-
-
-def test_the_gradients_are_measured_before_the_training():
-    order = []
-
-    class Deep(Network):
-        def fit(self, *arguments, **options):
-            order.append("fit")
-            return super().fit(*arguments, **options)
-
-    drawn = []
-    run_cell(
-        LESSON,
-        "fit-batchnorm",
-        deep_network=lambda *built, normalised: Deep({"loss": [1.0]}),
-        gradient_sizes=lambda model: order.append("measure") or [0.1],
-        deep_histories={},
-        deep_options={},
-        sizes={"sigmoid": [0.2]},
+        "fit-cures",
+        deep_network=lambda *built, **options: (*built, *options.items()),
+        gradient_sizes=lambda model: order.append(("measured", *model)) or [0.1],
+        train=lambda model, x, y, epochs: order.append(("trained", *model)) or {"loss": [epochs]},
+        gradients={"sigmoid": [0.2]},
+        deep_histories={"sigmoid": {}},
         drawings=types.SimpleNamespace(gradient_sizes=lambda sizes, title: drawn.append(dict(sizes))),
         x_train="x",
         y_train="y",
+        deep_epochs=2,
         dataset_used="digits",
     )
-    assert order == ["measure", "fit"]
-    assert drawn == [{"sigmoid": [0.2], "sigmoid, batch norm": [0.1]}]
+    relu, batchnorm = ("relu", "he_normal"), ("sigmoid", "glorot_uniform", ("normalised", True))
+    expected = [(verb, *built) for built in (relu, batchnorm) for verb in ("measured", "trained")]
+    assert order == expected
+    assert drawn == [{"sigmoid": [0.2], "relu": [0.1], "sigmoid, batch norm": [0.1]}]
+    assert list(names["deep_histories"]) == ["sigmoid", "relu", "sigmoid, batch norm"]
 
 
 def test_batch_normalisation_by_hand(capsys):
@@ -264,63 +214,52 @@ def test_batch_normalisation_by_hand(capsys):
     assert normalised[:, :2].std(axis=0) == pytest.approx([1, 1], abs=1e-3)
     assert normalised[:, 0] == pytest.approx(normalised[:, 1], abs=1e-3)
     assert normalised[:, 2].tolist() == [0, 0, 0, 0]
-    assert names["first_neuron"].mean() == pytest.approx(names["beta"])
-    assert names["first_neuron"].std() == pytest.approx(names["gamma"], abs=1e-3)
-    assert "-0." not in capsys.readouterr().out.replace("-0.45", "")
+    said = capsys.readouterr().out
+    assert "gamma 2, beta 1: [-1.68  0.11  1.89  3.68]" in said
+    assert "-0. " not in said
 
 
 # --- the comparison ---
 
 
-def test_each_network_of_the_comparison_has_its_components_and_its_own_scores():
-    scores = {name: (0.1 * number, 0.9 + 0.01 * number) for number, name in enumerate(NAMES)}
-    built = []
+@pytest.mark.parametrize("best", NAMES)
+def test_each_network_of_the_comparison_has_its_components_and_its_own_scores(compared, best):
+    """The lowest validation loss of the last epoch is compared, and not the lowest training loss."""
+    built, trained = [], []
 
     def network(optimizer, drop, normalised):
-        name = NAMES[len(built)]
         built.append((drop, normalised))
-        return Network({"loss": [name]}, scores[name])
+        return Network(size=len(built))
+
+    def train(model, x, y, epochs):
+        name = NAMES[len(trained)]
+        trained.append((model, x, y, epochs))
+        training_loss, val_loss = (0.5, 0.2) if name == best else (0.1, 0.3)
+        return curves([0.9, training_loss], [0.1, val_loss]) | {"val_accuracy": [0, model.size]}
 
     names = run_cell(
         LESSON,
         "fit-comparison",
         keras=keras,
         network=network,
+        train=train,
         names=NAMES,
         dropout_rate=0.3,
         learning_rate=0.01,
-        batch_size=8,
         compare_epochs=2,
         x_train="x",
         y_train="y",
-        x_val="x_val",
-        y_val="y_val",
+        guess=None,
         time=types.SimpleNamespace(perf_counter=iter(range(8)).__next__),
     )
     assert built == [(0, False), (0, True), (0.3, False), (0.3, True)]
-    for name in NAMES:
-        loss, accuracy = scores[name]
-        expected = {"val_accuracy": accuracy, "val_loss": loss, "history": {"loss": [name]}}
-        assert names["models"][name] == expected | {"train_seconds": 1}
-
-
-@pytest.mark.parametrize("best", NAMES)
-def test_the_lowest_validation_loss_is_compared_and_not_the_lowest_training_loss(compared, best):
-    models = {}
-    for name in NAMES:
-        training_loss = 0.5 if name == best else 0.1
-        models[name] = {"val_loss": 0.2 if name == best else 0.3}
-        models[name]["history"] = losses([0.9, training_loss], [0.9, 0.1])
-    run_cell(
-        LESSON,
-        "comparison-curves",
-        names=NAMES,
-        models=models,
-        networks=dict.fromkeys(NAMES, Network()),
-        guess=None,
-        dataset_used="digits",
-    )
     assert compared == [best]
+    for number, name in enumerate(NAMES):
+        entry = names["models"][name]
+        assert names["networks"][name] is trained[number][0]
+        assert (entry["val_accuracy"], entry["val_loss"]) == (number + 1, 0.2 if name == best else 0.3)
+        assert entry["train_seconds"] == 1
+        assert entry["history"]["val_loss"] == [0.1, entry["val_loss"]]
 
 
 def test_reference_differences_are_paired_and_the_figure_shows_the_loss(capsys):
@@ -346,7 +285,7 @@ def test_reference_differences_are_paired_and_the_figure_shows_the_loss(capsys):
 # --- what goes wrong ---
 
 
-def test_both_modes_are_called_on_a_copy():
+def test_both_modes_are_called_on_a_copy_and_single_images_are_counted(capsys):
     class Model:
         def __init__(self):
             self.calls = []
@@ -358,8 +297,9 @@ def test_both_modes_are_called_on_a_copy():
             return "weights"
 
         def __call__(self, images, training):
-            self.calls.append(training)
-            return np.eye(10)[images % 10]
+            self.calls.append((len(images), training))
+            digits = images[:, 0] % 10 if len(images) > 1 else np.array([3])  # alone: always the same
+            return np.eye(10)[digits]
 
     original, copy = Model(), Model()
     run_cell(
@@ -367,23 +307,15 @@ def test_both_modes_are_called_on_a_copy():
         "training-mode",
         keras=types.SimpleNamespace(models=types.SimpleNamespace(clone_model=lambda model: copy)),
         networks={"batchnorm_dropout": original},
-        x_val=np.arange(600),
+        x_val=np.arange(600)[:, np.newaxis],
         y_val=np.arange(600) % 10,
     )
     assert copy.weights == "weights"
-    assert copy.calls == [False, False, True, True]
+    assert copy.calls == [(500, False)] * 2 + [(500, True)] * 2 + [(1, True)] * 100
     assert original.calls == []
-
-
-def test_images_one_at_a_time_are_counted(capsys):
-    def model(images, training):
-        assert training
-        assert images.shape == (1, 28, 28)
-        return np.eye(10)[[3]]  # the same answer for every image
-
-    labels = np.arange(200) % 10
-    run_cell(LESSON, "one-at-a-time", model=model, images=np.zeros((200, 28, 28)), labels=labels)
-    assert "10 of 100 correct" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.count("accuracy 100.0%") == 4
+    assert "one image at a time: 10 of 100 correct" in said
 
 
 def test_the_record_holds_what_reports_and_exercises_read(monkeypatch, tmp_path):
@@ -403,12 +335,13 @@ def test_the_record_holds_what_reports_and_exercises_read(monkeypatch, tmp_path)
         dataset_used="digits",
         deep_histories={"sigmoid": {}},
         few_histories={"no dropout": {}},
-        sizes={"sigmoid": [1.0]},
+        gradients={"sigmoid": [1.0]},
         **{name: name for name in ("params", "started", "x_train", "y_train", "x_val", "y_val")},
     )
     assert saved["lesson"] == LESSON
     assert saved["models"]["dropout"] == {"val_loss": 0.1, "file": f"{LESSON}.dropout.keras"}
     assert saved["experiments"] == {"deep": {"sigmoid": {}}, "wide": {"no dropout": {}}}
+    assert saved["gradient_sizes"] == {"sigmoid": [1.0]}
     assert saved["dataset"]["y_val"] == "y_val"
 
 
@@ -453,26 +386,30 @@ CLAIMS = [
     ("overfitting", "−log(1/10) = log 10, about 2.3", round(-np.log(1 / 10), 1) == 2.3),
     ("overfitting-why", "more than 500,000 parameters", 785 * 512 + 513 * 256 + 257 * 10 > 500_000),
     ("overfitting-why", "can memorise 5,000 images", DEFAULTS["num_few"] == 5000),
-    ("predict-dropout", "by 1 − rate, here by 0.5", "activations / (1 - 0.5)" in text("dropout-by-hand")),
-    ("predict-dropout", "with dropout rate 0.5", "drop=0.5" in text("fit-dropout")),
+    ("dropout-why", "by 1 − rate, here by 0.5", "activations / (1 - 0.5)" in text("dropout-by-hand")),
+    ("dropout", "with dropout rate 0.5", "drop=0.5" in text("fit-dropout")),
     ("early-stopping", "if the patience is 3", "patience=3" in text("fit-early")),
-    ("early-why", "three epochs after the lowest", stopped([3, 1, 2, 2, 2, 0], 3) == (5, 2)),
-    ("decay", "1 − learning rate · weight decay", "1 - learning_rate * weight_decay" in text("fit-decay")),
+    ("decay-why", "three epochs after the lowest", stopped([3, 1, 2, 2, 2, 0], 3) == (5, 2)),
+    (
+        "early-stopping",
+        "1 − learning rate · weight decay",
+        "1 - learning_rate * weight_decay" in text("fit-decay"),
+    ),
     ("decay-why", "cannot replace the other 45,000", 60_000 * 5 // 6 - DEFAULTS["num_few"] == 45_000),
     ("deep", "12 hidden layers of 64 neurons", "layers.Dense(64" in text("deep-network")),
     ("gradients", "near log 10, about 2.30", f"{np.log(10):.2f}" == "2.30"),
     ("gradients", "never larger than 0.25", 0.249 < SLOPES.max() <= 0.25),
     ("gradients", "0.25¹² ≈ 0.00000006", f"{0.25**12:.8f}" == "0.00000006"),
-    ("gradients", "about half of the activations to zero", abs(np.mean(Z > 0) - 0.5) < 0.01),
-    ("gradients", "of variance 2/n", abs(2 * np.mean(np.maximum(Z, 0) ** 2) - 1) < 0.02),
+    ("batchnorm", "about half of the activations to zero", abs(np.mean(Z > 0) - 0.5) < 0.01),
+    ("batchnorm", "of variance 2/n", abs(2 * np.mean(np.maximum(Z, 0) ** 2) - 1) < 0.02),
     ("modes", "differ by a factor of 100", "[1.0, 100, 5]" in text("batchnorm-by-hand")),
     ("modes", "`momentum=0.9` nine tenths", "momentum=0.9" in text("deep-network")),
     ("modes", "mean 5 and standard deviation 3", "normal(5, 3" in text("batchnorm-modes")),
-    ("predict-batchnorm", "wrong after the first batch", min(MOVED) > 2),
-    ("predict-batchnorm", "After 50 more batches", "(1, 50)" in text("batchnorm-modes")),
-    ("predict-batchnorm", "both modes agree", 5 * 0.9**51 < 0.05),
+    ("batchnorm-why", "wrong after the first batch", min(MOVED) > 2),
+    ("batchnorm-why", "After 50 more batches", "(1, 50)" in text("batchnorm-modes")),
+    ("batchnorm-why", "both modes agree", 5 * 0.9**51 < 0.05),
     ("batchnorm-why", "Compare 0.25³ with 0.25¹²", 0.25**3 > 0.01),
-    ("few-epochs", "fewer epochs than in lesson 2", DEFAULTS["compare_epochs"] < 5),
+    ("comparison", "fewer epochs than in lesson 2", DEFAULTS["compare_epochs"] < 5),
     ("comparison-why", "3,072 for the 512 + 256 neurons", 4 * (512 + 256) == 3072),
     (
         "comparison-why",
