@@ -47,7 +47,7 @@ def project_name(prefix: str, *functions: Callable, **asked: Any) -> str:
 
     Args:
         prefix: the readable part of the name, such as `"bayesian"`.
-        *functions: the function with the search space and those that it calls; the name depends on their source.
+        *functions: the function with the search space and the functions called by it; their source counts.
         **asked: the settings and the data's fingerprint (anything that JSON can hold).
 
     Returns:
@@ -59,7 +59,7 @@ def project_name(prefix: str, *functions: Callable, **asked: Any) -> str:
 
 
 def search_folder(run_folder: Path) -> Path:
-    """Returns the folder for a run's searches, without those that cannot be resumed.
+    """Returns the folder for a run's searches; a search that cannot be resumed leaves it.
 
     A search that is damaged, or has a trial that failed, is moved to `QUARANTINE` in this folder, and that is
     printed: the search starts again. Keras Tuner itself resumes a search that was stopped.
@@ -92,7 +92,7 @@ def earlier_search(
         configurations, and the default configuration's score; without `search_from`, all three empty.
 
     Raises:
-        UserError: there is no such run, or its record is of another version of lesson 4.
+        UserError: the run is missing, or its record is of another version of lesson 4.
     """
     if not search_from:
         return {}, [], math.nan

@@ -44,8 +44,8 @@ class Network:
 
     made: ClassVar[list] = []
 
-    def __init__(self, weights_seed=1, **values):
-        self.values, self.weights_seed = values, weights_seed
+    def __init__(self, steps, weights_seed=1, **values):
+        self.steps, self.values, self.weights_seed = steps, values, weights_seed
         Network.made.append(self)
 
     def fit(self, x, y, **options):
@@ -61,8 +61,10 @@ def made(monkeypatch):
     return Network.made
 
 
-@pytest.mark.parametrize(("num_search", "used"), [(20, 20), (30, 25), (25, 25)])
-def test_a_score_is_the_last_epochs_loss_on_validation_images(capsys, made, num_search, used):
+@pytest.mark.parametrize(
+    ("num_search", "used", "steps"), [(20, 20, 6), (30, 25, 8), (25, 25, 8), (16, 16, 4)]
+)
+def test_a_score_is_the_last_epochs_loss_on_validation_images(capsys, made, num_search, used, steps):
     names = run_cell(
         LESSON,
         "default-trial",
@@ -83,7 +85,8 @@ def test_a_score_is_the_last_epochs_loss_on_validation_images(capsys, made, num_
     x, y, options = network.trained
     assert (x.tolist(), y.tolist()) == ([*range(used)], [*range(1000, 1000 + used)])
     assert options["validation_data"] == ("validation images", "validation labels")
-    assert (options["epochs"], options["batch_size"]) == (2, 8)
+    assert (options["epochs"], options["batch_size"], options["validation_freq"]) == (2, 8, 2)
+    assert network.steps == names["few_steps"] == steps
     assert names["default_score"] == pytest.approx(0.004)  # not the better first epoch's
     assert names["validation_loss"]({"learning_rate": 0.5}, 7) == pytest.approx(0.507)
     assert "validation loss 0.0040" in capsys.readouterr().out
@@ -286,7 +289,7 @@ def test_default_and_tuned_network_are_trained_alike(capsys, compared, made):
         network=Network,
         default=DEFAULT,
         best=best,
-        x_train="images",
+        x_train="i" * 40,
         y_train="labels",
         x_val="validation images",
         y_val="validation labels",
@@ -297,9 +300,10 @@ def test_default_and_tuned_network_are_trained_alike(capsys, compared, made):
     first, second = made
     assert (first.values, second.values) == (DEFAULT, best)
     assert first.weights_seed == second.weights_seed
+    assert first.steps == second.steps == 4 * 3  # 40 images in batches of 16
     assert first.trained == second.trained
     x, y, options = second.trained
-    assert (x, y, options["epochs"], options["batch_size"]) == ("images", "labels", 4, 16)
+    assert (x, y, options["epochs"], options["batch_size"]) == ("i" * 40, "labels", 4, 16)
     assert options["validation_data"] == ("validation images", "validation labels")
     assert names["final_models"]["tuned"] is second
     assert names["final"]["tuned"]["val_loss"] == pytest.approx(0.003)
@@ -434,16 +438,22 @@ def test_the_default_configuration_lies_in_the_search_space():
     asked = {}
 
     class Asked:
-        def Choice(self, name, values):  # noqa: N802 (Keras Tuner's name)
+        """Answers like Keras Tuner's `hp`."""
+
+        def Choice(self, name, values):  # noqa: N802
             asked[name] = parameters[name] in values
+            return values[0]
 
         def Float(self, name, low, high, step=None, sampling="linear"):  # noqa: N802
             asked[name] = low <= parameters[name] <= high
             if step:
                 asked[name] &= np.isclose((parameters[name] - low) / step % 1, 0)
+            return high
 
-    run_cell(LESSON, "space", network=lambda **_: None)["build_model"](Asked())
+    names = run_cell(LESSON, "space", network=lambda **values: values, few_steps=7)
+    built = names["build_model"](Asked())
     assert asked == dict.fromkeys(DEFAULT, True)
+    assert built == {"units": 256, "dropout_rate": 0.5, "learning_rate": 0.01, "steps": 7}
 
 
 def test_the_learning_rate_is_drawn_on_a_logarithmic_scale_of_two_powers_of_ten():
