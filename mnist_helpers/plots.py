@@ -313,7 +313,7 @@ def hyperparameter_effects(table: pd.DataFrame, names: Sequence[str], title: str
         names: the hyperparameters to show.
         title: the figure's title.
     """
-    figure = new_figure(1.9 * len(names) + 0.6, 3.0, title=title)
+    figure = new_figure((2.8 if len(names) < 4 else 1.9) * len(names) + 0.6, 3.0, title=title)
     all_axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     table = table.reindex(columns=[*names, "score"]).reset_index(drop=True)
     best = table["score"].to_numpy().argmin()

@@ -40,6 +40,7 @@ __all__ = [
     "ROW_FIELDS",
     "MissingLessonError",
     "check_measured",
+    "find_run",
     "fingerprint",
 ]
 __all__ += [
@@ -101,6 +102,20 @@ def run_folder(run: str, folder: str | os.PathLike = "") -> Path:
     path = results_dir(folder) / run
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def find_run(name: str, folder: str | os.PathLike = "") -> Path:
+    """Returns the folder of an earlier run; nothing is created.
+
+    Args:
+        name: RUN or STUDY/RUN in `results_dir(folder)`; `reference/...` is also found among the reference results
+            that come with the course.
+        folder: as in `results_dir`.
+    """
+    path = results_dir(folder) / name
+    first, *others = Path(name.removeprefix("../")).parts
+    reference = _course.REFERENCE.joinpath(*others)
+    return reference if first == "reference" and others and not path.is_dir() else path
 
 
 def open_run(run: str, folder: str | os.PathLike = "") -> tuple[Path, float]:

@@ -3,8 +3,9 @@
 - An old search of the same name is reloaded, and an edited search space is ignored: `project_name`.
 - A trial that fails is hidden, and rankings are padded with unfinished trials: `completed_trials`.
 - A configuration whose loss is not a number fails without a reason: `TrialLogger` names it.
+- A trial is scored by its best epoch, which no other training in a lesson is: `LastEpoch`.
 - Checkpoints, which hold the optimizer's state, are never deleted: `delete_checkpoints`.
-- A search that several runs share is written to by each of them: `search_folder` gives each run its own copy.
+- A search folder cannot be committed or moved: `earlier_search` takes the trials from the record of a run.
 - A file that was cut short, by a full disk or a kill, ends every later search: `search_folder` moves the search.
 """
 
@@ -14,6 +15,7 @@ import hashlib
 import inspect
 import itertools
 import json
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -25,11 +27,12 @@ import keras_tuner
 import numpy as np
 import pandas as pd
 
+from mnist_helpers import results
 from mnist_helpers._errors import UserError
 from mnist_helpers._files import read_json
 
-__all__ = ["QUARANTINE", "SEARCHES", "SearchFailedError", "TrialLogger", "completed_trials"]
-__all__ += ["delete_checkpoints", "project_name", "search_folder"]
+__all__ = ["QUARANTINE", "SEARCHES", "LastEpoch", "SearchFailedError", "TrialLogger", "completed_trials"]
+__all__ += ["delete_checkpoints", "earlier_search", "project_name", "search_folder"]
 
 SEARCHES = "04_tuning.search"
 QUARANTINE = "set_aside"
@@ -39,42 +42,32 @@ class SearchFailedError(UserError, keras_tuner.errors.FatalError):
     """A trial has no score. Keras Tuner ends a search on a `FatalError`; other exceptions are hidden."""
 
 
-def project_name(prefix: str, build_model: Callable, **asked: Any) -> str:
+def project_name(prefix: str, *functions: Callable, **asked: Any) -> str:
     """Derives the name of a search from its search space and settings, so that a changed search has another name.
 
     Args:
         prefix: the readable part of the name, such as `"bayesian"`.
-        build_model: the function with the search space; the name depends on its source.
+        *functions: the function with the search space and the functions called by it; their source counts.
         **asked: the settings and the data's fingerprint (anything that JSON can hold).
 
     Returns:
         `prefix` and twelve hexadecimal digits. The same search has the same name, so that a search that was
         stopped is resumed.
     """
-    question = json.dumps([inspect.getsource(build_model), asked], sort_keys=True)
+    question = json.dumps([*(inspect.getsource(function) for function in functions), asked], sort_keys=True)
     return f"{prefix}-{hashlib.sha256(question.encode()).hexdigest()[:12]}"
 
 
-def search_folder(run_folder: Path, search_run: Path) -> Path:
-    """Returns the folder for a run's searches; it copies the searches of another run into it if one is given.
+def search_folder(run_folder: Path) -> Path:
+    """Returns the folder for a run's searches; a search that cannot be resumed leaves it.
 
     A search that is damaged, or has a trial that failed, is moved to `QUARANTINE` in this folder, and that is
     printed: the search starts again. Keras Tuner itself resumes a search that was stopped.
 
     Args:
         run_folder: the run's folder.
-        search_run: the folder of the run whose searches are used; `run_folder` for a search of its own.
-
-    Raises:
-        UserError: that run has no searches.
     """
     folder = run_folder / SEARCHES
-    if search_run != run_folder:
-        if not (search_run / SEARCHES).is_dir():
-            what = f"search_from: run {search_run.name!r} has no searches."
-            form = f"a run whose lesson 4 was run here, with its folder {SEARCHES}"
-            raise UserError(f"{what} Expected: {form}. Leave search_from empty to search again.")
-        shutil.copytree(search_run / SEARCHES, folder, dirs_exist_ok=True)
     for project in sorted(folder.glob("*-*")):
         if (project / "tuner0.json").exists() and not _can_be_resumed(project):  # without it, it starts again
             quarantine = folder / QUARANTINE
@@ -83,6 +76,40 @@ def search_folder(run_folder: Path, search_run: Path) -> Path:
             what = f"{project.name} is damaged or has a failed trial"
             print(f"{what}: moved to {QUARANTINE}; the search starts again")
     return folder
+
+
+def earlier_search(
+    search_from: str, folder: str = ""
+) -> tuple[dict[str, pd.DataFrame], list[dict[str, Any]], float]:
+    """Reads the trials of another run from its record, so that they need not be searched again.
+
+    Args:
+        search_from: the run, as in `results.find_run`; empty for none.
+        folder: the folder that holds the runs, as in `results.results_dir`.
+
+    Returns:
+        Search method -> table of its trials (as `completed_trials` returns it), the results of the retrained
+        configurations, and the default configuration's score; without `search_from`, all three empty.
+
+    Raises:
+        UserError: the run is missing, or its record is of another version of lesson 4.
+    """
+    if not search_from:
+        return {}, [], math.nan
+    record = results.load_record(results.find_run(search_from, folder), results.LESSONS[3])
+    try:
+        finals, default_score = record["finals"], float(record["default_score"])
+        trials = {name: pd.DataFrame(table) for name, table in record["search"].items()}
+        known = {"rank", "in_search", "retrained"} <= finals[0].keys() and set(trials) == {
+            "random",
+            "Bayesian",
+        }
+    except (LookupError, TypeError, ValueError, AttributeError):
+        known = False
+    if not known:
+        what = f"search_from: the record of run {search_from!r} is of another version of lesson 4."
+        raise UserError(f"{what} Run lesson 4 of that run again, or leave search_from empty to search here.")
+    return trials, finals, default_score
 
 
 def _can_be_resumed(project: Path) -> bool:
@@ -99,6 +126,20 @@ def _can_be_resumed(project: Path) -> bool:
         return same and completed and oracle.trials.keys() == set(oracle.start_order)
     except Exception:  # any type: Keras Tuner reads whatever a damaged file holds
         return False
+
+
+class LastEpoch(keras.callbacks.Callback):
+    """Makes Keras Tuner score a trial by its last epoch, like every other training of the lesson.
+
+    Without this callback the best epoch counts. The minimum of several noisy losses is too low on average, and a
+    training that is not part of a search has no such choice.
+    """
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Forgets all epochs but the last."""
+        history = self.model.history.history
+        for name, values in history.items():
+            history[name] = values[-1:]
 
 
 class TrialLogger(keras.callbacks.Callback):

@@ -89,10 +89,11 @@ def check_search(search_from: str, results_dir: Path, *, option: str = "search_f
         UserError: `search_from` is not the name of a run, or the run has no search.
     """
     parameters.check("search_from", search_from)
-    if search_from and not (results_dir / search_from / f"{results.LESSONS[3]}.json").is_file():
+    record = f"{results.LESSONS[3]}.json"
+    if search_from and not (results.find_run(search_from, results_dir) / record).is_file():
         raise UserError(
             f"{option}: run {search_from!r} has no record of lesson {results.LESSONS[3]}. Expected: a run in "
-            f"{results_dir} whose lesson 4 was run, as RUN or STUDY/RUN."
+            f"{results_dir} whose lesson 4 was run, as RUN or STUDY/RUN, or one of reference/."
         )
 
 

@@ -33,7 +33,7 @@ def _cut(path: Path, share: float) -> None:
 
 
 def _search(folder: Path):
-    return searched(tuning.search_folder(folder, folder), build_wide_model, lines=True, max_trials=4)
+    return searched(tuning.search_folder(folder), build_wide_model, lines=True, max_trials=4)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_a_damaged_file(fault, tmp_path, capsys, file, share):
         path = next((tmp_path / tuning.SEARCHES).glob(f"random-*/{file}"))
         _cut(path, share)
         damaged = path.read_bytes()
-        tuning.search_folder(tmp_path, tmp_path)
+        tuning.search_folder(tmp_path)
         printed = capsys.readouterr().out
         assert "is damaged or has a failed trial: moved to set_aside; the search starts again" in printed
         (search,) = _set_aside(tmp_path)
@@ -108,7 +108,7 @@ def _edit(path: Path, **changes) -> None:
 def test_an_inconsistent_search(fault, tmp_path, capsys, scores, what, damage):
     with fault("search", what, "set aside whole, printed; the search starts again") as row:
         damage(next((tmp_path / tuning.SEARCHES).glob("random-*")))
-        tuning.search_folder(tmp_path, tmp_path)
+        tuning.search_folder(tmp_path)
         assert "moved to set_aside" in capsys.readouterr().out
         assert len(_set_aside(tmp_path)) == 1
         assert not list((tmp_path / tuning.SEARCHES).glob("random-*"))
@@ -121,7 +121,7 @@ def test_a_search_that_is_damaged_twice(fault, tmp_path, capsys, scores):
         shutil.copytree(first, first.with_name("random-other"))
         for project in (first, first.with_name("random-other")):
             _cut(project / "oracle.json", 0.5)
-            tuning.search_folder(tmp_path, tmp_path)
+            tuning.search_folder(tmp_path)
         assert [path.name[:2] for path in _set_aside(tmp_path)] == ["1-", "2-"]
         row.seen = "two searches aside"
 
@@ -141,14 +141,14 @@ def test_a_search_that_was_killed_in_a_trial_is_resumed(tmp_path, capsys):
 
 def test_a_search_that_has_not_begun_is_left_alone(tmp_path, capsys):
     (tmp_path / tuning.SEARCHES / "bayesian-1").mkdir(parents=True)
-    tuning.search_folder(tmp_path, tmp_path)
+    tuning.search_folder(tmp_path)
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.usefixtures("scores")
 def test_an_intact_search_is_left_alone(tmp_path, capsys):
     files = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
-    tuning.search_folder(tmp_path, tmp_path)
+    tuning.search_folder(tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.json")} == files
     assert capsys.readouterr().out == ""
 
@@ -157,9 +157,9 @@ def test_a_failed_trial(fault, tmp_path, capsys):
     with fault(
         "search", "a trial that failed, as on a full disk", "set aside; the search starts again"
     ) as row:
-        folder = tuning.search_folder(tmp_path, tmp_path)
+        folder = tuning.search_folder(tmp_path)
         searched(folder, build_failing_model)
-        assert tuning.search_folder(tmp_path, tmp_path) == folder  # Keras Tuner would keep it for ever
+        assert tuning.search_folder(tmp_path) == folder  # Keras Tuner would keep it for ever
         assert "moved to set_aside" in capsys.readouterr().out
         assert not list(folder.glob("random-*"))
         row.seen = "set aside"

@@ -318,3 +318,15 @@ def test_all_missing_lessons_are_named_at_once_and_the_runner_only_where_it_woul
         results.load_records(folder)
     assert "03_batchnorm_dropout" not in str(caught.value)
     assert "mnist-course run" not in str(caught.value)
+
+
+def test_an_earlier_run_is_found_in_the_results_or_among_the_reference(tmp_path, monkeypatch):
+    monkeypatch.setattr(_course, "REFERENCE", tmp_path / "shipped")
+    (tmp_path / "shipped" / "seed-1").mkdir(parents=True)
+    results_dir = tmp_path / "results"
+    assert results.find_run("study/run", results_dir) == results_dir / "study/run"
+    for name in ("reference/seed-1", "../reference/seed-1"):
+        assert results.find_run(name, results_dir / "study") == tmp_path / "shipped" / "seed-1"
+    (results_dir / "reference" / "seed-1").mkdir(parents=True)
+    assert results.find_run("reference/seed-1", results_dir) == results_dir / "reference/seed-1"
+    assert results.find_run("reference", results_dir) == results_dir / "reference"

@@ -220,7 +220,7 @@ def test_every_option_of_a_study_arrives_in_the_command_of_each_run(tasks_of, tm
     monkeypatch.chdir(tmp_path)
     options = ["--seeds", "3,9", "--profile", "full", "--dataset", "digits", "--only", "02", "--only", "04"]
     options += ["-p", "epochs", "2", "-p", "units", "16,32", "-p", "data_dir", "here", "--threads", 3]
-    options += ["-p", "refit_dropout_rate", "-1", "-p", "num_train", "900", "-p", "num_validation", "100"]
+    options += ["-p", "learning_rate", "1e-3", "-p", "num_train", "900", "-p", "num_validation", "100"]
     options += [
         "-p",
         "num_search",
@@ -253,7 +253,7 @@ def test_every_option_of_a_study_arrives_in_the_command_of_each_run(tasks_of, tm
         assert dict(words(command, "-p")) == {
             "epochs": "2",
             "data_dir": str(tmp_path / "here"),
-            "refit_dropout_rate": "-1.0",
+            "learning_rate": "0.001",
             "num_train": "900",
             "num_validation": "100",
             "num_search": "300",

@@ -1,13 +1,14 @@
 """Real searches on the smallest possible networks."""
 
 import itertools
+import time
 
 import keras
 import keras_tuner
 import numpy as np
 import pytest
 
-from mnist_helpers import tuning
+from mnist_helpers import results, tuning
 from mnist_helpers._errors import UserError
 
 pytestmark = [
@@ -72,8 +73,10 @@ def test_another_question_has_another_name():
         tuning.project_name("search", build_other_model, seed=1),
         tuning.project_name("search", build_model, seed=2),
         tuning.project_name("other", build_model, seed=1),
+        tuning.project_name("search", build_model, build_other_model, seed=1),
+        tuning.project_name("search", build_model, build_failing_model, seed=1),
     }
-    assert len(names) == 4
+    assert len(names) == 6
     assert tuning.project_name("search", build_model, seed=1) in names
 
 
@@ -119,7 +122,7 @@ def test_a_loss_that_is_not_a_number_ends_the_search_with_a_message(tmp_path, ca
     ):
         searched(tmp_path, build_diverging_model, lines=True)
     with pytest.raises(UserError, match="Trial 1 has no score"):  # again, without a word of a damaged search
-        searched(tuning.search_folder(tmp_path, tmp_path), build_diverging_model, lines=True)
+        searched(tuning.search_folder(tmp_path), build_diverging_model, lines=True)
     assert "set_aside" not in capsys.readouterr().out
 
 
@@ -162,19 +165,74 @@ def test_configurations_of_a_search_space_are_counted(define, count):
     assert len(list(itertools.islice(tuning._configurations({}, space(*define)), 50))) == count
 
 
-def test_a_run_gets_its_own_copy_of_the_search_that_it_uses_again(tmp_path, capsys):
-    first, second = tmp_path / "first", tmp_path / "second"
-    folder = tuning.search_folder(first, first)
-    assert not folder.exists()
-    table = tuning.completed_trials(searched(folder, build_model))
-    copy = tuning.search_folder(second, first)
-    assert copy != folder
-    capsys.readouterr()
-    again = searched(copy, build_model, lines=True)
-    assert "trial " not in capsys.readouterr().out  # nothing was trained anew
-    assert tuning.completed_trials(again)["score"].tolist() == table["score"].tolist()
+class Scripted(keras.callbacks.Callback):
+    """Sets the validation loss of each epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_loss"] = [0.5, 0.1, 0.3][epoch]
 
 
-def test_a_run_without_searches_cannot_lend_them(tmp_path):
-    with pytest.raises(ValueError, match="run 'first' has no searches"):
-        tuning.search_folder(tmp_path / "second", tmp_path / "first")
+@pytest.mark.parametrize(("last_only", "score"), [(True, 0.3), (False, 0.1)])
+def test_a_trial_is_scored_by_its_last_epoch(tmp_path, capsys, last_only, score):
+    tuner = keras_tuner.RandomSearch(
+        build_model, objective="val_loss", max_trials=2, seed=1, directory=tmp_path, project_name="random"
+    )
+    callbacks = [Scripted(), *[tuning.LastEpoch()] * last_only, tuning.TrialLogger(tuner)]
+    tuner.search(X, Y, validation_data=(X, Y), epochs=3, verbose=0, callbacks=callbacks)
+    assert tuning.completed_trials(tuner)["score"].tolist() == [score, score]
+    assert capsys.readouterr().out.count("val_loss 0.3000") == 2
+
+
+FINALS = [{"rank": 0, "in_search": 0.3, "seed": 2, "retrained": 0.31}]
+TABLES = {name: {"trial": [1, 2], "units": [2, 3], "score": [0.4, 0.2]} for name in ("random", "Bayesian")}
+
+
+def record_of(folder, **changes):
+    content = {"search": TABLES, "finals": FINALS, "default_score": 0.3} | changes
+    folder.mkdir(parents=True)
+    used = {"name": "digits", "sha256": {}}
+    results.save_record(
+        folder,
+        "04_tuning",
+        params={"seed": 1},
+        dataset=used,
+        models={},
+        started=time.perf_counter(),
+        **content,
+    )
+
+
+def test_trials_of_another_run_come_from_its_record(tmp_path):
+    """No search folder is there: it is not committed, and need not be."""
+    record_of(tmp_path / "study" / "first")
+    trials, finals, default_score = tuning.earlier_search("study/first", str(tmp_path))
+    assert {name: table.to_dict(orient="list") for name, table in trials.items()} == TABLES
+    assert (finals, default_score) == (FINALS, 0.3)
+
+
+def test_without_another_run_there_is_nothing_to_reuse(tmp_path):
+    trials, finals, default_score = tuning.earlier_search("", str(tmp_path))
+    assert (trials, finals) == ({}, [])
+    assert np.isnan(default_score)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"finals": []},
+        {"finals": [{"place": 0, "seed": 2, "again": 0.31}]},
+        {"finals": None},
+        {"search": {"random": TABLES["random"]}},
+        {"search": None},
+        {"default_score": None},
+    ],
+)
+def test_a_record_of_another_version_cannot_lend_its_search(tmp_path, changes):
+    record_of(tmp_path / "first", **changes)
+    with pytest.raises(UserError, match="record of run 'first' is of another version of lesson 4"):
+        tuning.earlier_search("first", str(tmp_path))
+
+
+def test_a_run_without_a_record_cannot_lend_its_search(tmp_path):
+    with pytest.raises(UserError, match="Run 'first' has no record of lesson 04_tuning"):
+        tuning.earlier_search("first", str(tmp_path))
