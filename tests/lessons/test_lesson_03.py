@@ -129,7 +129,7 @@ def test_early_stopping_watches_the_validation_loss_and_names_the_best_epoch(cap
     _, trained = few("fit-early", curves([1] * 6, [1] * 6), few_histories={})
     (stop,) = trained[0][1]["callbacks"]
     assert stop.asked == (("val_loss",), {"patience": 3, "restore_best_weights": True})
-    assert "6 epochs; best: 3, loss 0.2500" in capsys.readouterr().out
+    assert "6 epochs; best: 3 (0.2500)" in capsys.readouterr().out
 
 
 def test_weight_decay_is_the_optimisers(capsys):
