@@ -20,13 +20,19 @@ __all__ = [
     "activations",
     "cross_entropy_curve",
     "data_split",
+    "draw_network",
     "dropout",
     "forward_and_backward",
     "gradient_descent",
     "gradient_sizes",
+    "grid_and_random",
+    "network",
+    "neuron",
+    "projections",
+    "softmax_bars",
+    "training_step",
+    "weight_images",
 ]
-__all__ += ["grid_and_random", "network", "neuron", "projections", "softmax_bars", "training_step"]
-__all__ += ["weight_images"]
 
 _DARK, _PALE = "#333333", "#e8eef4"
 

@@ -24,10 +24,32 @@ from PIL.PngImagePlugin import PngInfo
 
 from mnist_helpers._errors import UserError, check_same_length
 
-__all__ = ["COLORS", "DescribedFigure", "accuracies", "bar_times", "class_balance", "compare_searches"]
-__all__ += ["confusion_matrix", "hyperparameter_effects", "image_grid", "learning_curves", "metric_by_model"]
-__all__ += ["panels", "pixel_intensity", "projection", "reliability", "robustness", "search_progress"]
-__all__ += ["curves_with_spread", "moved_images", "schedules", "seed_strip", "values_along"]
+__all__ = [
+    "COLORS",
+    "MARKERS",
+    "DescribedFigure",
+    "accuracies",
+    "bar_times",
+    "class_balance",
+    "confusion_matrix",
+    "curves_with_spread",
+    "described",
+    "hyperparameter_effects",
+    "image_grid",
+    "learning_curves",
+    "metric_by_model",
+    "moved_images",
+    "new_figure",
+    "panels",
+    "pixel_intensity",
+    "reliability",
+    "robustness",
+    "schedules",
+    "search_progress",
+    "seed_strip",
+    "single_axes",
+    "values_along",
+]
 
 COLORS = ["#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"]  # seaborn's "colorblind"
 COLORS += ["#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"]
@@ -165,26 +187,6 @@ def pixel_intensity(images: np.ndarray, title: str) -> DescribedFigure:
     return described(figure, f"{title}.", [shares, means])
 
 
-def projection(points: np.ndarray, labels: np.ndarray, title: str) -> DescribedFigure:
-    """Draws images as points in the plane, each as the digit that it is.
-
-    Args:
-        points: float `(n, 2)`.
-        labels: `(n,)`.
-        title: the figure's title.
-    """
-    check_same_length(points=points, labels=labels)
-    figure, axes = single_axes(7.5, 5.5)
-    for digit in range(10):
-        x, y = points[labels == digit].T
-        axes.scatter(x, y, s=60, marker=f"${digit}$", color=COLORS[digit], linewidths=0.3, label=str(digit))
-    axes.set(title=title, xlabel="first principal component", ylabel="second principal component")
-    centers = [points[labels == digit, 0].mean() for digit in range(10)]
-    first, last = np.argmin(centers), np.argmax(centers)
-    ends = f"along the first axis digit {first} lies at one end on average and digit {last} at the other"
-    return described(figure, f"{title}.", [f"{len(points)} images as points", ends])
-
-
 def learning_curves(histories: Mapping[str, History], title: str) -> DescribedFigure:
     """Draws accuracy and loss against epochs: training solid, validation dashed.
 
@@ -275,31 +277,6 @@ def search_progress(tables: Mapping[str, pd.DataFrame], default_score: float, ti
     _whole_numbers(axes)
     axes.legend()
     return described(figure, f"{title}.", [*words, f"default configuration {default_score:.4f}"])
-
-
-def compare_searches(
-    scores: Mapping[str, Sequence[Sequence[float]]], epochs_per_trial: int, title: str
-) -> DescribedFigure:
-    """Draws the best score so far against the epochs spent, for search methods that were repeated.
-
-    Args:
-        scores: search method -> a list per repetition: the score of each trial in the order tried (lower is
-            better). All repetitions of one method have the same number of trials.
-        epochs_per_trial: epochs that one trial costs.
-        title: the figure's title.
-    """
-    figure, axes = single_axes(7.5, 3.8)
-    words = []
-    for number, (name, repetitions) in enumerate(scores.items()):
-        best = np.minimum.accumulate(np.asarray(repetitions, float), axis=1)
-        mean, spent = best.mean(axis=0), epochs_per_trial * np.arange(1, best.shape[1] + 1)
-        form, color, label = ("-", "--")[number % 2], COLORS[number], f"{name}: mean of {len(best)} searches"
-        axes.step(spent, best.T, form, where="post", color=color, linewidth=0.8, alpha=0.5)
-        axes.step(spent, mean, f"o{form}", where="post", color=color, linewidth=2.5, label=label)
-        words.append(f"{name}, mean of {len(best)}: {mean[-1]:.4f} after {spent[-1]} epochs")
-    axes.set(title=title, xlabel="epochs spent", ylabel="best validation loss so far")
-    axes.legend()
-    return described(figure, f"{title}.", words)
 
 
 def hyperparameter_effects(table: pd.DataFrame, names: Sequence[str], title: str) -> DescribedFigure:
@@ -526,6 +503,7 @@ def panels(
 
 
 def new_figure(width: float, height: float, title: str = "") -> Figure:
+    """Makes an empty figure in the course's style; sizes are in inches."""
     matplotlib.style.use(["default", _STYLE])  # and not what an account has set
     figure = Figure(figsize=(width, height), layout="constrained")
     if title:
@@ -534,6 +512,7 @@ def new_figure(width: float, height: float, title: str = "") -> Figure:
 
 
 def single_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """Makes a figure with one axes in the course's style; sizes are in inches."""
     figure = new_figure(width, height)
     return figure, figure.subplots()
 
@@ -596,6 +575,7 @@ def _last_of(history: History, metric: str) -> str:
 
 
 def described(figure: Figure, title: str, words: Sequence[str]) -> DescribedFigure:
+    """Returns a figure with the description that consists of its title and further words."""
     return DescribedFigure(figure, f"{title} {'; '.join(words)}.")
 
 

@@ -232,24 +232,6 @@ ROWS = {
             ],
         },
     ),
-    "projection": (
-        lambda: plots.projection(
-            np.stack([np.arange(20.0), np.arange(20.0) ** 2], axis=1), np.arange(20) % 10, "T"
-        ),
-        {
-            "panels": [
-                {
-                    "title": "T",
-                    "x": "first principal component",
-                    "y": "second principal component",
-                    "points": [
-                        (digit, f"${digit}$", [[digit, digit**2], [digit + 10, (digit + 10) ** 2]])
-                        for digit in range(10)
-                    ],
-                }
-            ]
-        },
-    ),
     "learning_curves": (
         lambda: plots.learning_curves(TWO, "T"),
         {
@@ -317,31 +299,6 @@ ROWS = {
                 "Bayesian: best so far": [0.3, 0.1, 0.1],
                 "random: best so far": [0.4, 0.4],
                 "the default configuration": [0.15, 0.15],
-            },
-        },
-    ),
-    "compare_searches": (
-        lambda: plots.compare_searches(
-            {"Bayesian": [[0.3, 0.1], [0.2, 0.4]], "random": [[0.5, 0.3]]}, 8, "T"
-        ),
-        {
-            "panels": [
-                {
-                    "title": "T",
-                    "x": "epochs spent",
-                    "y": "best validation loss so far",
-                    "lines": [
-                        (0, "-", "None", "steps-post", [8, 16], [0.3, 0.1]),
-                        (0, "-", "None", "steps-post", [8, 16], [0.2, 0.2]),
-                        (0, "-", "o", "steps-post", [8, 16], [0.25, 0.15]),
-                        (1, "--", "None", "steps-post", [8, 16], [0.5, 0.3]),
-                        (1, "--", "o", "steps-post", [8, 16], [0.5, 0.3]),
-                    ],
-                }
-            ],
-            "legend": {
-                "Bayesian: mean of 2 searches": [0.25, 0.15],
-                "random: mean of 1 searches": [0.5, 0.3],
             },
         },
     ),
