@@ -256,7 +256,9 @@ def run(
     part_of_study: bool,
     results_dir: Path,
 ) -> None:
-    """Run the lessons in order and write a report; the profile full also runs optional notebooks.
+    """Run the lessons in order and write a report.
+
+    The profile full also runs the optional notebooks that the reference results need.
 
     The results are in the folder RUN (by default, course) of the results folder. If the run was stopped,
     the same command continues it.

@@ -98,7 +98,6 @@ PARAMETERS: dict[str, Parameter] = {
     "num_finalists": Parameter(int, 1, 100),
     "num_seeds": Parameter(int, 3, 100),
     "refit_epochs": Parameter(int, 1, 10_000),
-    "vat_epochs": Parameter(int, 1, 10_000),
     "vat_epsilon": Parameter(float, 0.01, 100),
     "refit_on_all": Parameter(int, 0, 1),
     "search_from": Parameter(str, pattern=_RUN_PATH, in_words=_RUN_PATH_IN_WORDS),

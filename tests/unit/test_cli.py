@@ -19,7 +19,7 @@ from mnist_course import cli, doctor, lessons, processes
 from mnist_course.reports import run_report
 from mnist_course.reports.page import Table
 from mnist_course.run import runner
-from mnist_helpers import _files, data, parameters, results
+from mnist_helpers import _course, _files, data, parameters, results
 from mnist_helpers._errors import UserError
 from tests.conftest import MadeUpMnist
 
@@ -655,7 +655,7 @@ def test_r10_damaged_profiles_are_one_message_that_names_the_file(text, tmp_path
     ],
 )
 def test_r10_a_damaged_lesson_is_one_message_that_names_it(text, tmp_path, monkeypatch):
-    monkeypatch.setattr(lessons, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(_course, "NOTEBOOKS", tmp_path)
     (tmp_path / "02_baseline.ipynb").write_text(text)
     assert "02_baseline" in invoke("params", "02", status=2).output
     assert lessons.read_notebook(tmp_path / "02_baseline.ipynb") is None or text.startswith('{"cells": [')
@@ -828,7 +828,7 @@ def test_lesson_1_never_waits_for_tensorflow():
 # A module imports from its own folder and from the layers before its own.
 LAYERS = (
     ("lessons", "cores", "course_file", "processes"),
-    ("reports",),
+    ("reports", "pictures"),
     ("run", "grading", "handout", "doctor"),
     ("cli",),
 )

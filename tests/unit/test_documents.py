@@ -162,7 +162,10 @@ def test_each_command_line_is_one_that_the_command_accepts(page):
                 assert len(values) == option.nargs, words
                 if option.nargs == 2:
                     for single in values[1].split(","):
-                        if not re.fullmatch(PLACEHOLDER, single):
+                        older = (
+                            page == REFERENCE / "README.md"
+                        )  # commands of the edition that made the records
+                        if not older and not re.fullmatch(PLACEHOLDER, single):
                             parameters.parse(values[0], single)
                 else:
                     check_value(option.name, values[0])

@@ -138,7 +138,7 @@ def test_the_commands_without_make_are_those_of_make():
     assert course == run.split("$(OPTIONS)")[0].strip().replace('"$${RUN:-course}"', "course")
     assert re.search(r"^PYTEST := \$\(BIN\)/python -m pytest ", makefile, re.M) and test == "python -m pytest"
     for line in re.findall(r"^\t\$\(BIN\)/(\S+ .*\$\$\{DIR:-my-course\}.*)", makefile, re.M):
-        plain = line.replace('"$${DIR:-my-course}"', "my-course").replace(" $(LAB_OPTIONS)", "")
+        plain = line.replace('"$${DIR:-my-course}"', "my-course").replace(" $(LAB) $(LAB_OPTIONS)", "")
         assert plain in readme, plain
 
 

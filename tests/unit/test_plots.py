@@ -87,14 +87,6 @@ def test_descriptions_are_made_from_the_data(draw, words):
         assert word in figure.description
 
 
-def test_a_projection_names_the_ends_of_its_axis():
-    labels = np.repeat(np.arange(10), 3)
-    points = np.stack([np.where(labels == 4, 50, labels), labels], axis=1).astype(float)
-    assert "digit 0 lies at one end on average and digit 4 at the other" in repr(
-        plots.projection(points, labels, "Map (x)")
-    )
-
-
 def test_a_training_without_validation_images_is_drawn_without_a_dashed_line():
     history = {name: values for name, values in HISTORY.items() if not name.startswith("val_")}
     curves = plots.learning_curves({"a": history}, "Curves (x)")
@@ -122,7 +114,6 @@ def test_images_share_one_scale_where_it_is_given():
     "draw",
     [
         lambda: plots.image_grid(IMAGES, ["a"], "Four"),
-        lambda: plots.projection(np.zeros((3, 2)), np.zeros(4), "Map"),
         lambda: plots.accuracies(["a", "b"], [1], [1], [1], "Scores"),
     ],
 )
@@ -595,10 +586,6 @@ def test_each_function_that_draws_has_a_row():
 @pytest.mark.parametrize(
     ("draw", "sentence"),
     [
-        (
-            ROWS["compare_searches"][0],
-            "T. Bayesian, mean of 2: 0.1500 after 16 epochs; random, mean of 1: 0.3000",
-        ),
         (
             ROWS["search_progress"][0],
             "Bayesian: 3 trials, best 0.1000; random: 2 trials, best 0.4000; default",

@@ -276,7 +276,7 @@ def test_a_failure_names_lesson_cell_error_and_file(tmp_path):
     message = runner._failure("02_baseline", notebook, evidence, "the kernel was gone")
     for word in (
         "02_baseline",
-        "code cell 3 (id 'setup')",
+        "code cell 3 (id 'neuron')",
         "ValueError: bad epochs",
         "02_baseline.failed.ipynb",
     ):
