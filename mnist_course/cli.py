@@ -403,7 +403,7 @@ def timings(runs: tuple, into: str, results_dir: Path) -> None:
 @main.command(epilog=_help("mnist-course params 02"))
 @click.argument("lesson", default="")
 def params(lesson: str) -> None:
-    """List the parameters of the lessons and optional notebooks, or of one LESSON."""
+    """List the parameters of all notebooks, or of one LESSON."""
     from mnist_course import lessons
     from mnist_course.reports.page import Table
     from mnist_course.run.settings import check_lessons

@@ -144,7 +144,7 @@ def test_every_code_cell_was_executed_and_shows_no_stderr(quick, lesson):
 
 @pytest.mark.parametrize("lesson", results.LESSONS)
 def test_checked_outputs_are_those_expected_on_every_machine(quick, lesson):
-    """After an intended change: python tests/test_lessons.py RUN_FOLDER writes the expected outputs anew."""
+    """After an intended change: `python -m tests.lessons.test_lessons RUN_FOLDER` writes the expected outputs."""
     notebook = json.loads((quick / f"{lesson}.ipynb").read_text())
     assert outputs_of(notebook) == json.loads(EXPECTED.read_text())[lesson]
 
@@ -158,7 +158,7 @@ def test_records_hold_every_parameter_as_it_was(records, results_dir, lesson):
     assert records[lesson]["params"] == expected
 
 
-def test_training_and_test_images_are_what_the_doors_give(records):
+def test_training_and_test_images_are_what_the_functions_load(records):
     (x_train, y_train), (x_val, y_val) = data.load_training(
         "digits", num_train=1000, num_validation=200, seed=SEED
     )
@@ -180,8 +180,10 @@ def test_recorded_scores_are_those_of_the_saved_models(quick, records):
             if not entry.get("file", "").endswith(".keras"):
                 continue
             model = load_model(results.verified_path(quick, entry), compile=False)
-            tested = records["05_evaluation"]["models"][name]
-            for x, y, scores, part in ((x_val, y_val, entry, "val"), (x_test, y_test, tested, "test")):
+            parts = [(x_val, y_val, entry, "val")]
+            if name != "plain":  # the baseline again
+                parts.append((x_test, y_test, records["05_evaluation"]["models"][name], "test"))
+            for x, y, scores, part in parts:
                 answer = model.predict(x, verbose=0).astype(float)
                 answer /= answer.sum(axis=1, keepdims=True)
                 assert scores[f"{part}_accuracy"] == pytest.approx(
@@ -190,22 +192,9 @@ def test_recorded_scores_are_those_of_the_saved_models(quick, records):
                 loss = sklearn_metrics.log_loss(y, answer, labels=range(10))
                 assert scores[f"{part}_loss"] == pytest.approx(loss, rel=1e-3)
             assert entry["num_params"] == model.count_params()
-            if not name.startswith("tuned"):  # whose averages are renewed after the last epoch
-                assert entry["history"]["val_loss"][-1] == pytest.approx(entry["val_loss"], rel=1e-4)
+            assert entry["history"]["val_loss"][-1] == pytest.approx(entry["val_loss"], rel=1e-4)
             seen += 1
-    assert seen == 7
-
-
-def test_the_tuned_networks_averages_are_those_of_images_without_noise(quick, records):
-    """The first batch normalisation of each tuned network, against the layer before it, counted here."""
-    (x_train, _), _ = data.load_training("digits", num_train=1000, num_validation=200, seed=SEED)
-    for name in ("tuned", "tuned_vat"):
-        model = load_model(results.verified_path(quick, records["04_tuning"]["models"][name]), compile=False)
-        dense, normalisation = model.layers[3:5]
-        inputs = x_train.reshape(len(x_train), -1) / 255 @ dense.get_weights()[0]
-        _, _, mean, variance = normalisation.get_weights()
-        assert np.abs(mean - inputs.mean(axis=0)).mean() < 0.15 * inputs.std()
-        assert np.median(variance / inputs.var(axis=0)) == pytest.approx(1, abs=0.15)
+    assert seen == 6
 
 
 def test_naive_scores_by_another_way(records):
@@ -220,7 +209,8 @@ def test_naive_scores_by_another_way(records):
         assert scores["nearest_mean"][f"{part}_accuracy"] == np.mean(distances.argmin(axis=1) == y)
         shares = np.bincount(y_train) / len(y_train)
         assert scores["majority"][f"{part}_accuracy"] == np.mean(y == shares.argmax())
-        assert scores["majority"][f"{part}_loss"] == pytest.approx(-np.log(shares[y]).mean())
+        if part == "val":
+            assert scores["majority"]["val_loss"] == pytest.approx(-np.log(shares[y]).mean())
 
 
 def test_intervals_and_comparison_are_about_the_test_images(quick, records):
@@ -243,59 +233,64 @@ def test_intervals_and_comparison_are_about_the_test_images(quick, records):
     assert f"{100 * evaluation['models']['tuned']['test_accuracy']:.2f} %" in evaluation["conclusion"]
 
 
-def test_calibration_is_that_of_the_saved_models(quick, records):
-    """Temperatures come from validation images; what they mend is counted again here, on the test images."""
+def test_the_saved_predictions_are_those_of_the_saved_models(quick, records):
+    """What the notebook on trust reads, without a model."""
     x_test, y_test = data.load_test("digits")
-    evaluation = records["05_evaluation"]
-    entries = {name: entry for record in records.values() for name, entry in record["models"].items()}
-    assert set(evaluation["calibration"]) == {name for name in entries if "test_ece" in entries[name]} - {
-        "majority"
-    }
-    for lesson, name in (("02_baseline", "baseline"), ("04_tuning", "tuned_vat")):
-        model = load_model(results.verified_path(quick, records[lesson]["models"][name]), compile=False)
-        answer = model.predict(x_test, verbose=0).astype(float)
-        answer /= answer.sum(axis=1, keepdims=True)
-        found = evaluation["calibration"][name]
-        softer = answer ** (1 / found["temperature"])
-        softer /= softer.sum(axis=1, keepdims=True)
-        for probabilities, ending in ((answer, ""), (softer, "_after")):
-            loss = sklearn_metrics.log_loss(y_test, probabilities, labels=range(10))
-            brier = ((probabilities - np.eye(10)[y_test]) ** 2).sum(axis=1).mean()
-            assert found[f"loss{ending}"] == pytest.approx(loss, rel=1e-3)
-            assert found[f"brier{ending}"] == pytest.approx(brier, rel=1e-3)
-        assert 0 <= found["ece"] <= 1
-    assert (
-        evaluation["calibration"]["tuned"]["temperature"]
-        == records["04_tuning"]["models"]["tuned"]["temperature"]
-    )
+    arrays = results.load_arrays(quick, records["05_evaluation"]["predictions"])
+    tested = records["05_evaluation"]["models"]
+    assert np.array_equal(arrays.pop("labels"), y_test)
+    assert set(arrays) == {name for name, entry in tested.items() if "test_loss" in entry}
+    for name, probabilities in arrays.items():
+        assert tested[name]["test_accuracy"] == np.mean(probabilities.argmax(axis=1) == y_test)
+    model = load_model(results.verified_path(quick, records["04_tuning"]["models"]["tuned"]), compile=False)
+    assert arrays["tuned"] == pytest.approx(model.predict(x_test, verbose=0), abs=1e-5)
 
 
-def test_every_pair_of_networks_is_compared(records):
-    evaluation = records["05_evaluation"]
-    networks = set(evaluation["calibration"])
-    pairs = {frozenset((pair["first"], pair["second"])) for pair in evaluation["comparisons"]}
-    assert pairs == {frozenset(pair) for pair in itertools.combinations(networks, 2)}
-    assert all(pair["p_value"] <= pair["p_holm"] <= 1 for pair in evaluation["comparisons"])
-
-
-def test_distortions_of_strength_zero_change_nothing(quick, records):
+def test_a_shift_moves_the_digit_to_the_right(quick, records):
     x_test, y_test = data.load_test("digits")
-    count = records["05_evaluation"]["params"]["num_distorted"]
     model = load_model(
         results.verified_path(quick, records["02_baseline"]["models"]["baseline"]), compile=False
     )
-    plain = np.mean(model.predict(x_test[:count], verbose=0).argmax(axis=1) == y_test[:count])
-    robustness = records["05_evaluation"]["robustness"]
-    assert len(robustness) == 6
-    for measured in robustness.values():
-        assert measured["accuracy"]["baseline"][0] == pytest.approx(plain)
-        assert all(len(line) == len(measured["levels"]) for line in measured["accuracy"].values())
-    shifted = robustness["shift in pixels"]["accuracy"]["baseline"]
-    moved = np.roll(x_test[:count], 3, axis=2)
-    moved[:, :, :3] = 0
-    assert shifted[3] == pytest.approx(
-        np.mean(model.predict(moved, verbose=0).argmax(axis=1) == y_test[:count])
-    )
+    measured = records["05_evaluation"]["shifts"]["pixels to the right"]
+    params = records["05_evaluation"]["params"]
+    size = min(params["num_distorted"], len(x_test))
+    sample = np.random.default_rng(params["seed"]).choice(len(x_test), size, replace=False)
+    for pixels in (-2, 0, 3):
+        moved = np.zeros_like(x_test[sample])
+        for column in range(28):
+            if 0 <= column + pixels < 28:
+                moved[:, :, column + pixels] = x_test[sample][:, :, column]
+        accuracy = np.mean(model.predict(moved, verbose=0).argmax(axis=1) == y_test[sample])
+        assert measured["accuracy"]["baseline"][measured["levels"].index(pixels)] == pytest.approx(accuracy)
+    assert all(len(line) == len(measured["levels"]) for line in measured["accuracy"].values())
+
+
+def test_tuning_selects_by_the_mean_over_new_seeds(records):
+    tuning = records["04_tuning"]
+    table = pd.DataFrame(tuning["final_scores"])
+    assert tuning["best"] == table.loc[table["mean"].idxmin(), list(tuning["best"])].to_dict()
+    finals = pd.DataFrame(tuning["finals"])
+    params = tuning["params"]
+    assert finals.groupby("rank").size().tolist() == [params["num_seeds"]] * (params["num_finalists"] + 1)
+    assert finals["seed"].min() == params["seed"] + 1
+    assert finals.groupby("rank")["retrained"].mean().tolist() == pytest.approx(table["mean"].tolist())
+    assert finals.groupby("rank")["retrained"].std(ddof=1).tolist() == pytest.approx(table["std"].tolist())
+    assert tuning["default_score"] == table["in_search"][0]
+    both = pd.concat([pd.DataFrame(trials) for trials in tuning["search"].values()])
+    assert table["in_search"][1] == both["score"].min()
+    assert all(len(trials["score"]) == params["max_trials"] for trials in tuning["search"].values())
+
+
+def test_regularisation_makes_fitting_harder_and_early_stopping_ends_the_same_training(records):
+    """The lesson says so; here it is counted."""
+    wide = records["03_batchnorm_dropout"]["experiments"]["wide"]
+    assert wide["dropout 0.5"]["loss"][-1] > wide["no dropout"]["loss"][-1]
+    stopped = wide["early stopping"]["loss"]
+    assert stopped == wide["no dropout"]["loss"][: len(stopped)]
+    models = records["03_batchnorm_dropout"]["models"]
+    last = {name: entry["history"]["loss"][-1] for name, entry in models.items()}
+    assert last["batchnorm"] < last["plain"] < last["dropout"]
+    assert last["batchnorm"] < last["batchnorm_dropout"]
 
 
 def described(quick, lesson):
@@ -308,56 +303,38 @@ def described(quick, lesson):
 
 def test_figures_of_training_show_what_the_records_hold(quick, records):
     """Each figure that is drawn from a training is drawn again here, from the record."""
-    histories = {
-        name: entry["history"]
-        for record in records.values()
-        for name, entry in record["models"].items()
-        if "history" in entry
-    }
-    four = {name: histories[name] for name in ("plain", "batchnorm", "dropout", "batchnorm_dropout")}
-    layers = records["03_batchnorm_dropout"]["params"]["num_layers"]
-    experiments = records["03_batchnorm_dropout"]["experiments"]
-    tuning = records["04_tuning"]
-    evaluation = records["05_evaluation"]
-    networks = {name: evaluation["models"][name] for name in histories}
-    curves = plots.learning_curves
+    deep, tuning, evaluation = (
+        records[name] for name in ("03_batchnorm_dropout", "04_tuning", "05_evaluation")
+    )
+    wide = deep["experiments"]["wide"]
+    baseline = records["02_baseline"]["models"]["baseline"]["history"]
+    networks = {name: entry for name, entry in evaluation["models"].items() if "test_loss" in entry}
+    spans = [[entry[f"test_accuracy{end}"] for entry in networks.values()] for end in ("", "_low", "_high")]
     tables = {name: pd.DataFrame(table) for name, table in tuning["search"].items()}
-    both = tables["Bayesian"].merge(tables["random"], how="outer")
-    choices = [column for column in both.columns if column not in ("trial", "score")]
+    choices = list(tuning["best"])
+    both = pd.concat(tables.values(), ignore_index=True).drop_duplicates(choices)
+    few = f"{deep['params']['num_few']:,} training images (digits)"
+    trials = f"Random and Bayesian search, {tuning['params']['max_trials']} trials each (digits)"
     expected = {
-        "02_baseline": [
-            curves({"baseline": histories["baseline"]}, "Accuracy and loss of the baseline (digits)")
-        ],
+        "02_baseline": [plots.learning_curves({"baseline": baseline}, "Learning curves (digits)")],
         "03_batchnorm_dropout": [
-            curves(
-                experiments["deep"], f"{layers} sigmoid layers, without and with batch normalisation (digits)"
+            plots.learning_curves({"no dropout": wide["no dropout"]}, few),
+            plots.learning_curves(
+                {name: wide[name] for name in ("no dropout", "dropout 0.5")},
+                "Without and with dropout (digits)",
             ),
-            curves(experiments["wide"], "A wide network on few images, without and with dropout (digits)"),
-            curves(four, "None, batch normalisation, dropout, both (digits)"),
+            plots.metric_by_model(wide, "loss", "Four trainings: loss (digits)"),
         ],
         "04_tuning": [
-            plots.search_progress(
-                tables,
-                tuning["default_score"],
-                "Bayesian search against random search with twice the trials (digits)",
-            ),
-            plots.hyperparameter_effects(both, choices, "All trials against each choice (digits)"),
-            curves(
-                {name: histories[name] for name in ("tuned", "tuned_vat")},
-                "The tuned network, with noise and with adversarial training (digits)",
+            plots.search_progress(tables, tuning["default_score"], trials),
+            plots.hyperparameter_effects(
+                both, choices, "Loss of every trial against each hyperparameter (digits)"
             ),
         ],
         "05_evaluation": [
-            plots.accuracies(
-                list(networks),
-                *(
-                    [entry[f"test_accuracy{end}"] for entry in networks.values()]
-                    for end in ("", "_low", "_high")
-                ),
-                "Test accuracy on 360 images (digits)",
-            ),
+            plots.accuracies(list(networks), *spans, "Test accuracy on 360 images (digits)"),
             plots.confusion_matrix(
-                evaluation["confusion_matrix"], "What the tuned model takes for what (digits)"
+                evaluation["confusion_matrix"], "Confusion matrix of the tuned network (digits)"
             ),
         ],
     }
@@ -366,11 +343,15 @@ def test_figures_of_training_show_what_the_records_hold(quick, records):
             assert figure.description in described(quick, lesson)
 
 
-def test_the_deep_network_does_not_start_without_batch_normalisation(records):
-    """The lessons say so; here it is counted."""
-    deep = records["03_batchnorm_dropout"]["experiments"]["deep"]
-    assert max(deep["plain"]["val_accuracy"]) < 0.5 < max(deep["batchnorm"]["val_accuracy"])
-    assert deep["batchnorm"]["loss"][-1] < deep["plain"]["loss"][-1] / 2
+def test_only_the_deep_sigmoid_network_fails_to_train(records):
+    """The lesson says so, and why; here it is counted."""
+    record = records["03_batchnorm_dropout"]
+    deep = record["experiments"]["deep"]
+    assert max(deep["sigmoid"]["val_accuracy"]) < 0.5
+    assert min(deep["sigmoid"]["loss"]) > 0.9 * np.log(10)
+    for cured in ("relu", "sigmoid, batch norm"):
+        assert deep[cured]["val_accuracy"][-1] > 0.6
+        assert record["gradient_sizes"]["sigmoid"][0] < 0.01 * record["gradient_sizes"][cured][0]
 
 
 def test_nbval_finds_the_same_outputs_again(validated):
@@ -501,33 +482,33 @@ def test_the_committed_lessons_say_the_same_again_on_mnist(mnist, tmp_path):
 
 
 @pytest.mark.full
-def test_the_full_profiles_paths_on_the_digits(quick, records, results_dir):
-    """What only the full profile asks for: another run's search, and a final training on all images."""
-    options = [
-        "--profile",
-        "quick",
-        "--dataset",
-        "digits",
-        "--seed",
-        str(SEED + 1),
-        "-p",
-        "search_from",
-        "quick",
-    ]
-    options += ["-p", "refit_on_all", "1", "-p", "refit_dropout_rate", "0.25"]
+def test_the_full_profile_runs_the_stronger_networks_and_trust_on_the_digits(quick, records, results_dir):
+    """What only the full profile asks for, in quick sizes: another run's search, training on all images."""
+    options = ["--profile", "quick", "--dataset", "digits", "--seed", str(SEED + 1)]
+    options += ["-p", "search_from", "quick", "-p", "refit_on_all", "1"]
+    options += ["--only", "01,02,03,04,stronger_networks,05,trust"]
     done = mnist_course("run", "all", *options, results_dir=results_dir)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = results.load_records(results_dir / "all")
-    tuning, searched = found["04_tuning"], records["04_tuning"]
-    for shared in ("search", "finals", "best", "asked"):
-        assert tuning[shared] == searched[shared]
-    assert tuning["recipe"] == searched["best"] | {"dropout_rate": 0.25}
-    for name in ("tuned", "tuned_vat"):
-        entry = tuning["models"][name]
-        assert (entry["val_accuracy"], entry["val_loss"]) == (None, None)
+    found = results.load_records(results_dir / "all", (*results.LESSONS, "stronger_networks", "trust"))
+    for shared in ("search", "finals", "best", "default_score"):
+        assert found["04_tuning"][shared] == records["04_tuning"][shared]
+    tested = found["05_evaluation"]["models"]
+    for name in ("strong", "vat"):
+        entry = found["stronger_networks"]["models"][name]
+        assert (entry["val_accuracy"], entry["val_loss"], entry["temperature"]) == (None, None, None)
         assert "val_loss" not in entry["history"]
-        assert entry["temperature"] == searched["models"][name]["temperature"]
-        assert found["05_evaluation"]["calibration"][name]["temperature"] == entry["temperature"]
+        assert tested[name]["test_accuracy"] > 0.5
+    trust = found["trust"]
+    networks = {name for name, entry in tested.items() if "test_loss" in entry}
+    pairs = {frozenset((pair["first"], pair["second"])) for pair in trust["comparisons"]}
+    assert pairs == {frozenset(pair) for pair in itertools.combinations(networks, 2)}
+    assert all(pair["p_value"] <= pair["p_holm"] <= 1 for pair in trust["comparisons"])
+    for measured in trust["robustness"].values():
+        assert (
+            measured["accuracy"]["baseline"][0]
+            == trust["robustness"]["shift in pixels"]["accuracy"]["baseline"][0]
+        )
+        assert all(len(line) == len(measured["levels"]) for line in measured["accuracy"].values())
 
 
 if __name__ == "__main__":
