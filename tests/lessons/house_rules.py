@@ -356,8 +356,8 @@ def set_up_and_record_are_folded_away(notebook: Notebook) -> Iterator[str]:
     for cell in (*notebook.code_cells[:2], notebook.cells[-1]):
         if not cell["metadata"].get("jupyter", {}).get("source_hidden"):
             yield f"cell {cell['id']} is not folded away"
-    if "You can skip this section" not in notebook.section("Set-up"):
-        yield "the set-up does not say: You can skip this section"
+    if "You can skip the details" not in notebook.section("Set-up"):
+        yield "the set-up does not say: You can skip the details"
     if "papermill" not in notebook.section("Set-up"):
         yield "the set-up does not say how to change a parameter"
     if "results.open_run(run, results_dir)" not in source(notebook.code_cells[1]):

@@ -78,7 +78,7 @@ def made_up() -> list[dict]:
     """The cells of a lesson that keeps all rules, with outputs."""
     cells = [
         text(TITLE),
-        text("## Set-up\n\nYou can skip this section. Edit, then *Run All*; or `papermill -p`."),
+        text("## Set-up\n\nYou can skip the details. Edit, then *Run All*; or `papermill -p`."),
         code(PARAMETERS, "parameters", hidden=True),
         code(SETUP, hidden=True),
     ]
@@ -215,7 +215,7 @@ BROKEN = {
         ("## 6. What goes wrong: nothing", "## 6. Nothing goes wrong"),
     ],
     "set_up_and_record_are_folded_away": [
-        ("You can skip this section", "Read this"),
+        ("You can skip the details", "Read this"),
         ("results.open_run(run, results_dir)", "None"),
     ],
     "text_and_code_take_turns": [],

@@ -198,7 +198,7 @@ LOG_10 = np.log(10)
 CLAIMS = [
     ("format", "fits into a box of 20x20 pixels", lambda: _ink_box() <= 20),
     ("format", "*centre of mass*", lambda: np.abs(_centres() - 13.5).max() <= 0.51),
-    ("format", "a whole number from 0 to 255 that takes one byte", lambda: np.iinfo(np.uint8).max == 255),
+    ("format", "a whole number from 0 to 255, stored in one byte", lambda: np.iinfo(np.uint8).max == 255),
     ("format", "Its images have 8x8 pixels", lambda: _bundled().shape == (1797, 8, 8)),
     ("format", "28 · 28 = 784 numbers", lambda: 28 * 28 == 784),
     ("balance-text", "one in six goes to the validation set", lambda: _share(60_000) == 10_000),

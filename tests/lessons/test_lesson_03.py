@@ -435,7 +435,7 @@ CLAIMS = [
     ),
     (
         "reference-why",
-        "both together lower it most",
+        "The mean is lowest with both",
         min(OTHERS, key=lambda name: interval(name, LOSS)[1]) == "batchnorm_dropout",
     ),
     (

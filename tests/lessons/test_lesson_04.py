@@ -333,7 +333,7 @@ def test_the_search_for_a_seed_changes_the_seed_only(capsys, max_trials, trained
     losses = np.array(seeds) / 10
     assert f"best seed 1.2000, mean of all seeds {losses.mean():.4f}" in printed
     assert f"standard deviation between seeds: {losses.std(ddof=1):.4f}" in printed
-    assert "retrained in round 8: mean 0.5000" in printed
+    assert "retrained in section 8: mean 0.5000" in printed
     json.dumps(names["seed_losses"])
 
 
@@ -400,7 +400,7 @@ def grid_values(search):
 
 
 CLAIMS = [
-    ("grid-text", "4 numbers of neurons, 6 dropout rates and 10 learning rates", lambda: 4 * 6 * 10 == 240),
+    ("grid-text", "4 values for the number of neurons, 6 dropout rates and 10 learning rates", lambda: 4 * 6 * 10 == 240),
     ("grid-why", "4 · 6 · 10 = 240", lambda: "4 * 6 * 10" in CELLS["grid"]),
     ("grid-why", "only three different values", lambda: grid_values("grid") == 3),
     ("grid-why", "nine different values", lambda: grid_values("random") == 9),

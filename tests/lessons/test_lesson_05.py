@@ -408,7 +408,7 @@ CLAIMS = [
     ("paired-text", "In 22 of them one side comes up at least nine times", 2 * (math.comb(10, 9) + 1) == 22),
     ("paired-text", "22/1,024 ≈ 0.02", round(stats.binomtest(9, 10).pvalue, 2) == 0.02),
     ("paired-text", "With 6 of 10, it is 0.75", round(stats.binomtest(6, 10).pvalue, 2) == 0.75),
-    ("paired-read", "A difference of 29 images", 30 - 1 == 215 - 186 == 29),
+    ("paired-read", "a difference of 29 images", 30 - 1 == 215 - 186 == 29),
     ("paired-read", "30 images favour one network and 1 the other", stats.binomtest(1, 31).pvalue < 0.001),
     ("paired-read", "401 tosses (p = 0.16)", round(stats.binomtest(215, 215 + 186).pvalue, 2) == 0.16),
     ("wrong-read", "1/255 ≈ 0.004", round(1 / 255, 3) == 0.004),
