@@ -400,7 +400,11 @@ def grid_values(search):
 
 
 CLAIMS = [
-    ("grid-text", "4 values for the number of neurons, 6 dropout rates and 10 learning rates", lambda: 4 * 6 * 10 == 240),
+    (
+        "grid-text",
+        "4 values for the number of neurons, 6 dropout rates and 10 learning rates",
+        lambda: 4 * 6 * 10 == 240,
+    ),
     ("grid-why", "4 · 6 · 10 = 240", lambda: "4 * 6 * 10" in CELLS["grid"]),
     ("grid-why", "only three different values", lambda: grid_values("grid") == 3),
     ("grid-why", "nine different values", lambda: grid_values("random") == 9),
