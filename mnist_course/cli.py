@@ -291,6 +291,9 @@ def run(
         _stop(error, 1)
     finished = tuple(lesson for lesson in results.IN_ORDER if runner.is_finished(folder, lesson))
     page = run_report.write_report(folder)
+    if not finished:
+        why = "no finished lesson has the code of the present notebooks. Were they changed during the run?"
+        _stop(f"Run {run!r}: {why} Its report is {page}. Give the same command again.", 1)
     records = results.load_records(folder, finished)
     click.echo(f"\n{run_report.results_table(run_report.summary(records)).text()}\n")
     if results.LESSONS[-1] in records:
@@ -408,7 +411,7 @@ def params(lesson: str) -> None:
     from mnist_course.reports.page import Table
     from mnist_course.run.settings import check_lessons
 
-    for name in check_lessons([lesson]) if lesson else lessons.existing():
+    for name in check_lessons([lesson], needs_packages=False) if lesson else lessons.existing():
         columns = ("name", "type", "default", "allowed", "meaning")
         click.echo(f"{Table(name, columns, lessons.parameter_rows(name), is_text=True).text()}\n")
 

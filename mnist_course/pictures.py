@@ -27,21 +27,25 @@ def title_pictures() -> dict[str, DescribedFigure]:
     return dict(zip((*results.LESSONS, *results.FURTHER), drawn, strict=True))
 
 
-def write_pictures(notebooks: Path) -> list[Path]:
+def quiz_figures() -> dict[str, DescribedFigure]:
+    """Draws the figures to which questions of the quizzes refer.
+
+    Returns:
+        A question's `figure` -> the figure.
+    """
+    return {"curves": _two_trainings(), "gradients": _two_networks()}
+
+
+def write_pictures(notebooks: Path) -> None:
     """Writes the pictures as PNG files.
 
     Args:
         notebooks: the folder of the lessons; the pictures are written into its folder `pictures`.
-
-    Returns:
-        The paths of the pictures.
     """
     (notebooks / FOLDER).mkdir(exist_ok=True)
-    paths = []
-    for lesson, picture in title_pictures().items():
-        paths.append(notebooks / FOLDER / f"{lesson}.png")
-        _files.write(paths[-1], picture.png())
-    return paths
+    figures = {f"quiz_{name}": figure for name, figure in quiz_figures().items()}
+    for name, picture in (title_pictures() | figures).items():
+        _files.write(notebooks / FOLDER / f"{name}.png", picture.png())
 
 
 def _hard_digits() -> DescribedFigure:
@@ -223,3 +227,32 @@ def _calibration() -> DescribedFigure:
         "a straight line where accuracy equals confidence, and a curve below it, where confidence is too high"
     )
     return DescribedFigure(figure, f"A sketch of accuracy against confidence: {words}.")
+
+
+def _two_trainings() -> DescribedFigure:
+    epochs = np.linspace(0, 1, 100)
+    losses = {
+        "A": (np.exp(-5 * epochs), 0.25 + 0.9 * np.exp(-8 * epochs) + 0.35 * epochs**2),
+        "B": (0.75 + 0.25 * np.exp(-4 * epochs), 0.78 + 0.24 * np.exp(-4 * epochs)),
+    }
+    figure = plots.new_figure(7.5, 2.8)
+    for axes, (name, curves) in zip(figure.subplots(1, 2), losses.items(), strict=True):
+        for number, (values, label) in enumerate(zip(curves, ("training", "validation"), strict=True)):
+            axes.plot(epochs, values, ("-", "--")[number], color=COLORS[number], label=label)
+        axes.set(
+            title=f"Training {name}", xlabel="epoch", ylabel="loss", xticks=[], yticks=[], ylim=(0, 1.25)
+        )
+        axes.legend()
+    first = "A, the training loss falls to almost zero, the validation loss falls, turns and rises"
+    return DescribedFigure(
+        figure, f"Loss curves of two trainings. {first}. B, both losses stay high and close together."
+    )
+
+
+def _two_networks() -> DescribedFigure:
+    sizes = {"network A": 10.0 ** np.linspace(-9, -2, 13), "network B": np.full(13, 3e-3)}
+    figure = drawings.gradient_sizes(sizes, "Gradients before training").figure
+    words = "in network A it grows from a billionth in layer 1 to a hundredth in layer 13"
+    return DescribedFigure(
+        figure, f"Size of the gradient in each of 13 layers: {words}; in network B it is equal in all."
+    )

@@ -1,5 +1,5 @@
 // The two widgets of quiz.py: a field for a prediction, and a quiz.
-// Each widget loads this file anew, so a counter would give two of them the same id.
+// Each widget has its own copy of this file, so a counter would give two of them the same id.
 const newId = () => "mnist-quiz-" + Math.random().toString(36).slice(2);
 
 function make(tag, properties = {}, ...children) {
@@ -43,7 +43,8 @@ function moveWithArrows(event) {
   const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
   const controls = [...event.currentTarget.querySelectorAll("input")];
   const at = controls.indexOf(event.target);
-  if (step && at >= 0 && event.target.type !== "text") {
+  const modified = event.altKey || event.ctrlKey || event.metaKey;
+  if (step && at >= 0 && !modified && event.target.type !== "text") {
     event.preventDefault();
     controls[(at + step + controls.length) % controls.length].focus();
   }
@@ -51,8 +52,9 @@ function moveWithArrows(event) {
 
 function renderPrediction(model, root) {
   const id = newId();
-  const message = make("span", { className: "mnist-quiz-message", role: "status", live: "polite" });
-  const label = `Predict: ${model.get("what")}`;
+  const message = make("span", { role: "status", live: "polite" });
+  const unit = model.get("kind") === "percent" ? " (in percent)" : "";
+  const label = `Predict: ${model.get("what")}${unit}`;
   let update;
   if (model.get("kind") === "choice") {
     const group = make("fieldset", {}, make("legend", {}, ...rich(label)));
@@ -75,7 +77,6 @@ function renderPrediction(model, root) {
     field.addEventListener("change", store);
     field.addEventListener("keydown", (event) => { if (event.key === "Enter") { store(); } });
     root.append(make("label", { htmlFor: id }, ...rich(label)), field);
-    if (model.get("kind") === "percent") { root.append(make("span", { textContent: "%" })); }
     update = () => { if (document.activeElement !== field) { field.value = model.get("text"); } };
   }
   root.append(message);
@@ -106,7 +107,7 @@ function renderQuestion(model, number, changed) {
   const selected = () => controls.flatMap((control, position) => (control.checked ? [position] : []));
 
   function line(position, verdict) {
-    const right = verdict === "Right.";
+    const right = ["Right.", "Correctly left out."].includes(verdict);
     const mark = make("strong", { className: right ? "mnist-quiz-right" : "mnist-quiz-wrong" }, verdict);
     const letter = several ? [`${"abcdefghij"[position]}) `] : [];
     return make("p", {}, ...letter, mark, " ", ...rich(choices[position].why));
@@ -119,7 +120,7 @@ function renderQuestion(model, number, changed) {
     }
     const verdicts = choices.map((choice, position) => {
       const ticked = chosen.includes(position);
-      if (Boolean(choice.right) === ticked) { return line(position, "Right."); }
+      if (Boolean(choice.right) === ticked) { return line(position, ticked ? "Right." : "Correctly left out."); }
       return line(position, ticked ? "Wrong." : "This one is true, too.");
     });
     explanation.replaceChildren(...verdicts);
@@ -141,6 +142,7 @@ function renderQuestion(model, number, changed) {
   if (several) {
     const check = make("button", { type: "button", textContent: "Check" });
     check.addEventListener("click", answer);
+    controls.forEach((control) => control.addEventListener("change", () => explanation.replaceChildren()));
     group.append(check);
   }
   group.append(explanation);

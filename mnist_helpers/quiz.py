@@ -148,7 +148,7 @@ def compare(guess: Any, outcome: Any) -> None:
 
 def _number(text: str, kind: str) -> float | None:
     """Reads a number as people type it; `None` if the text holds no number, several, or an impossible one."""
-    text = re.sub(r"(?<=\d)[\s_'’](?=\d{3})", "", text.lower().replace("−", "-"))
+    text = re.sub(r"(?<=\d)[\s_'’](?=\d{3}(?!\d))", "", text.lower().replace("−", "-"))
     if kind == "number" and re.search(r"(?<![\d.,])[1-9]\d{0,2}(,\d{3})+(?![\d,])", text):
         text = text.replace(",", "")
     found = _NUMBER.findall(re.sub(r"(?<=\d),(?=\d)|(?<!\d),(?=\d)", ".", text))

@@ -426,15 +426,14 @@ def model_table(records: Mapping[str, Entry]) -> pd.DataFrame:
     Returns:
         A table with the columns `ROW_FIELDS`; a number that was not measured is NaN.
     """
-    evaluations = (LESSONS[-1], FURTHER[-1])  # they list models that other notebooks have trained
     tested = records.get(LESSONS[-1], {}).get("models", {})
     names = {lesson: set(record["models"]) for lesson, record in records.items()}
-    trained = set().union(*(models for lesson, models in names.items() if lesson not in evaluations))
+    trained = set().union(*(models for lesson, models in names.items() if lesson != LESSONS[-1]))
     rows = []
     for lesson, record in records.items():
         settings = {key: record["params"].get(key) for key in ("profile", "seed")}
         for name, model in record["models"].items():
-            if lesson in evaluations and (name in trained or (lesson != LESSONS[-1] and name in tested)):
+            if lesson == LESSONS[-1] and name in trained:
                 continue  # the lesson that trained the model has its row
             row = {"lesson": lesson, "model": name, "dataset": record["dataset"]["name"], **settings}
             rows.append(row | {field: model.get(field) for field in _MODEL_FIELDS} | tested.get(name, {}))

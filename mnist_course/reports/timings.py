@@ -131,7 +131,10 @@ def times_table(content: dict[str, Any]) -> Table:
     for lesson, announced_minutes in zip(results.LESSONS, minutes, strict=True):
         times = [_time(entry["lessons"].get(lesson)) for entry in profiles.values()]
         rows.append([lesson, f"{announced_minutes} min", *times])
-    measured = [entry["lessons"].values() for entry in profiles.values()]
+    measured = [
+        [timing for name, timing in entry["lessons"].items() if name in results.LESSONS]
+        for entry in profiles.values()
+    ]
     sums = [_duration(sum(timing["median_seconds"] for timing in timings)) for timings in measured]
     rows.append(["all", f"{sum(minutes)} min", *sums])
     columns = ["lesson", "in class", *(f"{name}, measured" for name in profiles)]

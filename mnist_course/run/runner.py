@@ -146,7 +146,8 @@ def has_newer_models(folder: Path, lesson: str) -> bool:
     earlier = results.IN_ORDER[: results.IN_ORDER.index(lesson)]
     records = [_record(folder, name) for name in earlier]
     return any(
-        record.get("date", "") > evaluated and any("file" in model for model in record["models"].values())
+        record.get("date", "") > evaluated
+        and ("predictions" in record or any("file" in model for model in record.get("models", {}).values()))
         for record in records
         if record
     )
@@ -326,14 +327,22 @@ def refresh_lessons() -> None:
         data.DatasetNotFoundError: MNIST cannot be had.
         LessonFailedError: a notebook did not run to its end; no notebook was changed.
     """
+    from mnist_course import pictures  # imports matplotlib, which the runner does without
+
     settings = check_settings("class", "mnist", lessons.declared(results.LESSONS[0])["seed"], [])
     missing = {lesson: lessons.missing_package(lesson) for lesson in lessons.existing()}
     names = [lesson for lesson, package in missing.items() if not package]
     with tempfile.TemporaryDirectory() as results_dir:
         folder = run_lessons("lab", settings, names, results_dir=Path(results_dir))
-        for lesson in names:
-            executed = _files.read_json(folder / f"{lesson}.ipynb")
-            refreshed = lessons.with_outputs(lessons.read_lesson(lesson), executed)
-            lessons.write_notebook(results.notebook_path(lesson), refreshed)
+        pairs = {
+            name: (lessons.read_lesson(name), _files.read_json(folder / f"{name}.ipynb")) for name in names
+        }
+        if changed := [n for n, (now, ran) in pairs.items() if lessons.sources(now) != lessons.sources(ran)]:
+            raise LessonFailedError(
+                f"Changed during the run: {', '.join(changed)}. No notebook was written. Give the command again."
+            )
+        for lesson, (now, executed) in pairs.items():
+            lessons.write_notebook(results.notebook_path(lesson), lessons.with_outputs(now, executed))
+    pictures.write_pictures(lessons.NOTEBOOKS)
     for package in filter(None, missing.values()):
         print(f"Not run: {package}")

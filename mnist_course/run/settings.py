@@ -97,13 +97,14 @@ def check_search(search_from: str, results_dir: Path, *, option: str = "search_f
         )
 
 
-def check_lessons(only: Sequence[str], profile: str = "class") -> list[str]:
+def check_lessons(only: Sequence[str], profile: str = "class", *, needs_packages: bool = True) -> list[str]:
     """Returns the notebooks to run, in order.
 
     Args:
         only: lessons and optional notebooks, or beginnings of their names such as `"03"`, or several with commas;
             empty for those of the profile.
         profile: a profile's name.
+        needs_packages: False if the notebooks are not run, so that packages may be missing.
 
     Raises:
         UserError: no notebook has such a name, or it needs a package that is not installed.
@@ -117,6 +118,6 @@ def check_lessons(only: Sequence[str], profile: str = "class") -> list[str]:
         return lessons.of_profile(profile)
     names = [lesson for lesson in results.IN_ORDER if any(lesson.startswith(name) for name in only)]
     for lesson in names:
-        if missing := lessons.missing_package(lesson):
+        if needs_packages and (missing := lessons.missing_package(lesson)):
             raise UserError(f"Notebook {missing}")
     return names

@@ -335,6 +335,8 @@ def _is_done(task: RunTask) -> bool:
     has_report = (folder / "report.html").is_file() or not needs_report
     if not has_report or not all(runner.is_finished(folder, name, models=False) for name in task.lessons):
         return False
+    if any(runner.has_newer_models(folder, name) for name in task.lessons if name in lessons.EVALUATIONS):
+        return False
     try:
         existing, _ = read_course(folder)
     except (OSError, UserError):  # the run itself reports what is wrong with the file

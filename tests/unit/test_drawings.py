@@ -8,7 +8,7 @@ from matplotlib.patches import Circle, FancyArrowPatch
 from PIL import Image
 
 from mnist_course import lessons, pictures
-from mnist_helpers import drawings, results
+from mnist_helpers import drawings, quiz, results
 
 RNG = np.random.default_rng(1)
 
@@ -199,7 +199,7 @@ def title_pictures():
     return pictures.title_pictures()
 
 
-@pytest.mark.parametrize("lesson", results.LESSONS)
+@pytest.mark.parametrize("lesson", results.IN_ORDER)
 def test_the_committed_picture_is_the_one_that_the_code_draws(lesson, title_pictures):
     """After a change: `mnist-course notebooks` writes the pictures again."""
     committed = lessons.NOTEBOOKS / pictures.FOLDER / f"{lesson}.png"
@@ -212,10 +212,11 @@ def test_the_committed_picture_is_the_one_that_the_code_draws(lesson, title_pict
     assert np.abs(same).mean() < 4  # fonts and versions of matplotlib differ a little
 
 
-@pytest.mark.parametrize("lesson", results.LESSONS)
+@pytest.mark.parametrize("lesson", results.IN_ORDER)
 def test_the_lesson_shows_its_picture_with_its_description(lesson, title_pictures):
     title = "".join(lessons.read_lesson(lesson)["cells"][0]["source"])
-    assert f"![{title_pictures[lesson].description}]({pictures.FOLDER}/{lesson}.png)" in title
+    folder = f"../{pictures.FOLDER}" if lesson in results.FURTHER else pictures.FOLDER
+    assert f"![{title_pictures[lesson].description}]({folder}/{lesson}.png)" in title
 
 
 def test_the_forward_and_the_backward_pass_show_each_array_with_its_shape():
@@ -238,3 +239,23 @@ def test_the_forward_and_the_backward_pass_show_each_array_with_its_shape():
     arrows = [patch for patch in drawn.figure.axes[0].patches if isinstance(patch, FancyArrowPatch)]
     assert len(arrows) == 7 + 4 + 1 + 3
     assert "the backward pass computes dz3, da2, dz2, da1, dz1" in drawn.description
+
+
+@pytest.mark.parametrize(
+    ("name", "lesson"), [("curves", "02_baseline"), ("gradients", "03_batchnorm_dropout")]
+)
+def test_the_figure_of_a_question_is_the_one_that_the_code_draws(name, lesson):
+    figure = pictures.quiz_figures()[name]
+    with Image.open(lessons.NOTEBOOKS / pictures.FOLDER / f"quiz_{name}.png") as committed:
+        assert committed.text["Description"] == figure.description
+    (question,) = [q for q in quiz.show(lesson).questions if q.get("figure") == name]
+    assert question["description"] == figure.description
+    assert question["picture"].startswith("data:image/png;base64,")
+
+
+def test_the_trainings_of_the_question_overfit_and_underfit():
+    overfits, underfits = pictures.quiz_figures()["curves"].figure.axes
+    training, validation = (line.get_ydata() for line in overfits.lines)
+    assert [line.get_label() for line in overfits.lines] == ["training", "validation"]
+    assert training[-1] < 0.05 and validation[-1] > validation.min() + 0.1
+    assert min(line.get_ydata().min() for line in underfits.lines) > 0.7

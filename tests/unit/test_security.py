@@ -84,6 +84,11 @@ def test_models_are_loaded_only_in_safe_mode_and_only_what_matches_its_hash():
         )  # lesson 2 loads the file that the line before has saved, in Keras' shortest form
         assert given(call, "safe_mode") is (None if own else True)
         assert own or what.startswith("results.verified_path(")
+    for name in results.IN_ORDER:
+        cells = json.loads(results.notebook_path(name).read_text())["cells"]
+        code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        if "load_model(path" in code and name != "02_baseline":
+            assert "path = results.verified_path(" in code, name
 
 
 def test_yaml_is_read_as_data():
