@@ -149,7 +149,7 @@ def _shifted() -> DescribedFigure:
 
 
 def _backward_pass() -> DescribedFigure:
-    return drawings.training_step("One training step: what is calculated in step 3?")
+    return drawings.training_step("One training step, and what step 3 calculates")
 
 
 def _schedules() -> DescribedFigure:
@@ -250,7 +250,7 @@ def _two_trainings() -> DescribedFigure:
 
 
 def _two_networks() -> DescribedFigure:
-    sizes = {"network A": 10.0 ** np.linspace(-9, -2, 13), "network B": np.full(13, 3e-3)}
+    sizes = {"network A": [*(10.0 ** np.linspace(-9, -2, 13))], "network B": [3e-3] * 13}
     figure = drawings.gradient_sizes(sizes, "Gradients before training").figure
     words = "in network A it grows from a billionth in layer 1 to a hundredth in layer 13"
     return DescribedFigure(

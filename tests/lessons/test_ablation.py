@@ -230,7 +230,7 @@ CLAIMS = [
     ),
     (
         "reference-why",
-        "For batch normalisation and noise they do",
+        "The intervals of batch normalisation and noise contain zero",
         not any(excludes_zero(name, metric) for name in OPEN for metric in (LOSS, ACCURACY)),
     ),
     (

@@ -178,7 +178,7 @@ CLAIMS = [
     ("recipe-idea", "mini-batches of 256 images", "batch_size=256" in CELLS["recipe"]),
     ("recipe-idea", "20 steps per call", "steps_per_execution=20" in CELLS["recipe"]),
     ("recipe-idea", "only `fast_epochs` epochs", "epochs=fast_epochs" in CELLS["recipe"]),
-    ("bench-idea", "the mean accuracy of five seeds", {entry["n"] for entry in TIMES.values()} == {5}),
+    ("bench-idea", "the mean accuracy of its five seeds", {entry["n"] for entry in TIMES.values()} == {5}),
     ("bench-idea", "Six programs", len(TIMES) == 6),
     ("bench-answer", "are evaluated once, at their end", {TIMES[name]["scored"] for name in ONCE} == {1}),
     (
@@ -212,10 +212,10 @@ def test_the_quiz_counts_steps_correctly():
     assert any(choice["text"] == f"{math.ceil(50_000 / 128)}." for choice in question["choices"])
     (few,) = [choice for choice in QUIZ[-1]["choices"] if choice.get("right")]
     steps = [math.ceil(10_000 / size) for size in (4096, 128)]
-    assert f"only {steps[0]} steps of this size, against {steps[1]} with" in few["why"]
+    assert f"only {steps[0]} steps of this size, compared with {steps[1]} with" in few["why"]
 
 
 def test_the_test_set_is_not_opened():
     code = "\n".join(CELLS.values())
     assert "load_test" not in code
-    assert "nothing in the course is chosen by them" in CELLS["bench-idea"]
+    assert "no choice in the course depends on them" in CELLS["bench-idea"]

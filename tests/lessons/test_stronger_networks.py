@@ -288,7 +288,7 @@ CLAIMS = [
     ("build-text", "half a cosine wave", "CosineDecay(peak_learning_rate, steps)" in CELLS["build"]),
     (
         "build-text",
-        "We use the schedule only",
+        "We use only the schedule",
         "use_ema" not in "".join(CELLS[i] for i in ("build", "fit-vat")),
     ),
     ("smooth-text", "784 dimensions", 28 * 28 == 784),
@@ -344,9 +344,7 @@ def test_keras_has_the_defaults_that_the_text_names():
 
 def test_the_direction_is_called_an_approximation_and_noise_no_geometry():
     prose = " ".join(CELLS[cell["id"]] for cell in NOTEBOOK["cells"] if cell["cell_type"] == "markdown")
-    assert (
-        "an approximation of the direction in which the prediction changes most, from one gradient" in prose
-    )
+    assert "One gradient is enough to approximate this direction" in prose
     assert not re.search(r"\bworst\b", prose)
     assert "not *geometric augmentation*" in prose
 
