@@ -193,5 +193,5 @@ def test_the_quiz_has_the_right_answers():
     assert choices_of("shape of dW")[0][1] == str((a.T @ dz).shape)
     slopes = np.array([0.7, 0.2, 0.1]) - [0, 1, 0]
     shown = ", ".join(f"{slope:.1f}".replace("-", "−") for slope in slopes)
-    assert choices_of("gradient of the logits")[0][3] == f"({shown})"
+    assert choices_of("with respect to the logits")[0][3] == f"({shown})"
     assert choices_of("along two paths")[0][0] == str(2 * (3 - 1))
