@@ -43,6 +43,7 @@ class Model:
         self.trained = x, y, options
 
     def evaluate(self, x, y, verbose):
+        self.measured = x, y
         return 0.25, 0.75
 
 
@@ -103,6 +104,8 @@ def test_schedule_and_averaging_are_the_optimisers(components):
     rate = (0.01, 6) if "schedule" in components else 0.01  # 10 images make 3 batches of 4, twice
     assert models[0].optimizer == {"rate": rate, "use_ema": "averaging" in components}
     assert "validation_data" not in models[0].trained[2]
+    assert [part.tolist() for part in models[0].trained[:2]] == [list(range(10))] * 2
+    assert models[0].measured == ("x_val", "y_val")
 
 
 @pytest.mark.parametrize("best", COMPONENTS)

@@ -78,7 +78,7 @@ def test_without_a_change_the_ratio_is_one_and_the_measurements_take_turns():
     ("cell_id", "name", "change", "outcome"),
     [
         ("batch", "batch size", (0.001, 200, {}), 0.5),
-        ("huge", "batch size 4096", (0.001, 4096, {}), "about equal"),
+        ("huge", "batch size 4096", (0.001, 4096, {}), "higher"),
         ("schedule-measure", "schedule", ("one-cycle", 100, {}), None),
     ],
 )
@@ -136,6 +136,46 @@ def test_the_schedule_warms_up_for_a_fifth_of_the_steps():
     one_cycle = run_cell(LESSON, "schedule", keras=keras)["one_cycle"]
     assert one_cycle(100) == (0.0005, 80, 0.005, 20)
     assert one_cycle(3) == (0.0005, 3, 0.005, 0)
+
+
+@pytest.mark.parametrize("cell", ["baseline", "recipe"])
+def test_both_trainings_learn_from_all_training_images_and_their_schedule_ends_with_them(cell):
+    """1,000 images: 10 steps of 100, or 4 steps of 256; a schedule for other images would end too early."""
+    made = types.SimpleNamespace(
+        compile=lambda **options: vars(made).update(options),
+        fit=lambda *images, **options: vars(made).update(images=images, **options),
+    )
+    seeds, images = [], np.arange(1000)
+    names = {"x_train": images, "y_train": images + 5, "x_few": images[:10], "y_few": images[:10]}
+    names |= {"seed": 3, "learning_rate": 0.01, "batch_size": 100, "epochs": 5, "fast_epochs": 2, "steps": 99}
+    names |= {
+        "build": lambda seed: seeds.append(seed) or made,
+        "one_cycle": lambda steps: ("one-cycle", steps),
+    }
+    names["keras"] = types.SimpleNamespace(optimizers=types.SimpleNamespace(Adam=lambda rate: ("Adam", rate)))
+    names["time"] = types.SimpleNamespace(perf_counter=iter((2.0, 5.0)).__next__)
+    found = run_cell(LESSON, cell, **names)
+    x, y = made.images
+    assert (x.tolist(), y.tolist(), seeds) == (images.tolist(), (images + 5).tolist(), [3])
+    if cell == "baseline":
+        assert (made.optimizer, made.batch_size, made.epochs) == (("Adam", 0.01), 100, 5)
+        assert not hasattr(made, "steps_per_execution")
+    else:
+        assert made.optimizer == ("Adam", ("one-cycle", 2 * 4))
+        assert (made.batch_size, made.epochs, made.steps_per_execution) == (256, 2, 20)
+    assert found["baseline_seconds" if cell == "baseline" else "fast_seconds"] == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "outcome"),
+    [(-0.3, "lower"), (-0.02, "lower"), (-0.003, "about equal"), (0.003, "about equal"), (0.02, "higher")],
+)
+def test_a_change_of_the_accuracy_by_more_than_half_a_point_is_a_change(change, outcome):
+    def measure(weights_seed, learning_rate, batch_size):
+        return 2.0, 0.9 + (change if batch_size == 4096 else 0)
+
+    found = run_pairs("huge", measure, x_few=np.zeros(10_000))
+    assert found["quiz"].outcome == outcome
 
 
 def test_the_two_trainings_are_compared_on_validation_images(capsys):

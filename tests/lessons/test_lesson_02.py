@@ -180,6 +180,42 @@ def test_compiled_takes_the_learning_rate_that_it_is_given():
     assert built.loss == "sparse_categorical_crossentropy"
 
 
+class Trained:
+    """In place of what `compiled` returns: notes how it was made and with which images it was trained."""
+
+    def __init__(self, learning_rate):
+        self.learning_rate = learning_rate
+
+    def fit(self, *images, **options):
+        self.images, self.options = images, options
+        return types.SimpleNamespace(history={name: [0.2, 0.9, 0.7] for name in CURVES})
+
+
+CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+@pytest.mark.parametrize(
+    ("cell", "trained", "rate", "used"), [("fit", "model", 0.01, 12_000), ("failing", "failing", 0.5, 10_000)]
+)
+def test_both_trainings_learn_from_training_images_and_count_the_last_epoch(cell, trained, rate, used):
+    """Validation images are only for `validation_data`; the last epoch is neither the best nor the worst."""
+    asked, images = Asked(), np.arange(12_000)
+    names = {"x_train": images, "y_train": images + 1, "x_val": "validation images", "y_val": "their labels"}
+    names |= {"learning_rate": 0.01, "too_high_learning_rate": 0.5, "batch_size": 100, "epochs": 3}
+    names |= {"compiled": Trained, "quiz": asked, "guess": None, "dataset_used": "made up"}
+    names |= {
+        "history": {name: [0.5] for name in CURVES},
+        "time": types.SimpleNamespace(perf_counter=lambda: 1.0),
+    }
+    made = run_cell(LESSON, cell, **names)[trained]
+    assert made.learning_rate == rate
+    x, y = made.images
+    assert (x.tolist(), y.tolist()) == (list(range(used)), list(range(1, used + 1)))
+    assert made.options["validation_data"] == ("validation images", "their labels")
+    assert (made.options["batch_size"], made.options["epochs"]) == (100, 3)
+    assert asked.outcomes == [0.7]
+
+
 def test_losses_and_accuracies_are_those_of_their_own_images(capsys):
     model = Model(scores=[(0.01, 0.999), (0.08, 0.9752)])
     x_train, x_val = np.zeros(4), np.zeros(10_000)

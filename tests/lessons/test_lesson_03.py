@@ -141,6 +141,54 @@ def test_weight_decay_is_the_optimisers(capsys):
     assert list(names["few_histories"]) == ["no dropout", "weight decay"]
 
 
+@pytest.mark.parametrize(("cell_id", "name"), [("network", "network"), ("deep-network", "deep_network")])
+@pytest.mark.parametrize("normalised", [False, True])
+def test_networks_begin_with_the_seed_and_differ_in_their_component_only(cell_id, name, normalised):
+    """The seed is set before any layer is made, so that networks of a comparison begin alike."""
+    noted = []
+
+    class Sequential:
+        def __init__(self, given):
+            noted.extend(given)
+
+        def add(self, layer):
+            noted.append(layer)
+
+        def compile(self, optimizer, loss, metrics):
+            noted.append(("compile", loss, metrics))
+
+    class Layers:
+        def __getattr__(self, kind):
+            return lambda *values, **options: (kind, *values, *options.items())
+
+    names = run_cell(
+        LESSON,
+        cell_id,
+        keras=types.SimpleNamespace(
+            utils=types.SimpleNamespace(set_random_seed=lambda seed: noted.append(("seed", seed))),
+            Sequential=Sequential,
+            Input=lambda shape: ("Input", shape),
+            optimizers=types.SimpleNamespace(Adam=lambda rate: ("Adam", rate)),
+        ),
+        layers=Layers(),
+        seed=7,
+        units=8,
+        num_layers=2,
+        learning_rate=0.01,
+    )
+    deep = cell_id == "deep-network"
+    names[name](*(("sigmoid", "how") if deep else ("optimizer",)), normalised=normalised)
+    norm = [("BatchNormalization", ("momentum", 0.9))] * normalised
+    hidden = []
+    for width in (64, 64) if deep else (8, 4):
+        dense = ("Dense", width, ("kernel_initializer", "how")) if deep else ("Dense", width)
+        hidden += [dense, *norm, ("Activation", "sigmoid" if deep else "relu")]
+    first = [("seed", 7), ("Input", (28, 28)), ("Rescaling", 1 / 255), ("Flatten",)]
+    last = [("Dense", 10, ("activation", "softmax"))]
+    last.append(("compile", "sparse_categorical_crossentropy", ["accuracy"]))
+    assert noted == first + hidden + last
+
+
 # --- gradients and batch normalisation ---
 
 
@@ -235,7 +283,10 @@ def test_each_network_of_the_comparison_has_its_components_and_its_own_scores(co
         name = NAMES[len(trained)]
         trained.append((model, x, y, epochs))
         training_loss, val_loss = (0.5, 0.2) if name == best else (0.1, 0.3)
-        return curves([0.9, training_loss], [0.1, val_loss]) | {"val_accuracy": [0, model.size]}
+        history = curves(
+            [0.9, 0.05, training_loss], [0.1, 0.9, val_loss]
+        )  # the last epoch is neither best nor worst
+        return history | {"val_accuracy": [0, 9, model.size]}
 
     names = run_cell(
         LESSON,
@@ -259,7 +310,7 @@ def test_each_network_of_the_comparison_has_its_components_and_its_own_scores(co
         assert names["networks"][name] is trained[number][0]
         assert (entry["val_accuracy"], entry["val_loss"]) == (number + 1, 0.2 if name == best else 0.3)
         assert entry["train_seconds"] == 1
-        assert entry["history"]["val_loss"] == [0.1, entry["val_loss"]]
+        assert entry["history"]["val_loss"] == [0.1, 0.9, entry["val_loss"]]
 
 
 def test_reference_differences_are_paired_and_the_figure_shows_the_loss(capsys):

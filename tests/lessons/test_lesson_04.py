@@ -379,6 +379,16 @@ def test_the_record_holds_what_reports_and_other_runs_need(monkeypatch, tmp_path
     json.dumps(saved)
 
 
+def test_the_simulation_takes_the_best_of_twelve_scores_in_each_repetition(capsys):
+    """The text says by how much the best of 12 is too low, so it is a minimum over configurations."""
+    scores = run_cell(LESSON, "simulation", seed=1)["scores"]
+    assert scores.shape == (10_000, 12)
+    mean, best = (line.split()[-1] for line in capsys.readouterr().out.splitlines())
+    assert float(mean) == pytest.approx(0.1, abs=0.0002)
+    assert float(best) == pytest.approx(np.mean([min(row) for row in scores.tolist()]), abs=0.0001)
+    assert f"too low by {float(mean) - float(best):.3f} on average" in CELLS["finals-text"]
+
+
 # --- what the text claims ---
 
 

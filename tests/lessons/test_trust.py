@@ -304,6 +304,11 @@ def test_each_distortion_by_hand():
     assert (noisy.min(), noisy.max()) == (100, 255)
     blurred = distortion(image, "blur in pixels", 2)
     assert 100 < blurred.max() < 200 and blurred.sum() == pytest.approx(image.sum(), rel=1e-3)
+    assert (
+        np.allclose(blurred[0], blurred[0].T, atol=1e-3) and blurred[0, 8, 14] > 10
+    )  # up and down, left and right
+    two = distortion(np.concatenate([image, np.zeros_like(image)]), "blur in pixels", 2)
+    assert two[1].max() == 0  # no ink moves to the next image
     hidden = distortion(image, "hidden square in pixels", 4)
     assert hidden[0, 12:16, 12:16].max() == 0 and (hidden == 0).sum() == (image == 0).sum() + 16
     assert image[0, 12:16, 12:16].min() == 200  # the original is not changed

@@ -259,3 +259,126 @@ def test_the_trainings_of_the_question_overfit_and_underfit():
     assert [line.get_label() for line in overfits.lines] == ["training", "validation"]
     assert training[-1] < 0.05 and validation[-1] > validation.min() + 0.1
     assert min(line.get_ydata().min() for line in underfits.lines) > 0.7
+
+
+# --- names of axes, colours, directions ---
+
+TWO_LAYERS = {"a": [1e-3, 1e-2]}
+POINTS = RNG.normal(size=(20, 2))
+LABELS = {
+    "activations": (
+        lambda: drawings.activations("T"),
+        [("weighted sum of the inputs", "output of the neuron"), ("weighted sum of the inputs", "slope")],
+    ),
+    "softmax_bars": (
+        lambda: drawings.softmax_bars([0, 1, 2], "T"),
+        [("digit", "logit"), ("digit", "probability")],
+    ),
+    "cross_entropy_curve": (
+        lambda: drawings.cross_entropy_curve("T"),
+        [("probability of the correct digit", "loss of this image")],
+    ),
+    "gradient_descent": (lambda: drawings.gradient_descent([0.1], "T"), [("weight w", "loss")]),
+    "projections": (
+        lambda: drawings.projections({"p": POINTS}, np.arange(20) % 10, "T"),
+        [("first principal component", "second principal component")],
+    ),
+    "gradient_sizes": (
+        lambda: drawings.gradient_sizes(TWO_LAYERS, "T"),
+        [("layer (1 is next to the input)", "mean size of the gradient")],
+    ),
+    "grid_and_random": (
+        lambda: drawings.grid_and_random("T"),
+        [("hyperparameter that matters", "hyperparameter that does not")] * 2,
+    ),
+    "03_batchnorm_dropout": (
+        lambda: pictures.title_pictures()["03_batchnorm_dropout"],
+        [("training time", "loss")],
+    ),
+    "faster_training": (
+        lambda: pictures.title_pictures()["faster_training"],
+        [("training step", "learning rate")],
+    ),
+    "trust": (
+        lambda: pictures.title_pictures()["trust"],
+        [("confidence: what the network says", "accuracy: what is true")],
+    ),
+    "quiz curves": (lambda: pictures.quiz_figures()["curves"], [("epoch", "loss")] * 2),
+    "quiz gradients": (
+        lambda: pictures.quiz_figures()["gradients"],
+        [("layer (1 is next to the input)", "mean size of the gradient")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_each_axis_is_named_after_what_it_shows(name):
+    draw, expected = LABELS[name]
+    assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in draw().figure.axes] == expected
+
+
+def test_the_axis_of_what_matters_is_the_one_whose_quality_is_drawn():
+    """The hill at the top varies along x, and the dotted lines carry the trials' x to it."""
+    for axes in drawings.grid_and_random("T").figure.axes:
+        hill = next(iter(axes.collections)).get_paths()[0].vertices
+        assert hill[hill[:, 1].argmax(), 0] == pytest.approx(0.68, abs=0.01)
+        assert axes.get_xlabel().endswith("that matters")
+
+
+def curves_of(figure, panel=0):
+    return {line.get_label(): line.get_ydata() for line in figure.figure.axes[panel].lines}
+
+
+def test_each_legend_names_the_curve_that_behaves_like_it(title_pictures):
+    """What the description says of a name is true of the curve that has this name in the legend."""
+    losses = curves_of(title_pictures["03_batchnorm_dropout"])
+    seen, unseen = losses["training images"], losses["unseen images"]
+    assert (np.diff(seen) < 0).all()
+    assert unseen.min() + 0.05 < unseen[-1] < unseen[0]
+    assert unseen[-1] > seen[-1]
+    rates = curves_of(title_pictures["faster_training"])
+    assert np.ptp(rates["constant"]) == 0
+    changing = rates["warm-up, then cosine decay"]
+    assert 0 < changing.argmax() < len(changing) / 3 and changing[-1] == pytest.approx(0, abs=0.01)
+    trusted = curves_of(title_pictures["trust"])
+    assert (trusted["overconfident"][:-1] < trusted["calibrated"][:-1]).all()
+    for panel in (0, 1):
+        pair = curves_of(pictures.quiz_figures()["curves"], panel)
+        assert (pair["training"][1:] < pair["validation"][1:]).all()
+    gradients = curves_of(pictures.quiz_figures()["gradients"])
+    assert np.ptp(gradients["network B"]) == 0
+    assert (gradients["network A"][0], gradients["network A"][-1]) == pytest.approx((1e-9, 1e-2))
+    outputs = curves_of(drawings.activations("T"))
+    assert outputs["ReLU"].max() > 1 > outputs["sigmoid"].max()
+
+
+def arrows_of(figure):
+    return [
+        (*patch.get_path().vertices[0], *patch.get_path().vertices[-1])
+        if patch._posA_posB is None
+        else (*patch._posA_posB[0], *patch._posA_posB[1])
+        for patch in figure.figure.axes[0].patches
+        if isinstance(patch, FancyArrowPatch)
+    ]
+
+
+def test_arrows_point_forward_to_the_loss_and_backward_from_it():
+    """Each arrow of the forward pass goes to the right, each of the backward pass to the left or down."""
+    step = [(round(x0, 1), round(x1, 1)) for x0, _, x1, _ in arrows_of(drawings.training_step("T"))]
+    assert step == [(1.2, 3.2), (5.6, 7.6), (7.6, 5.6), (5.1, 3.7)]  # input, prediction, gradient, update
+    neuron = arrows_of(drawings.neuron([1, 2], [1, 2], 0, "T"))
+    assert all(x1 > x0 for x0, _, x1, _ in neuron)
+    for x0, y0, x1, y1 in arrows_of(drawings.forward_and_backward([4, 3, 2], 5, "T")):
+        forward = y0 == y1 == 2.2
+        assert x1 > x0 if forward else (x1 < x0 or y1 < y0)
+
+
+def test_positive_weights_are_purple_and_negative_ones_orange():
+    drawn = drawings.weight_images({"w": np.linspace(-1, 1, 784 * 16).reshape(16, 784).T}, "T")
+    image = drawn.figure.axes[0].images[0]
+    low, high = image.get_clim()
+    (red, _, blue), (red_low, _, blue_low) = (
+        image.cmap(image.norm(high / 2))[:3],
+        image.cmap(image.norm(low / 2))[:3],
+    )
+    assert blue > red and red_low > blue_low

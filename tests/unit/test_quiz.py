@@ -1,5 +1,6 @@
 """Predictions that are compared, quizzes that explain every answer; what the browser does is in tests/browser/."""
 
+import re
 import types
 from collections import Counter
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 from mnist_helpers import quiz, results
+from tests.lessons import arithmetic
 
 EXAMPLE = """
 - question: What is 2 + 2?
@@ -301,3 +303,210 @@ def test_neither_length_nor_letter_gives_the_right_answer_away():
 
 def test_there_is_one_quiz_for_each_lesson():
     assert set(results.LESSONS) <= set(QUIZZES) <= set(results.IN_ORDER)
+
+
+# --- what is right, a second time ---
+
+RIGHT = {
+    "01_data_exploration": "c b d a ac c",
+    "02_baseline": "b d c acd a c bd",
+    "03_batchnorm_dropout": "bd a c b d b c",
+    "04_tuning": "ad d b b a bc",
+    "05_evaluation": "a c ac b d a",
+    "ablation": "b c a bc d",
+    "faster_training": "c a d ab b",
+    "from_scratch": "b d a bd c",
+    "pytorch": "acd b d a c b",
+    "stronger_networks": "b d ab a c d",
+    "trust": "b c ac a d",
+}
+
+
+@pytest.mark.parametrize("name", QUIZZES)
+def test_the_right_answers_are_those_that_were_found_without_the_file(name):
+    """Whoever moves a choice or marks another one solves the question again, and changes the letter here."""
+    found = ["".join("abcdef"[place] for place in right_positions(entry)) for entry in questions_of(name)]
+    assert " ".join(found) == RIGHT[name]
+
+
+# Quiz, question, and for each choice its value (None: not a number) and what its explanation must name.
+CALCULATED = [
+    (
+        "01_data_exploration",
+        "0.5, 0.5, 0.25 and 0.25",
+        [
+            (np.log([2, 2, 4, 4]).mean(), "/ 4 = 1.04"),
+            (4 * 1.04, "sum of the four"),
+            (-np.log(0.375), "−log of the mean"),
+            (np.mean([0.5, 0.5, 0.25, 0.25]), "mean probability"),
+        ],
+    ),
+    (
+        "01_data_exploration",
+        "200 of 1,000 evaluation images",
+        [
+            (90, "unseen images only"),
+            ((90 + 100) / 2, "half of"),
+            (20 + 0.8 * 90, "920"),
+            (100, "stored images only"),
+        ],
+    ),
+    (
+        "02_baseline",
+        "the inputs 2 and −1",
+        [
+            (2 * 0.5 - 3 + 1, "not been applied"),
+            (0, "replaces"),
+            (1, "drop the sign"),
+            (2 * 0.5 + 3 + 1, "not 3"),
+        ],
+    ),
+    (
+        "02_baseline",
+        "`Dense(128)` follows",
+        [
+            (64 * 128, "not the biases"),
+            (64 * 129, "one bias for each"),
+            (128 * 128, "only 64 inputs"),
+            (65 * 128, "(64 + 1) · 128"),
+        ],
+    ),
+    (
+        "03_batchnorm_dropout",
+        "`Dropout(0.2)` receives",
+        [(4 / 0.8, "4.0 / 0.8"), (4, "unchanged"), (4 * 0.8, "4.0 · 0.8"), (4 / 0.2, "4.0 / 0.2")],
+    ),
+    (
+        "03_batchnorm_dropout",
+        "moving mean 0",
+        [
+            (0.1 * 5, "after the first batch"),
+            (0.9 * 0.5 + 0.1 * 5, "after the second"),
+            (0.1 * 4.5 + 0.9 * 5, "swapping"),
+            (5, "mean of the batches"),
+        ],
+    ),
+    (
+        "04_tuning",
+        "How long does the grid search take",
+        [
+            ((5 + 4 + 3) * 2, "(5 + 4 + 3) · 2"),
+            (5 * 4 * 2, "5 · 4 · 2"),
+            (1, "number of config"),
+            (2, "120 minutes"),
+        ],
+    ),
+    (
+        "05_evaluation",
+        "4,750 of 5,000",
+        [
+            (100 * np.sqrt(0.95 * 0.05 / 5000), "standard error"),
+            (200 * np.sqrt(0.95 * 0.05 / 5000), "This is the half-width"),
+            (400 * np.sqrt(0.95 * 0.05 / 5000), "94.4 to 95.6"),
+            (5, "error rate"),
+        ],
+    ),
+    (
+        "ablation",
+        "starts at 0.004",
+        [
+            (0.004, "at the start"),
+            (0.004 / 4, "not a quarter"),
+            (0.004 / 2, "cos(π/2) = 0"),
+            (0, "at the end"),
+        ],
+    ),
+    (
+        "ablation",
+        "For four seeds",
+        [
+            (np.subtract([8, 7, 8, 9], [10, 8, 9, 11]).mean() / 100, "their mean is −0.015"),
+            (np.subtract([10, 8, 9, 11], [8, 7, 8, 9]).mean() / 100, "plain minus other"),
+            (None, "no pair differs"),
+            (np.subtract([8, 7, 8, 9], [10, 8, 9, 11]).sum() / 100, "sum of the differences"),
+        ],
+    ),
+    (
+        "faster_training",
+        "batch size of 256",
+        [
+            (np.ceil(50_000 / 256), "rounded up"),
+            (50_000 // 256, "last 80 images"),
+            (256, "images in one step"),
+            (np.ceil(50_000 / 128), "batch size of 128"),
+        ],
+    ),
+    (
+        "from_scratch",
+        "two paths",
+        [
+            (2 * (3 - 1), "2 · 2 = 4"),
+            (2 * 3 * -1, "multiplies all"),
+            (2 * 3, "only the first"),
+            (2 * (3 + 1), "sizes"),
+        ],
+    ),
+    (
+        "pytorch",
+        "Glorot uniform",
+        [
+            (6 / 266, "6 / 266"),
+            (np.sqrt(6 / 266), "its square root is 0.150"),
+            (np.sqrt(6 / 256), "√(6 / 256)"),
+            (1 / np.sqrt(256), "1 / √256"),
+        ],
+    ),
+    (
+        "stronger_networks",
+        "variance 0.10 without noise",
+        [
+            (0.1 + 0.3, "square 0.3 first"),
+            (0.1 + 0.03, "not the square"),
+            (0.1, "mean 0"),
+            (0.1 + 0.3**2, "0.10 + 0.09"),
+        ],
+    ),
+    (
+        "stronger_networks",
+        "Kullback-Leibler",
+        [
+            (np.log(2) + np.log(2 / 3), "without the factors"),
+            (0.5 * np.log(2) - 0.5 * np.log(2 / 3), "negative sign"),
+            (0.5 * np.log(2) + 0.5 * np.log(2 / 3), "= 0.144"),
+            (None, "only if both"),
+        ],
+    ),
+    (
+        "trust",
+        "400 predictions",
+        [(80, "wrong predictions"), (320, "80 % of 400"), (400, "100 %"), (None, "classes")],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "expected"), CALCULATED, ids=[f"{n}: {a}" for n, a, _ in CALCULATED]
+)
+def test_each_number_to_choose_is_the_one_that_its_explanation_derives(name, asked, expected):
+    """Explanations that are exchanged, a wrong number and a number at another place are noticed."""
+    (choices,) = [entry["choices"] for entry in questions_of(name) if asked in entry["question"]]
+    for choice, (number, words) in zip(choices, expected, strict=True):
+        assert words in choice["why"]
+        if number is not None:
+            shown = (
+                re.match(r"[-−+]?[\d,]*\d(?:\.\d+)?", choice["text"])[0].replace(",", "").replace("−", "-")
+            )
+            digits = len(shown.partition(".")[2])
+            assert float(shown) == pytest.approx(number, abs=0.51 * 10**-digits)
+            for written in arithmetic.written_out(choice["why"]) if choice["why"].startswith("This ") else ():
+                assert written == pytest.approx(number, abs=0.51 * 10**-digits), choice["why"]
+
+
+def test_every_question_whose_choices_are_numbers_is_calculated():
+    asked = {
+        (name, entry["question"])
+        for name in QUIZZES
+        for entry in questions_of(name)
+        if sum(bool(re.match(r"[-−+]?\d", choice["text"])) for choice in entry["choices"]) >= 3
+    }
+    assert all(any(n == name and words in text for n, words, _ in CALCULATED) for name, text in asked)
