@@ -563,7 +563,7 @@ def grade_assignments(folder: Path, seconds: int, memory: int, workers: int | No
 @main.command(epilog=_help("mnist-course notebooks"))
 @_offline
 def notebooks() -> None:
-    """Run the lessons and optional notebooks on MNIST and store their outputs."""
+    """Run all notebooks on MNIST and keep their outputs."""
     from mnist_course.run import runner
 
     try:

@@ -327,7 +327,8 @@ def refresh_lessons() -> None:
         data.DatasetNotFoundError: MNIST cannot be had.
         LessonFailedError: a notebook did not run to its end; no notebook was changed.
     """
-    from mnist_course import pictures  # imports matplotlib, which the runner does without
+    # The pictures import matplotlib, which the runner does without.
+    from mnist_course import pictures
 
     settings = check_settings("class", "mnist", lessons.declared(results.LESSONS[0])["seed"], [])
     missing = {lesson: lessons.missing_package(lesson) for lesson in lessons.existing()}
