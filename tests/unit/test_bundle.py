@@ -181,8 +181,7 @@ def test_the_course_comes_along_and_nothing_else(made):
     }  # fmt: skip
     assert {path.name for path in (inside / "notebooks").iterdir()} == {
         *(f"{lesson}.ipynb" for lesson in results.LESSONS), "START_HERE.ipynb",
-        *({"further"} if (lessons.NOTEBOOKS / "further").is_dir() else ()),
-        "exercises", "pictures", "profiles.yaml", "quizzes",
+        "exercises", "further", "pictures", "profiles.yaml", "quizzes",
     }  # fmt: skip
     for part in ("pictures", "further"):
         expected = {path.name for path in (lessons.NOTEBOOKS / part).glob("*.*")}
@@ -518,7 +517,7 @@ def test_set_up_says_so_to_an_old_python():
 def assert_opens(place: Path, home: Path) -> None:
     """A student's place after the set-up: lessons, and a command to open them."""
     lessons = {path.name for path in (place / "my-course").glob("*.ipynb")}
-    assert lessons == {f"{lesson}.ipynb" for lesson in results.LESSONS}
+    assert lessons == {"START_HERE.ipynb", *(f"{lesson}.ipynb" for lesson in results.LESSONS)}
     assert os.access(place / "course-lab", os.X_OK)
     pipes = {"env": student(home), "cwd": home, "capture_output": True, "text": True, "check": False}
     opened = subprocess.run([str(place / "course-lab"), "--version"], **pipes)
