@@ -235,7 +235,7 @@ class Lesson:
 
     def images(self) -> list[dict]:
         """Returns each figure: its description, its natural size, the size it is shown in, where it ends."""
-        return self.panel.locator(".jp-OutputArea-output img").evaluate_all(_IMAGES)
+        return self.panel.locator(".jp-OutputArea-output img:not(.mnist-quiz img)").evaluate_all(_IMAGES)
 
     def theme(self, name: str) -> None:
         """Changes JupyterLab's colours to `Light` or `Dark`, from the menu."""
