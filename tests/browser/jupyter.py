@@ -164,6 +164,7 @@ class Lesson:
         lesson = cls(page, root / path)
         lesson.panel.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=_LOADED)
         expect(lesson.cells).to_have_count(lesson.count)
+        lesson.menu("View", "Expand All Code")  # the set-up is folded: its prompts would not be on the page
         return lesson
 
     # --- run ---

@@ -16,6 +16,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import PICTURES
 from tests.browser.jupyter import HIGH, WIDE
 from tests.lessons import house_rules
+from tests.processes import until
 
 pytestmark = pytest.mark.browser
 every_lesson = pytest.mark.parametrize("lesson", results.LESSONS)
@@ -141,6 +142,7 @@ def test_lesson_2_cell_by_cell_then_again_with_another_parameter(open_lesson):
 def test_lesson_5_first_names_the_lesson_to_run(open_lesson):
     lesson = open_lesson("empty/05_evaluation.ipynb")
     lesson.run_all()
+    until(lambda: any(output["kind"] in ERRORS for output in lesson.outputs()), 20)  # it is shown a little later
     (error,) = [output for output in lesson.outputs() if output["kind"] in ERRORS]
     assert error["cell"] == lesson.number_of("results.load_records(")
     assert "MissingLessonError" in error["text"]
