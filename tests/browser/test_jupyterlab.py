@@ -149,7 +149,7 @@ def test_lesson_5_first_names_the_lesson_to_run(open_lesson):
     assert "01_data_exploration" in error["text"]
     assert "Traceback" not in error["text"]
     assert len(error["text"].strip().splitlines()) <= 3
-    assert not re.search(r"\d", lesson.prompt(lesson.number_of("y_test) = data.load_test(")))
+    assert not re.search(r"\d", lesson.prompt(lesson.number_of("data.load_test(")))
     lesson.save_and_shut_down()
 
 
