@@ -164,7 +164,6 @@ class Lesson:
         lesson = cls(page, root / path)
         lesson.panel.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=_LOADED)
         expect(lesson.cells).to_have_count(lesson.count)
-        lesson.menu("View", "Expand All Code")  # the set-up is folded: its prompts would not be on the page
         return lesson
 
     # --- run ---
@@ -177,6 +176,10 @@ class Lesson:
         for name in inner:
             labels.get_by_text(name, exact=True).hover()
         labels.get_by_text(item, exact=True).click()
+
+    def unfold(self) -> None:
+        """Shows the folded cells of the set-up, whose prompts are not on the page before."""
+        self.menu("View", "Expand All Code")
 
     def run_all(self) -> None:
         """Runs the lesson from the menu, in a new kernel, until nothing runs any more."""

@@ -102,6 +102,7 @@ def test_progress_is_shown_while_a_cell_trains(lessons, lesson):
 
 def test_lesson_2_cell_by_cell_then_again_with_another_parameter(open_lesson):
     lesson = open_lesson("stepped/02_baseline.ipynb")
+    lesson.unfold()
     lesson.cells.first.click()
     for number in range(lesson.count - 1):
         lesson.run_cell(number)
@@ -141,6 +142,7 @@ def test_lesson_2_cell_by_cell_then_again_with_another_parameter(open_lesson):
 
 def test_lesson_5_first_names_the_lesson_to_run(open_lesson):
     lesson = open_lesson("empty/05_evaluation.ipynb")
+    lesson.unfold()
     lesson.run_all()
     until(lambda: any(output["kind"] in ERRORS for output in lesson.outputs()), 20)  # it is shown a little later
     (error,) = [output for output in lesson.outputs() if output["kind"] in ERRORS]
