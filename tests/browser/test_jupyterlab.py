@@ -197,7 +197,7 @@ def test_drawing_with_the_mouse_gives_a_prediction(drawn):
     expect(drawn.panel.get_by_role("status").filter(has_text="Drawn.")).to_be_visible()
     assert "This is your drawing." in read_drawing(drawn)
     said = answers(drawn)
-    assert len(said) >= 8
+    assert len(said) >= 5
     assert list(said.values()).count("1") > len(said) / 2
     drawn.picture(PICTURES / "05_evaluation-drawn.png")
 
