@@ -144,7 +144,9 @@ def test_lesson_5_first_names_the_lesson_to_run(open_lesson):
     lesson = open_lesson("empty/05_evaluation.ipynb")
     lesson.unfold()
     lesson.run_all()
-    until(lambda: any(output["kind"] in ERRORS for output in lesson.outputs()), 20)  # it is shown a little later
+    until(
+        lambda: any(output["kind"] in ERRORS for output in lesson.outputs()), 20
+    )  # it is shown a little later
     (error,) = [output for output in lesson.outputs() if output["kind"] in ERRORS]
     assert error["cell"] == lesson.number_of("results.load_records(")
     assert "MissingLessonError" in error["text"]

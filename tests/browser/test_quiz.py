@@ -148,7 +148,9 @@ def test_the_quiz_by_mouse(notebook, questions):
     several.get_by_text("a) 6.").click()
     several.get_by_text("c) 4.").click()
     check.click()
-    expect(several.get_by_role("status")).to_contain_text("b) Correctly left out. That is 2 + 3, which is odd.")
+    expect(several.get_by_role("status")).to_contain_text(
+        "b) Correctly left out. That is 2 + 3, which is odd."
+    )
     expect(score(notebook)).to_have_text("1 of 2 correct on the first try")
     questions.nth(1).get_by_text("b) 5.").click()
     check.click()
