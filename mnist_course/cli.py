@@ -410,8 +410,9 @@ def params(lesson: str) -> None:
     from mnist_course import lessons
     from mnist_course.reports.page import Table
     from mnist_course.run.settings import check_lessons
+    from mnist_helpers import results
 
-    for name in check_lessons([lesson], needs_packages=False) if lesson else lessons.existing():
+    for name in check_lessons([lesson], needs_packages=False) if lesson else results.IN_ORDER:
         columns = ("name", "type", "default", "allowed", "meaning")
         click.echo(f"{Table(name, columns, lessons.parameter_rows(name), is_text=True).text()}\n")
 

@@ -87,7 +87,7 @@ def _python() -> str:
 
 def _lessons() -> str:
     profiles = lessons.profiles()
-    names = lessons.existing()
+    names = results.IN_ORDER
     for lesson in names:
         lessons.declared(lesson)
     optional = len(names) - len(results.LESSONS)

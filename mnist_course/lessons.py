@@ -122,13 +122,6 @@ def papermill_path(path: Path) -> str:
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def existing() -> list[str]:
-    """Returns the lessons, and the optional notebooks that are here, in the order in which a run takes them."""
-    return [
-        name for name in results.IN_ORDER if name in results.LESSONS or results.notebook_path(name).is_file()
-    ]
-
-
 def read_lesson(lesson: str) -> dict:
     """Returns the notebook of a lesson as plain JSON.
 

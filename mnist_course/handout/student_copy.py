@@ -56,7 +56,7 @@ def start(folder: Path) -> list[str]:
 
 def notebooks() -> list[Path]:
     """Returns the first page, the lessons and the optional notebooks, which a student gets without outputs."""
-    return [lessons.NOTEBOOKS / _FIRST, *(results.notebook_path(lesson) for lesson in lessons.existing())]
+    return [lessons.NOTEBOOKS / _FIRST, *(results.notebook_path(lesson) for lesson in results.IN_ORDER)]
 
 
 def clean(path: Path) -> str:

@@ -331,7 +331,7 @@ def refresh_lessons() -> None:
     from mnist_course import pictures
 
     settings = check_settings("class", "mnist", lessons.declared(results.LESSONS[0])["seed"], [])
-    missing = {lesson: lessons.missing_package(lesson) for lesson in lessons.existing()}
+    missing = {lesson: lessons.missing_package(lesson) for lesson in results.IN_ORDER}
     names = [lesson for lesson, package in missing.items() if not package]
     with tempfile.TemporaryDirectory() as results_dir:
         folder = run_lessons("lab", settings, names, results_dir=Path(results_dir))

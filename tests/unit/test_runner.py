@@ -28,12 +28,12 @@ QUICK = Settings("quick", "digits", 1, {"epochs": 2})
 
 
 def test_every_declared_parameter_is_in_the_table_and_the_other_way_round():
-    declared = {name for lesson in lessons.existing() for name in lessons.declared(lesson)}
+    declared = {name for lesson in results.IN_ORDER for name in lessons.declared(lesson)}
     assert declared == set(parameters.PARAMETERS)
 
 
 def test_defaults_and_profiles_pass_their_own_check():
-    for lesson in lessons.existing():
+    for lesson in results.IN_ORDER:
         parameters.of_notebook(lessons.declared(lesson))
     assert set(lessons.profiles()) == {"class", "quick", "full"}
     for profile in lessons.profiles().values():
@@ -646,7 +646,8 @@ def test_outputs_are_written_back_and_a_missing_package_is_said(monkeypatch, tmp
             )
         )
     names = [results.LESSONS[0], "ablation", "pytorch"]
-    monkeypatch.setattr(lessons, "existing", lambda: names)
+    monkeypatch.setattr(results, "IN_ORDER", tuple(names))
+    monkeypatch.setattr(lessons, "NOTEBOOKS", tmp_path)  # where the pictures are written
     monkeypatch.setattr(results, "notebook_path", lambda lesson: tmp_path / f"{lesson}.ipynb")
     monkeypatch.setattr(lessons, "declared", lambda lesson: {"seed": 1})
     monkeypatch.setattr(
@@ -668,6 +669,7 @@ def test_outputs_are_written_back_and_a_missing_package_is_said(monkeypatch, tmp
     assert [bool(cells[name]["outputs"]) for name in names] == [True, True, False]
     assert cells["ablation"]["outputs"][0]["text"] == "ablation"
     assert capsys.readouterr().out == "Not run: pytorch needs a package\n"
+    assert (tmp_path / "pictures" / "02_baseline.png").is_file()
 
 
 def test_lessons_are_refreshed_from_the_class_profile_on_mnist(monkeypatch, tmp_path):
@@ -677,7 +679,7 @@ def test_lessons_are_refreshed_from_the_class_profile_on_mnist(monkeypatch, tmp_
 
     def run_lessons(run, settings, lesson_names, *, results_dir):
         assert settings == QUICK
-        assert lesson_names == [name for name in lessons.existing() if not lessons.missing_package(name)]
+        assert lesson_names == [name for name in results.IN_ORDER if not lessons.missing_package(name)]
         assert set(results.LESSONS) <= set(lesson_names)
         raise runner.LessonFailedError("stop here")
 
