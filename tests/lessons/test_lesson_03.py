@@ -54,7 +54,9 @@ keras = types.SimpleNamespace(
         Adam=lambda rate: ("Adam", rate),
         AdamW=lambda rate, weight_decay: ("AdamW", rate, weight_decay),
     ),
-    callbacks=types.SimpleNamespace(EarlyStopping=Stop),
+    callbacks=types.SimpleNamespace(
+        EarlyStopping=Stop, LambdaCallback=lambda on_epoch_end: ("at the end of an epoch", on_epoch_end)
+    ),
 )
 
 
@@ -79,19 +81,17 @@ def few(cell_id, result, **more):
 # --- overfitting, dropout, early stopping, weight decay ---
 
 
-def test_the_trainings_watch_the_validation_images_and_print_the_last_epoch(capsys):
+def test_the_trainings_watch_the_validation_images_and_print_each_epoch(capsys):
     model = Network(curves([0.9, 0.12302], [0.9, 0.5]))
-    names = run_cell(LESSON, "train", x_val="x_val", y_val="y_val", batch_size=8)
+    names = run_cell(LESSON, "train", keras=keras, x_val="x_val", y_val="y_val", batch_size=8)
     assert names["train"](model, "x", "y", 2, callbacks=["stop"]) == model.history
     ((arguments, options),) = model.calls
     assert arguments == ("x", "y", 8)
-    assert options == {
-        "epochs": 2,
-        "validation_data": ("x_val", "y_val"),
-        "callbacks": ["stop"],
-        "verbose": 0,
-    }
-    assert "'loss': 0.123, 'val_loss': 0.5}" in capsys.readouterr().out
+    (when, show), stop = options.pop("callbacks")
+    assert (when, stop) == ("at the end of an epoch", "stop")
+    assert options == {"epochs": 2, "validation_data": ("x_val", "y_val"), "verbose": 0}
+    show(0, {"loss": 0.9, "val_loss": 0.50004})
+    assert capsys.readouterr().out == "epoch 1: loss 0.9000, val_loss 0.5000\n"
 
 
 def test_the_small_training_set_is_the_first_part_of_the_training_images():
