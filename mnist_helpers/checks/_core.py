@@ -10,10 +10,8 @@ from __future__ import annotations
 import functools
 import linecache
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -127,7 +125,8 @@ class Exercise:
             print(f"Task {number}  {task.title:{width}}  {points} of {task.points}  {state}")
         print(f"\n{gained} of {sum(task.points for task in self.tasks)} points so far.", end=" ")
         if later := sum(task.when_graded for task in self.tasks):
-            print(f"{later} more points are checked when the exercise is graded.", end=" ")
+            are = "point is" if later == 1 else "points are"
+            print(f"{later} more {are} checked when the exercise is graded.", end=" ")
         tasks = "tasks" if len(still_open) > 1 else "task"
         print(f"Still open: {tasks} {', '.join(still_open)}." if still_open else "All checks are passed.")
 
@@ -316,11 +315,14 @@ def returned(function: Any, *arguments: Any, name: str, helpers: bool = False) -
     if not callable(function):
         raise AnswerError(f"{name} should be a function. Received: {short(function)}.")
     used: list[str] = []
+    before = sys.getprofile()
+    sys.setprofile(functools.partial(_note_helpers, used))
     try:
-        with _watched(used):
-            answer = function(*_copied(arguments))
+        answer = function(*_copied(arguments))
     except Exception as error:
         raise AnswerError(f"{name} stops with {_described(error)}.") from None
+    finally:
+        sys.setprofile(before)
     if used and not helpers:
         raise AnswerError(
             f"{name} calls {used[0]} of the course's helpers. In this task you write the calculation yourself."
@@ -341,25 +343,11 @@ def _copied(value: Any) -> Any:
     return value
 
 
-@contextmanager
-def _watched(used: list[str]) -> Iterator[None]:
-    """Notes the functions of this package that are called by code outside it."""
-
-    def look(frame: FrameType, event: str, argument: Any) -> None:
-        caller = frame.f_back
-        if event != "call" or not frame.f_code.co_filename.startswith(_PACKAGE):
-            return
-        if caller is not None and not caller.f_code.co_filename.startswith(_PACKAGE):
-            used.append(frame.f_code.co_name)
-
-    before = sys.getprofile()
-    sys.setprofile(look)
-    threading.setprofile(look)
-    try:
-        yield
-    finally:
-        sys.setprofile(before)
-        threading.setprofile(None)
+def _note_helpers(used: list[str], frame: FrameType, event: str, argument: Any) -> None:
+    """Profile function: notes the functions of this package that are called by code outside it."""
+    caller = frame.f_back.f_code.co_filename if frame.f_back else _PACKAGE
+    if event == "call" and frame.f_code.co_filename.startswith(_PACKAGE) and not caller.startswith(_PACKAGE):
+        used.append(frame.f_code.co_name)
 
 
 def _described(error: Exception) -> str:
