@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -12,12 +14,12 @@ from mnist_helpers.checks._core import AnswerError, Exercise, NotDoneError, Row,
 
 
 def parameters(widths):
-    return sum((inputs + 1) * neurons for inputs, neurons in zip(widths[:-1], widths[1:], strict=True))
+    return sum((inputs + 1) * neurons for inputs, neurons in pairwise(widths))
 
 
 ROWS = (
     Row(
-        lambda widths: sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True)),
+        lambda widths: sum(a * b for a, b in pairwise(widths)),
         "these are the weights",
     ),
     Row(lambda widths: (widths[0] + 1) * widths[1] + (widths[1] + 1) * widths[2], "three widths only"),
@@ -75,7 +77,7 @@ def test_a_right_answer_says_so_with_its_points(exercise, capsys):
         (lambda widths: widths["a"], "count_parameters stops with TypeError: list indices must be integers"),
         (
             lambda widths: widths.clear() or 1 / 0,
-            "stops with ZeroDivisionError: division by zero, in the line `(",
+            "stops with ZeroDivisionError: division by zero, in the line `lambda",
         ),
         (lambda: 1, "count_parameters stops with TypeError"),
         (
@@ -98,10 +100,6 @@ def parameters_by_check():
 
 def test_other_cases_reach_the_function_and_do_not_share_lists(exercise):
     exercise.count(parameters, ([5, 4, 3, 2],), ([3, 2],))
-    with pytest.raises(AnswerError, match="three widths only"):
-        exercise.count(
-            lambda widths: ROWS[1].answer(widths + [1, 1, 1]), ([3, 2, 5],)
-        ) if False else exercise.count(ROWS[1].answer, ([3, 2, 5, 4],))
     case = ([3, 2],)
     with pytest.raises(AnswerError):
         exercise.count(lambda widths: widths.append(1) or 1, case)
