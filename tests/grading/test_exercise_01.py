@@ -31,9 +31,11 @@ ALL_POINTS = {
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _images_are_loaded_once():
+def _what_is_read_is_read_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(data, "load_training", functools.cache(data.load_training))
+        patch.setattr(in_process, "solution", functools.cache(in_process.solution))
+        patch.setattr(in_process, "students", functools.cache(in_process.students))
         yield
 
 
