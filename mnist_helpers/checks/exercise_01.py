@@ -404,6 +404,11 @@ def _rescaled_first(x_train: Images, x_val: Images, ddof: int) -> tuple[Images, 
 
 def _whole_mean(x_train: Images, x_val: Images, ddof: int) -> tuple[Images, ...]:
     std = _without_zeros(x_train.std(axis=0, ddof=ddof))
+    return _divided(x_train.mean(axis=0).astype(int), std, x_train, x_val)
+
+
+def _overflowing_mean(x_train: Images, x_val: Images, ddof: int) -> tuple[Images, ...]:
+    std = _without_zeros(x_train.std(axis=0, ddof=ddof))
     return _divided(x_train.mean(axis=0).astype(np.uint8), std, x_train, x_val)
 
 
@@ -503,6 +508,10 @@ _WRONG_STANDARDISATIONS: tuple[tuple[Callable[..., tuple], str], ...] = (
     (
         _whole_mean,
         "The mean was cut off to a whole number. Keep it as a float.",
+    ),
+    (
+        _overflowing_mean,
+        "The subtraction was calculated in uint8, in which 3 - 5 becomes 254. Keep the mean as a float.",
     ),
     (_validation_left, "The training images are correct, but the validation images are unchanged."),
     (_training_left, "The validation images are correct, but the training images are unchanged."),

@@ -323,6 +323,186 @@ def test_wrong_observations(name, rows):
         assert row.message in message_of(checks.shared, checks._count_shared, *observed.values())
 
 
+# What a row means, said independently of the module: an exchange of answers or messages is noticed.
+NUMBERS = [
+    ("num_bytes", 784, "bytes of one image"),
+    ("num_bytes", 60_000, "the number of images"),
+    ("num_bytes", 60_000 * 28, "28 rows of 28 pixels"),
+    ("num_bytes", 60_000 * 56, "are multiplied"),
+    ("num_bytes", 376_320_000, "These are bits"),
+    ("num_bytes", 188_160_000, "answer to the second question"),
+    ("num_bytes", 60_000 * 784 * 255, "largest value"),
+    ("num_bytes", 60_000 * 784 * 256, "256 possible values"),
+    ("num_bytes", 54_880_000, "MNIST's test images"),
+    ("num_bytes", 39_200_000, "validation images are part"),
+    ("num_bytes", 47_040, "kilobytes"),
+    ("num_bytes", 45_937.5, "kibibytes"),
+    ("num_bytes", 47.04, "megabytes"),
+    ("num_bytes", 44.86, "mebibytes"),
+    ("num_bytes_float32", 47_040_000, "stays the same"),
+    ("num_bytes_float32", 60_000 * 784 * 32, "These are bits"),
+    ("num_bytes_float32", 60_000 * 784 * 8, "float64"),
+    ("num_bytes_float32", 60_000 * 784 * 2, "float16"),
+    ("num_bytes_float32", 11_760_000, "or fewer?"),
+    ("num_bytes_float32", 141_120_000, "by which the memory grows"),
+    ("num_bytes_float32", 235_200_000, "without the uint8 images"),
+    ("num_bytes_float32", 3136, "bytes of one image"),
+    ("num_bytes_float32", 188_160, "kilobytes"),
+    ("num_bytes_float32", 183_750, "kibibytes"),
+    ("num_bytes_float32", 188.16, "megabytes"),
+    ("num_bytes_float32", 179.44, "mebibytes"),
+    ("num_shared", 130, "has stored only x_stored"),
+    ("num_shared", 289, "has not stored"),
+    ("num_shared", 369, "all images of x_report"),
+    ("num_shared", 100, "has stored so many"),
+    ("num_shared", 239, "validation images"),
+    ("num_shared", 0, "There are shared images"),
+    ("num_shared", 0.2168, "This is a share"),
+    ("accuracy_unseen", 0.8753, "all images of x_report, among them"),
+    ("accuracy_unseen", 1, "images that the classifier has stored"),
+    ("accuracy_unseen", 0.8452, "validation images"),
+    ("accuracy_unseen", 84.08, "percentage"),
+    ("accuracy_unseen", 0.1592, "wrong answers"),
+    ("accuracy_unseen", 243, "number of images"),
+    ("accuracy_unseen", 243 / 369, "Divide by the number of unseen images"),
+    ("gain", 0.0345, "percentage points"),
+    ("gain", -3.45, "sign"),
+    ("gain", 4.1, "relative"),
+    ("gain", 3.94, "relative"),
+    ("gain", 3.02, "the accuracy on the validation images"),
+    ("gain", 15.9, "between unseen and stored"),
+    ("gain", 21.7, "percentage of images"),
+    ("gain", 0, "do change the accuracy"),
+]
+
+
+@pytest.mark.parametrize(("name", "answer", "words"), NUMBERS)
+def test_what_is_said_of_a_wrong_number(name, answer, words):
+    if name in OBSERVED:
+        said = message_of(checks.shared, checks._count_shared, *(OBSERVED | {name: answer}).values())
+    else:
+        numbers = {"num_bytes": NUM_BYTES, "num_bytes_float32": 4 * NUM_BYTES} | {name: answer}
+        said = message_of(checks.memory, *numbers.values())
+    assert words in said
+
+
+def test_each_row_with_a_number_is_tried():
+    for name, rows in (
+        ("num_bytes", checks.NUM_BYTES),
+        ("num_bytes_float32", checks.NUM_BYTES_FLOAT32),
+        ("num_shared", checks.num_shared_rows()),
+        ("accuracy_unseen", checks.accuracy_rows()),
+        ("gain", checks.gain_rows()),
+    ):
+        assert len(rows) == sum(tried == name for tried, _, _ in NUMBERS)
+
+
+STANDARDISED = {
+    "own_statistics": "validation images' own statistics",
+    "statistics_of_both": "together",
+    "statistics_of_validation": "from the validation images. Which",
+    "zeros_left": "divided by zero",
+    "constant_becomes_zero": "always becomes 0",
+    "one_for_all": "for all pixels together",
+    "each_image": "each image's own mean",
+    "each_row": "of a row",
+    "each_column": "of a column",
+    "variance": "variance",
+    "one_added": "added 1",
+    "at_least_one": "below 1",
+    "not_subtracted": "not subtracted the mean",
+    "not_divided": "not divided by the standard deviation",
+    "sign_reversed": "sign",
+    "multiplied": "multiplied by",
+    "divided_first": "parentheses",
+    "to_unit_range": "smallest and the largest",
+    "rescaled_first": "by 255 first",
+    "whole_mean": "whole number",
+    "overflowing_mean": "in uint8",
+    "validation_left": "validation images are unchanged",
+    "training_left": "training images are unchanged",
+    "exchanged": "wrong order",
+}
+
+
+def test_what_is_said_of_a_wrong_standardisation():
+    said = {function.__name__: message for function, message in checks._WRONG_STANDARDISATIONS}
+    assert said.keys() == {f"_{name}" for name in STANDARDISED}
+    for name, words in STANDARDISED.items():
+        assert words in said[f"_{name}"]
+
+
+def _means(x, y):
+    return [x[y == digit].mean(axis=0) for digit in range(10)]
+
+
+def _nearest(centres, new, more=(0,) * 10):
+    distances = [((new - centre) ** 2).sum(axis=(1, 2)) for centre in centres]
+    return np.argmin(np.array(distances) + np.reshape(more, (10, 1)), axis=0)
+
+
+@pytest.mark.parametrize(
+    ("check", "function", "words"),
+    [
+        (checks.rescale, lambda x: np.rint(x / 255), "rounded"),
+        (checks.rescale, lambda x: (x - 127.5) / 255, "from -0.5 to 0.5"),
+        (checks.rescale, lambda x: x / 2.55, "percentages"),
+        (checks.rescale, lambda x: x / (28 * 28), "784"),
+        (checks.rescale, lambda x: x / 65025, "twice"),
+        (checks.rescale, lambda x: x * 255.0, "multiplied"),
+        (checks.rescale, lambda x: (255 - x) / 255, "exchanged"),
+        (
+            checks.nearest_mean,
+            lambda x, y, new: np.full(len(new), np.argmin([mean.sum() for mean in _means(x, y)])),
+            "the least ink",
+        ),
+        (
+            checks.nearest_mean,
+            lambda x, y, new: [np.argmin([np.abs(i - m).max() for m in _means(x, y)]) for i in new[:100]],
+            "largest difference",
+        ),
+        (
+            checks.nearest_mean,
+            lambda x, y, new: [min(np.linalg.norm(i - m) for m in _means(x, y)) for i in new],
+            "distances themselves. Which",
+        ),
+        (checks.nearest_mean, lambda x, y, new: 1 + _nearest(_means(x, y), new), "too large by 1"),
+        (
+            checks.nearest_mean,
+            lambda x, y, new: _nearest(
+                _means(x, y), new, [x[y == digit].var(axis=0).sum() for digit in range(10)]
+            ),
+            "distances to all training images",
+        ),
+        (
+            checks.nearest_mean,
+            lambda x, y, new: _nearest(
+                [mean * np.mean(y == digit) for digit, mean in enumerate(_means(x, y))], new
+            ),
+            "number of all images",
+        ),
+        (
+            checks.nearest_mean,
+            lambda x, y, new: _nearest([x[y == digit][0].astype(float) for digit in range(10)], new),
+            "the first training image",
+        ),
+        (
+            checks.nearest_mean,
+            lambda x, y, new: [np.argmax([(m * i).sum() for m in _means(x, y)]) for i in new],
+            "largest sum",
+        ),
+        (
+            checks.shared,
+            lambda x, new: [i.tobytes() in {j.tobytes() for j in x} for i in new],
+            "True or False",
+        ),
+        (checks.shared, lambda x, new: len(np.unique(np.concatenate([x, new]), axis=0)), "different images"),
+    ],
+)
+def test_what_is_said_of_a_wrong_function(check, function, words):
+    assert words in message_of(check, function)
+
+
 def test_no_message_contains_the_answer():
     leak = checks._leak()
     rows = [*checks.NUM_BYTES, *checks.NUM_BYTES_FLOAT32, *checks.num_shared_rows()]
