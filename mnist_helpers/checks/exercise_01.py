@@ -1030,12 +1030,13 @@ def gain_rows() -> tuple[Row, ...]:
 CONCLUSION: tuple[Row, ...] = (
     Row(
         "A",
-        "The accuracy of the whole report contains images that the classifier looks up. A new image is "
-        "never among those that it has stored.",
+        "The whole report contains images that the classifier looks up. A new image is never among those "
+        "that it has stored.",
     ),
     Row(
         "B",
-        "The stored images do not change what the classifier answers for other images. What do they change?",
+        "That some images of the report are stored does not change what the classifier answers for the "
+        "others. What does it change?",
     ),
     Row(
         "D",
