@@ -345,12 +345,23 @@ def recall_precision(function: Any, *matrices: Sequence[Sequence[int]]) -> None:
             right,
             rows,
             cases,
-            lambda case, expected, received, what=what: (
-                f"The {what} of the classes for the matrix {case[0].tolist()} is not {short(received)}. "
-                f"Expected: {expected.round(3).tolist()}."
-            ),
+            _is_not(what),
             name=name,
         )
+
+
+def _shown(value: Any) -> str:
+    try:
+        return f"{float(value):.4g}"
+    except (TypeError, ValueError):
+        return short(value)
+
+
+def _is_not(what: str) -> Callable[[tuple, Any, Any], str]:
+    return lambda case, expected, received: (
+        f"The {what} of the classes for the matrix {case[0].tolist()} is not {short(received)}. "
+        f"Expected: {expected.round(3).tolist()}."
+    )
 
 
 def _check_shape_of_two(answer: Any, num_classes: int) -> None:
@@ -380,69 +391,45 @@ def _part_of(function: Any, part: int, name: str) -> Callable[..., Any]:
 
 
 def _wilson(num_correct: int, num_images: int, z: float = 1.96) -> tuple[float, float]:
-    centre, half = _centre_and_half(num_correct, num_images, z)
+    return _ends(_centre(num_correct, num_images, z), _half(num_correct, num_images, z))
+
+
+def _ends(centre: float, half: float) -> tuple[float, float]:
     return centre - half, centre + half
 
 
-def _centre_and_half(num_correct: int, num_images: int, z: float = 1.96) -> tuple[float, float]:
-    p, n = num_correct / num_images, num_images
-    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    return centre, z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+def _centre(k: int, n: int, z: float = 1.96) -> float:
+    return (k / n + z**2 / (2 * n)) / (1 + z**2 / n)
 
 
-def _wald(num_correct: int, num_images: int, z: float = 1.96) -> tuple[float, float]:
-    p = num_correct / num_images
-    half = z * np.sqrt(p * (1 - p) / num_images)
-    return p - half, p + half
+def _half(k: int, n: int, z: float = 1.96) -> float:
+    return z / (1 + z**2 / n) * (k / n * (1 - k / n) / n + z**2 / (4 * n**2)) ** 0.5
 
 
-def _without_brackets(
-    num_correct: int, num_images: int, both: bool = True, z: float = 1.96
-) -> tuple[float, float]:
-    p, n = num_correct / num_images, num_images
-    centre = (p + z**2 / 2 * n) / (1 + z**2 / n)
-    last = z**2 / 4 * n**2 if both else z**2 / (4 * n**2)
-    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + last)
-    return centre - half, centre + half
+def _wald(k: int, n: int) -> tuple[float, float]:
+    return _ends(k / n, 1.96 * (k / n * (1 - k / n) / n) ** 0.5)
 
 
-def _only_half_without_brackets(num_correct: int, num_images: int, z: float = 1.96) -> tuple[float, float]:
-    p, n = num_correct / num_images, num_images
-    centre, _ = _centre_and_half(num_correct, num_images)
-    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / 4 * n**2)
-    return centre - half, centre + half
+def _centre_without_brackets(k: int, n: int) -> float:
+    return (k / n + 1.96**2 / 2 * n) / _denominator(k, n)
 
 
-def _divided(num_correct: int, num_images: int, centre_too: bool, half_too: bool) -> tuple[float, float]:
-    centre, half = _centre_and_half(num_correct, num_images)
-    denominator = 1 + 1.96**2 / num_images
-    centre *= 1 if centre_too else denominator
-    half *= 1 if half_too else denominator
-    return centre - half, centre + half
+def _half_without_brackets(k: int, n: int) -> float:
+    return 1.96 / _denominator(k, n) * (k / n * (1 - k / n) / n + 1.96**2 / 4 * n**2) ** 0.5
 
 
-def _without_last_term(num_correct: int, num_images: int, z: float = 1.96) -> tuple[float, float]:
-    p, n = num_correct / num_images, num_images
-    centre, _ = _centre_and_half(num_correct, num_images)
-    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n)
-    return centre - half, centre + half
-
-
-def _without_root(num_correct: int, num_images: int, z: float = 1.96) -> tuple[float, float]:
-    p, n = num_correct / num_images, num_images
-    centre, _ = _centre_and_half(num_correct, num_images)
-    half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2))
-    return centre - half, centre + half
+def _denominator(_: int, n: int) -> float:
+    return 1 + 1.96**2 / n
 
 
 _BRACKET = (
-    "Python computes a / 2 * n as (a / 2) * n, so that the numbers become far too large: look at every "
-    "bracket, above all in z²/(2n) and z²/(4n²)."
+    "Python computes a / 2 * n as (a / 2) * n, so that the numbers become far too large: look at every bracket, "
+    "above all in z²/(2n) and z²/(4n²)."
 )
 _DENOMINATOR = "Both centre and half are divided by 1 + z²/n. You have left this out in at least one of them."
 WILSON: tuple[Row, ...] = (
     Row(
-        lambda *counts: tuple(100 * end for end in _wilson(*counts)),
+        lambda k, n: tuple(100 * end for end in _wilson(k, n)),
         "This is in percent. Fractions, between 0 and 1, were asked for.",
     ),
     Row(
@@ -451,37 +438,43 @@ WILSON: tuple[Row, ...] = (
         "formula moves the centre, too.",
     ),
     Row(
-        lambda *counts: (max(_wald(*counts)[0], 0.0), min(_wald(*counts)[1], 1.0)),
+        lambda k, n: (max(_wald(k, n)[0], 0.0), min(_wald(k, n)[1], 1.0)),
         "This is the plain (Wald) interval, cut off at 1. Wilson's formula moves the centre instead.",
     ),
     Row(
-        lambda *counts: _wilson(*counts, z=stats.norm.ppf(0.95)),
+        lambda k, n: _wilson(k, n, z=stats.norm.ppf(0.95)),
         "This is the interval for 90 %: z is 1.645 there, and 1.96 for 95 %.",
     ),
     Row(
-        lambda *counts: _wilson(*counts, z=1),
+        lambda k, n: _wilson(k, n, z=1),
         "This is the interval with z = 1, which is an interval for 68 %, not for 95 %.",
     ),
     Row(
-        lambda *counts: _wilson(*counts, z=2),
+        lambda k, n: _wilson(k, n, z=2),
         "You have used z = 2, as in the approximation of lesson 5. In this task z is 1.96.",
     ),
     Row(
-        _centre_and_half,
+        lambda k, n: (_centre(k, n), _half(k, n)),
         "You return centre and half. The two ends were asked for: where does the interval begin and end?",
     ),
     Row(
-        lambda *counts: _wilson(*counts)[::-1],
+        lambda k, n: _wilson(k, n)[::-1],
         "The two ends are in the wrong order. Return the lower end first.",
     ),
-    Row(_without_brackets, _BRACKET),
-    Row(lambda *counts: _without_brackets(*counts, both=False), _BRACKET),
-    Row(_only_half_without_brackets, _BRACKET),
-    Row(lambda *counts: _divided(*counts, centre_too=True, half_too=False), _DENOMINATOR),
-    Row(lambda *counts: _divided(*counts, centre_too=False, half_too=True), _DENOMINATOR),
-    Row(lambda *counts: _divided(*counts, centre_too=False, half_too=False), _DENOMINATOR),
-    Row(_without_last_term, "The second term under the square root, z²/(4n²), is missing."),
-    Row(_without_root, "The square root is missing in half."),
+    Row(lambda k, n: _ends(_centre_without_brackets(k, n), _half_without_brackets(k, n)), _BRACKET),
+    Row(lambda k, n: _ends(_centre_without_brackets(k, n), _half(k, n)), _BRACKET),
+    Row(lambda k, n: _ends(_centre(k, n), _half_without_brackets(k, n)), _BRACKET),
+    Row(lambda k, n: _ends(_centre(k, n), _half(k, n) * _denominator(k, n)), _DENOMINATOR),
+    Row(lambda k, n: _ends(_centre(k, n) * _denominator(k, n), _half(k, n)), _DENOMINATOR),
+    Row(lambda k, n: _ends(*(part(k, n) * _denominator(k, n) for part in (_centre, _half))), _DENOMINATOR),
+    Row(
+        lambda k, n: _ends(_centre(k, n), 1.96 / _denominator(k, n) * (k / n * (1 - k / n) / n) ** 0.5),
+        "The second term under the square root, z²/(4n²), is missing.",
+    ),
+    Row(
+        lambda k, n: _ends(_centre(k, n), _half(k, n) ** 2 * _denominator(k, n) / 1.96),
+        "The square root is missing in half.",
+    ),
     Row(
         lambda *_: _wilson(18, 20),
         "The function returns the same for all numbers of images. Use its arguments num_correct and "
@@ -513,7 +506,7 @@ def wilson(function: Any, *counts: tuple[int, int]) -> None:
         cases,
         lambda case, expected, received: (
             f"For {case[0]:,} correct predictions of {case[1]:,}, the interval goes from {expected[0]:.4f} to "
-            f"{expected[1]:.4f}. Yours goes from {short(received[0], 12)} to {short(received[1], 12)}. "
+            f"{expected[1]:.4f}. Yours goes from {_shown(received[0])} to {_shown(received[1])}. "
             "Compare p, centre and half with the formula one by one, and look at every bracket."
         ),
         name="wilson",
@@ -669,8 +662,8 @@ def mcnemar(function: Any, *counts: tuple[int, int, int, int]) -> None:
         tosses,
         lambda case, expected, received: (
             f"Of {len(case[0])} images, {expected[0]} are classified correctly by the first classifier only, and "
-            f"{expected[1]} by the second only. Your counts: {short(received)}. Combine `first == labels` and "
-            "`second == labels` with & and ~."
+            f"{expected[1]} by the second only. Your counts: {_shown(received[0])} and {_shown(received[1])}. "
+            "Combine `first == labels` and `second == labels` with & and ~."
         ),
         name="mcnemar",
     )
@@ -681,7 +674,7 @@ def mcnemar(function: Any, *counts: tuple[int, int, int, int]) -> None:
         tosses,
         lambda case, expected, received: (
             f"{_counts(*case)[0]} heads in {sum(_counts(*case))} tosses, or a result at least as uneven, "
-            f"to either side: p = {expected:.4f}. Yours is {short(received)}."
+            f"to either side: p = {expected:.4f}. Yours is {_shown(received)}."
         ),
         name="mcnemar",
         rtol=5e-3,
