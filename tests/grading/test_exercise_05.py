@@ -258,6 +258,88 @@ def test_the_students_version_shows_no_solution_and_no_hidden_case():
         assert re.search(rf"^{name} = None$", text, re.M), name
 
 
+@pytest.mark.parametrize(
+    ("task", "phrases"),
+    [
+        (
+            "task-1",
+            (
+                "confusion matrix of *nearest_mean*",
+                "for the digit 1:",
+                "at least three digits",
+                "not recognised",
+            ),
+        ),
+        (
+            "task-2",
+            ("the recall of each class and the precision of each class, as fractions", "may not be used"),
+        ),
+        (
+            "task-3",
+            (
+                "$z = 1.96$",
+                r"\frac{p + \dfrac{z^2}{2n}}{1 + \dfrac{z^2}{n}}",
+                r"\frac{z}{1 + \dfrac{z^2}{n}} \sqrt{\frac{p\,(1-p)}{n} + \frac{z^2}{4n^2}}",
+                "as fractions, the lower end first",
+                "may not be used",
+            ),
+        ),
+        (
+            "task-4",
+            ("numbers: - `only_first`", "If there is no such image, the p-value is 1", "may not be used"),
+        ),
+        (
+            "task-5",
+            ("**C** Images are compared pixel by pixel", "step 1 cost", "fraction with at least three"),
+        ),
+        (
+            "task-6",
+            (
+                "`verdict_1`: *five_neighbours* compared with *nearest_mean*",
+                "`verdict_2`: *five_neighbours* compared with *one_neighbour*",
+                "`verdict_3`: *nearest_mean* compared with *one_neighbour*",
+                "how many percentage points is *five_neighbours* more accurate than *nearest_mean*",
+                "intervals ten times as narrow",
+                "**A** *one_neighbour* and *five_neighbours* are equally accurate",
+                "**B** *five_neighbours* is more accurate than *nearest_mean* on images of this kind",
+                "**C** Classifiers with neighbours",
+            ),
+        ),
+    ],
+)
+def test_the_text_asks_for_what_the_check_expects(task, phrases):
+    for notebook in (in_process.solution(NAME), in_process.students(NAME)):
+        text = " ".join(cell(notebook, task).source.split())
+        for phrase in phrases:
+            assert phrase in text
+
+
+def test_the_students_version_is_made_from_the_solution_version():
+    for one, other in zip(in_process.solution(NAME).cells, in_process.students(NAME).cells, strict=True):
+        if not one.metadata.get("nbgrader", {}).get("grade") and not one.metadata.get("nbgrader", {}).get(
+            "solution"
+        ):
+            assert one.source == other.source
+
+
+def test_a_check_cell_imports_the_checks_again():
+    for name in POINTS:
+        source = cell(in_process.solution(NAME), name).source
+        if name.endswith("-tests"):
+            head, end = (
+                "### BEGIN HIDDEN TESTS\nfrom mnist_helpers import checks\n",
+                "### END HIDDEN TESTS\nchecks.",
+            )
+            assert source.startswith(head), name
+            assert source[len(head) :].lstrip("\n").startswith(end), name
+        else:
+            begin = (
+                "this cell tries other numbers.\n### BEGIN HIDDEN TESTS\nfrom mnist_helpers import checks\n"
+            )
+            assert begin in source, name
+            assert source.endswith("### END HIDDEN TESTS"), name
+
+
 def test_hidden_cases_are_not_in_the_package():
     for name in ("recall-precision", "wilson", "mcnemar"):
         source = cell(in_process.solution(NAME), f"{name}-hidden").source
@@ -399,6 +481,7 @@ def test_messages_are_sentences_and_do_not_tell_the_answer():
     )
     for text in (*(row.message for row in rows), *(hint for task in TASKS.values() for hint in task.hints)):
         assert not re.search(secrets, text), text
+    assert not any("2" in row.message for row in checks.MISTAKEN_FOR)
 
 
 # --- hints ---
