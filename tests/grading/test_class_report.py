@@ -115,7 +115,10 @@ def test_several_students_and_exercises_with_names_and_messages_from_elsewhere(t
 
 
 def test_the_report_begins_with_what_to_take_up_next(tmp_path):
-    square, undone = "This is the square: 9.", "Nothing to see."  # the kind of the error decides, not its words
+    square, undone = (
+        "This is the square: 9.",
+        "Nothing to see.",
+    )  # the kind of the error decides, not its words
     both = ("double-tests", "double-hidden")
     report, _ = reported(
         tmp_path,
@@ -149,8 +152,13 @@ def test_a_sentence_is_neither_failed_nor_missing_and_changes_no_total(tmp_path)
     assert report["exercises"][0]["max_points"] == 3
     assert marks_of(tmp_path)[1:] == [["a", "3", "3", "3"], ["b", "2", "2", "3"]]
     assert "explain" not in (tmp_path / "report.csv").read_text()
-    (row,) = re.findall("<tr>.*Task 3: in a sentence.*(?:\n.*){4}</tr>", (tmp_path / "report.html").read_text())
-    assert re.findall(">(.*?)</td>", row) == [*("–",) * 3, "You read the answers: they are in the feedback pages."]
+    (row,) = re.findall(
+        "<tr>.*Task 3: in a sentence.*(?:\n.*){4}</tr>", (tmp_path / "report.html").read_text()
+    )
+    assert re.findall(">(.*?)</td>", row) == [
+        *("–",) * 3,
+        "You read the answers: they are in the feedback pages.",
+    ]
 
 
 def test_a_sentence_with_points_counts_in_the_totals_once_it_is_marked():

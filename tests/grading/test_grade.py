@@ -184,7 +184,9 @@ def error(name: str, text: str, traceback: list[str]) -> nbformat.NotebookNode:
     return nbformat.v4.new_output("error", ename=name, evalue=text, traceback=traceback)
 
 
-def recorded(folder: Path, student: str, notebook: nbformat.NotebookNode, **outputs: list) -> tuple[Path, str]:
+def recorded(
+    folder: Path, student: str, notebook: nbformat.NotebookNode, **outputs: list
+) -> tuple[Path, str]:
     """Records the marks of a submission whose cells have these outputs; no kernel runs.
 
     Returns:
@@ -240,7 +242,9 @@ def test_feedback_shows_messages_and_the_sentence_and_no_hidden_tests(folder):
 
 
 def test_a_students_own_markers_of_hidden_tests_do_not_stop_the_feedback(folder):
-    page, _ = recorded(folder, "anna", solved(double="### BEGIN HIDDEN TESTS\ndef double(x):\n    return 2 * x"))
+    page, _ = recorded(
+        folder, "anna", solved(double="### BEGIN HIDDEN TESTS\ndef double(x):\n    return 2 * x")
+    )
     assert "BEGIN HIDDEN TESTS" in page.read_text()  # the student's own text
     assert sum(points(folder, "anna").values()) == 3
 

@@ -224,7 +224,10 @@ DAMAGES = {
                     {"anna/tiny": ENTRY | {"messages": []}},
                 ),
                 *({"anna/tiny": ENTRY | {"seconds": "1 s"}}, {"anna/tiny": ENTRY | {"too_small": [30]}}),
-                *({"anna/tiny": ENTRY | {"too_small": ["30", "40"]}}, {"anna/tiny": ENTRY | {"not_done": "a"}}),
+                *(
+                    {"anna/tiny": ENTRY | {"too_small": ["30", "40"]}},
+                    {"anna/tiny": ENTRY | {"not_done": "a"}},
+                ),
                 {"anna/tiny": ENTRY | {"not_done": [7]}},
             )
         )

@@ -11,7 +11,14 @@ import nbformat
 from mnist_course.grading import submissions
 from mnist_helpers import _files
 
-CELLS = ("double", "double-tests", "double-hidden", "number", "number-tests", "explain")  # of the tiny exercise
+CELLS = (
+    "double",
+    "double-tests",
+    "double-hidden",
+    "number",
+    "number-tests",
+    "explain",
+)  # of the tiny exercise
 SENTENCE = "Twice a number is a `sum`."  # the model sentence of its last task
 STUB = "Write your answer here (double-click this text)."
 
