@@ -13,7 +13,6 @@ from mnist_course.grading.submissions import Remark
 from mnist_helpers import _files
 from tests.grading.tiny import sentence, tiny
 
-
 GRADED = ("double-tests", "double-hidden", "number-tests", "explain")
 
 
@@ -147,7 +146,7 @@ def test_the_report_begins_with_what_to_take_up_next(tmp_path):
 
 
 def test_a_sentence_is_neither_failed_nor_missing_and_changes_no_total(tmp_path):
-    report, summary = reported(tmp_path, {"a": {"tiny": result(1, 1, 1)}, "b": {"tiny": result(1, 0, 1)}})
+    report, _ = reported(tmp_path, {"a": {"tiny": result(1, 1, 1)}, "b": {"tiny": result(1, 0, 1)}})
     assert [task["title"] for task in report["next_session"]] == ["Task 1: double"]
     assert report["exercises"][0]["max_points"] == 3
     assert marks_of(tmp_path)[1:] == [["a", "3", "3", "3"], ["b", "2", "2", "3"]]

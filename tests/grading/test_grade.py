@@ -39,7 +39,6 @@ from mnist_helpers._errors import UserError
 from mnist_helpers.checks import _core
 from mnist_helpers.checks._core import AnswerError, Exercise, Task
 from tests.grading.tiny import (
-    SENTENCE,
     STUB,
     code,
     copy_of,

@@ -60,8 +60,8 @@ def tiny() -> nbformat.NotebookNode:
             "double-tests",
             "from mnist_helpers.checks._core import AnswerError, NotDoneError\n"
             "if double(2) is None:\n    raise NotDoneError('Task 1 is not done yet.')\n"
-            "if double(3) == 9:\n    raise AnswerError('This is the square: 9.\\nFor a hint: checks.tiny.double(..., "
-            "hint=1)')\n"
+            "if double(3) == 9:\n"
+            "    raise AnswerError('This is the square: 9.\\nFor a hint: checks.tiny.double(..., hint=1)')\n"
             "assert double(3) == 6, 'Twice 3 is another number.'",
             grade=True,
             points=1,
