@@ -60,14 +60,16 @@ def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 
 def sections(notebook: nbformat.NotebookNode) -> list[list[nbformat.NotebookNode]]:
-    """The cells of each task, from its heading on; those before the first task are left out."""
+    """The cells of each task, from its text on."""
     found: list[list[nbformat.NotebookNode]] = []
+    inside = False
     for cell in notebook.cells:
-        if cell.cell_type == "markdown" and cell.source.startswith("### "):
+        if cell.id.startswith("task-"):
             found.append([])
-        elif cell.cell_type == "markdown" and found and cell.id == "next":
-            break
-        if found:
+            inside = True
+        elif cell.id == "next" or (cell.cell_type == "markdown" and cell.source.startswith("#")):
+            inside = False
+        if inside:
             found[-1].append(cell)
     return found
 
@@ -110,7 +112,7 @@ def test_the_tasks_of_the_checks_are_those_of_the_notebook(exercise):
         answer = answer_of(cells)
         points = {cell.id: nbgrader(cell)["points"] for cell in cells if is_test(cell)}
         assert points.keys() <= {f"{answer.id}-tests", f"{answer.id}-hidden"}, points
-        title = heading.split(": ", 1)[1].replace("`", "").casefold()
+        title = re.sub(r" \([^)]*\)$", "", heading.split(": ", 1)[1].replace("`", "")).casefold()
         found.append(
             (
                 answer.id.replace("-", "_"),
@@ -193,7 +195,8 @@ def test_check_cells_have_one_form(exercise):
                 assert names and set(names) <= assigned, line
             elif cell.id.endswith("-hidden"):
                 lines = cell.source.split("\n")
-                assert lines[:3] == [WHEN_GRADED, BEGIN, IMPORT]
+                assert lines[:2] == [WHEN_GRADED, BEGIN]
+                assert IMPORT in lines
                 assert lines[-1] == END
                 assert cell.source.count(BEGIN) == 1
                 called = re.findall(r"checks\.\w+\.\w+\(", cell.source)
