@@ -51,6 +51,7 @@ class Result(NamedTuple):
         marks: test -> points; empty if it was not graded.
         messages: failed test, or answer that raised an error -> its message.
         not_done: failed tests that say that the answer is missing.
+        sentences: answer that a teacher reads -> its text.
         seconds: duration of its run; `None` if it was not graded.
         isolated: whether it ran in isolation.
     """
@@ -58,6 +59,7 @@ class Result(NamedTuple):
     marks: dict[str, float]
     messages: dict[str, str]
     not_done: Sequence[str]
+    sentences: Mapping[str, str]
     seconds: float | None
     isolated: bool
 
@@ -147,13 +149,14 @@ def _order(remark: Remark) -> tuple:
 
 
 def _exercise(exercise: str, max_points: float, tasks: list[Task], results: Results) -> dict[str, Any]:
-    graded = [of[exercise] for of in results.values() if exercise in of and of[exercise].marks]
+    by_student = {name: of[exercise] for name, of in results.items() if exercise in of and of[exercise].marks}
+    graded = list(by_student.values())
     return {
         "exercise": exercise,
         "graded": len(graded),
         "max_points": max_points,
         "mean_points": _mean([sum(result.marks.values()) for result in graded]),
-        "tasks": [_task(task, graded) for task in tasks],
+        "tasks": [_task(task, graded) | {"sentences": _sentences(task, by_student)} for task in tasks],
     }
 
 
@@ -170,6 +173,14 @@ def _task(task: Task, graded: list[Result]) -> dict[str, Any]:
         "not_done": sum(_failure(task, result) in result.not_done for result in graded),
         "wrong_answers": _wrong_answers(task, graded),
     }
+
+
+def _sentences(task: Task, by_student: Mapping[str, Result]) -> list[dict[str, str]]:
+    return [
+        {"student": student, "text": result.sentences[task.name]}
+        for student, result in by_student.items()
+        if task.name in result.sentences
+    ]
 
 
 def _failure(task: Task, result: Result) -> str:

@@ -132,6 +132,7 @@ class Graded:
         problems: what was wrong with it.
         messages: failed test, or answer that raised an error -> its message.
         not_done: failed tests that say that the answer is missing.
+        sentences: answer that a teacher reads -> its text.
         in_feedback: the marks and comments that its feedback page shows.
     """
 
@@ -143,15 +144,16 @@ class Graded:
     problems: list = dataclasses.field(default_factory=list)
     messages: dict = dataclasses.field(default_factory=dict)
     not_done: list = dataclasses.field(default_factory=list)
+    sentences: dict = dataclasses.field(default_factory=dict)
     in_feedback: dict | None = None
 
     def __post_init__(self) -> None:
         for name, kind in typing.get_type_hints(Graded).items():
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} is a {type(getattr(self, name)).__name__}")
-        texts = [*self.problems, *self.messages.values(), *self.not_done]
+        texts = [*self.problems, *self.messages.values(), *self.not_done, *self.sentences.values()]
         if not all(isinstance(text, str) for text in texts):
-            raise TypeError("a problem, a message or the name of a test is not a text")
+            raise TypeError("a problem, a message, a sentence or the name of a test is not a text")
         if self.too_small and [type(limit) for limit in self.too_small] != [int, int]:
             raise TypeError("too_small does not hold two whole numbers")
 

@@ -187,6 +187,7 @@ def _record(
         entry.seconds = round(outcome.seconds, 1)
         entry.problems = outcome.problems
         entry.messages, entry.not_done = _messages(notebook)
+        entry.sentences = nbgrader_bridge.sentences(notebook)
 
 
 def _messages(notebook: nbformat.NotebookNode) -> tuple[dict[str, str], list[str]]:
@@ -253,7 +254,7 @@ def _results(
         entry = graded.get(submission.label, Graded("", isolated, problems=problems))
         points = marks.get(submission.label, {}).get("marks", {}) if entry.seconds is not None else {}
         results[student][exercise] = class_report.Result(
-            points, entry.messages, entry.not_done, entry.seconds, entry.isolated
+            points, entry.messages, entry.not_done, entry.sentences, entry.seconds, entry.isolated
         )
         remarks += [Remark(student, exercise, text, not_graded=not points) for text in entry.problems]
     return results, remarks

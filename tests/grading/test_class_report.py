@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from mnist_course.grading import class_report, sandbox
 from mnist_course.grading.submissions import Remark
 from mnist_helpers import _files
-from tests.grading.tiny import sentence, tiny
+from tests.grading.tiny import SENTENCE, sentence, tiny
 
 GRADED = ("double-tests", "double-hidden", "number-tests", "explain")
 
@@ -39,6 +39,7 @@ def result(*marks: float, not_done: tuple[str, ...] = (), **messages: str) -> cl
         marks=dict(zip(GRADED, (*marks, 0.0), strict=True)) if marks else {},
         messages={name.replace("_", "-"): message for name, message in messages.items()},
         not_done=not_done,
+        sentences={"explain": SENTENCE} if marks else {},
         seconds=1.0 if marks else None,
         isolated=True,
     )
@@ -151,13 +152,33 @@ def test_a_sentence_is_neither_failed_nor_missing_and_changes_no_total(tmp_path)
     assert report["exercises"][0]["max_points"] == 3
     assert marks_of(tmp_path)[1:] == [["a", "3", "3", "3"], ["b", "2", "2", "3"]]
     assert "explain" not in (tmp_path / "report.csv").read_text()
-    (row,) = re.findall(
-        "<tr>.*Task 3: in a sentence.*(?:\n.*){4}</tr>", (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    row = page.split('<th scope="row">Task 3: in a sentence</th>')[1].split("</tr>")[0]
+    assert re.findall('<td class="number">(.*?)</td>', row) == ["–"] * 3
+    assert "2 answers, for you to read" in row
+
+
+def test_the_teacher_reads_all_sentences_as_text(tmp_path):
+    evil = "<script>evil()</script>"
+    wrote = result(1, 1, 1)
+    report, _ = reported(
+        tmp_path,
+        {
+            "a": {"tiny": wrote},
+            "b": {"tiny": wrote._replace(sentences={"explain": evil})},
+            "c": {"tiny": wrote._replace(sentences={})},
+            "d": {"tiny": wrote._replace(marks={})},  # not graded
+        },
     )
-    assert re.findall(">(.*?)</td>", row) == [
-        *("–",) * 3,
-        "You read the answers: they are in the feedback pages.",
+    assert [task["sentences"] for task in report["exercises"][0]["tasks"]] == [
+        [],
+        [],
+        [{"student": "a", "text": SENTENCE}, {"student": "b", "text": evil}],
     ]
+    page = (tmp_path / "report.html").read_text()
+    assert f"a: {SENTENCE}" in page
+    assert f"b: {html.escape(evil)}" in page
+    assert evil not in page
 
 
 def test_a_sentence_with_points_counts_in_the_totals_once_it_is_marked():

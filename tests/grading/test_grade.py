@@ -39,6 +39,7 @@ from mnist_helpers._errors import UserError
 from mnist_helpers.checks import _core
 from mnist_helpers.checks._core import AnswerError, Exercise, Task
 from tests.grading.tiny import (
+    SENTENCE,
     STUB,
     code,
     copy_of,
@@ -251,6 +252,10 @@ def test_a_students_own_markers_of_hidden_tests_do_not_stop_the_feedback(folder)
 def test_a_missing_sentence_is_called_so_and_an_exported_one_can_be_marked(folder):
     from nbgrader.api import Gradebook
 
+    for text in (STUB, "  ", "Mine.", "x" * 5000):
+        notebook, _ = submissions.repair(solved(explain=text), *course_folder.read_exercise(folder, "tiny"))
+        expected = {} if text in (STUB, "  ") else {"explain": text[:2000]}
+        assert nbgrader_bridge.sentences(notebook) == expected
     page, _ = recorded(folder, "anna", solved(explain=STUB))
     assert "No response." in page.read_text()
     page, _ = recorded(folder, "ben", solved())
@@ -627,6 +632,8 @@ def test_the_report_counts_wrong_answers(class_of_damaged):
     report = _files.read_json(class_of_damaged / "report.json")
     first, second, third = report["exercises"][0]["tasks"]
     assert (third["not_done"], third["success_rate"], third["wrong_answers"]) == (0, None, [])
+    assert {"student": "edited-tests", "text": SENTENCE} in third["sentences"]
+    assert len(third["sentences"]) == report["exercises"][0]["graded"]
     assert second["not_done"] == 1  # hog
     assert (first["title"], first["max_points"]) == ("Task 1: double", 2)
     assert {"count": 2, "message": "This is the square: 9."} in first["wrong_answers"]

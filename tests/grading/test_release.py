@@ -228,7 +228,10 @@ DAMAGES = {
                     {"anna/tiny": ENTRY | {"too_small": ["30", "40"]}},
                     {"anna/tiny": ENTRY | {"not_done": "a"}},
                 ),
-                {"anna/tiny": ENTRY | {"not_done": [7]}},
+                *(
+                    {"anna/tiny": ENTRY | {"not_done": [7]}},
+                    {"anna/tiny": ENTRY | {"sentences": {"explain": 7}}},
+                ),
             )
         )
     },
