@@ -227,10 +227,10 @@ def _renew_feedback(folder: Path, found: Sequence[Submission], graded: dict[str,
     """Writes feedback pages again whose marks or comments have changed since."""
     marks = nbgrader_bridge.read_marks(folder)
     for submission in found:
-        now, entry = marks.get(submission.label), graded.get(submission.label)
-        if now is None or entry is None:
+        known, entry = marks.get(submission.label), graded.get(submission.label)
+        if known is None or entry is None:
             continue
-        now["hidden_tests"] = False  # earlier versions showed them: their pages are written again
+        now = {**known, "hidden_tests": False}  # earlier versions showed them: their pages are written again
         # The feedback to a submission that was graded just now shows the same marks.
         entry.in_feedback = entry.in_feedback or now
         kept = folder / "autograded" / submission.student / submission.exercise
