@@ -45,6 +45,7 @@ ONLY_IN_TEXT: dict[tuple[str, str], dict[float, str]] = {
         0.0005: "the same",
         0.002: "the same",
         0.004: "the same",
+        0.016: "the same",
     },
     ("exercise_04", "task-5"): {0.0081: "what the given cell prints"},
     ("exercise_04", "task-7"): {0.1813: "a mean of three numbers of the lesson"},
