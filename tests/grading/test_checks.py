@@ -58,6 +58,12 @@ ONLY_IN_TEXT: dict[tuple[str, str], dict[float, str]] = {
 }
 
 
+# Right choices that a hint or a message may name: (exercise, task) -> choice -> why.
+MAY_BE_NAMED: dict[tuple[str, str], dict[str, str]] = {
+    ("exercise_04", "winner"): {"tie": "the message repeats the rule of the task's text"},
+}
+
+
 @functools.cache
 def checks_of(exercise: str) -> ModuleType:
     return importlib.import_module(f"mnist_helpers.checks.{exercise}")
@@ -377,6 +383,8 @@ def test_neither_hints_nor_messages_give_the_answer(exercise):
         }
         texts = [*task.hints, *(answer["hint"] for answer in mine)]
         for value in right_values(exercise, cells):
+            if value in MAY_BE_NAMED.get((exercise, task.name), ()):
+                continue
             assert [text for text in texts if shows(text, value, choices)] == [], value
 
 
