@@ -483,14 +483,19 @@ def doctor() -> None:
 
 @main.command(epilog=_help("mnist-course start my-course"))
 @click.argument("folder", type=_NEW_FOLDER)
-def start(folder: Path) -> None:
+@click.option(
+    "--solutions",
+    is_flag=True,
+    help="Also copy the solutions of the exercises, into FOLDER/exercises/solutions/ (from a checkout only).",
+)
+def start(folder: Path, solutions: bool) -> None:
     """Copy the lessons and exercises into a student's FOLDER.
 
     Called again, it brings new versions; files that the student has changed are kept.
     """
     from mnist_course.handout import student_copy
 
-    for line in student_copy.start(folder):
+    for line in student_copy.start(folder, solutions=solutions):
         click.echo(line)
 
 

@@ -24,7 +24,6 @@ from mnist_helpers import _files
 
 _MAX_WRONG_ANSWERS = 5
 _NEXT_SESSION = 3  # tasks
-_NOT_DONE = re.compile(r"Task \d+ is not done yet")  # the tests of the exercises say so of an empty gap
 _NUMBER = re.compile(r"[-−]?\d[\d.,e+-]*")
 
 
@@ -34,12 +33,15 @@ class Task(NamedTuple):
     Attributes:
         name: the name of the cell with the answer.
         title: its heading.
-        tests: name of a test cell -> its maximum of points.
+        tests: name of a test cell -> its maximum of points; of an answer that is graded by hand, the answer itself
+            if it has points.
+        by_hand: whether a teacher reads the answer.
     """
 
     name: str
     title: str
     tests: dict[str, float]
+    by_hand: bool = False
 
 
 class Result(NamedTuple):
@@ -48,12 +50,16 @@ class Result(NamedTuple):
     Attributes:
         marks: test -> points; empty if it was not graded.
         messages: failed test, or answer that raised an error -> its message.
+        not_done: failed tests that say that the answer is missing.
+        sentences: answer that a teacher reads -> its text.
         seconds: duration of its run; `None` if it was not graded.
         isolated: whether it ran in isolation.
     """
 
     marks: dict[str, float]
     messages: dict[str, str]
+    not_done: Sequence[str]
+    sentences: Mapping[str, str]
     seconds: float | None
     isolated: bool
 
@@ -79,7 +85,9 @@ def tasks_of(release: nbformat.NotebookNode) -> list[Task]:
             continue
         nbgrader = cell.metadata.nbgrader
         if nbgrader.solution:
-            tasks.append(Task(nbgrader.grade_id, title or nbgrader.grade_id, {}))
+            points = float(nbgrader.points) if nbgrader.grade else 0.0
+            tests = {nbgrader.grade_id: points} if points else {}
+            tasks.append(Task(nbgrader.grade_id, title or nbgrader.grade_id, tests, bool(nbgrader.grade)))
         elif nbgrader.grade and tasks:
             tasks[-1].tests[nbgrader.grade_id] = float(nbgrader.points)
     return tasks
@@ -141,13 +149,14 @@ def _order(remark: Remark) -> tuple:
 
 
 def _exercise(exercise: str, max_points: float, tasks: list[Task], results: Results) -> dict[str, Any]:
-    graded = [of[exercise] for of in results.values() if exercise in of and of[exercise].marks]
+    by_student = {name: of[exercise] for name, of in results.items() if exercise in of and of[exercise].marks}
+    graded = list(by_student.values())
     return {
         "exercise": exercise,
         "graded": len(graded),
         "max_points": max_points,
         "mean_points": _mean([sum(result.marks.values()) for result in graded]),
-        "tasks": [_task(task, graded) for task in tasks],
+        "tasks": [_task(task, graded) | {"sentences": _sentences(task, by_student)} for task in tasks],
     }
 
 
@@ -157,27 +166,37 @@ def _task(task: Task, graded: list[Result]) -> dict[str, Any]:
     return {
         "task": task.name,
         "title": task.title,
+        "by_hand": task.by_hand,
         "max_points": full,
         "mean_points": _mean(points),
-        "success_rate": _mean([float(received == full) for received in points]),
-        "not_done": sum(bool(_NOT_DONE.match(_failure(task, result))) for result in graded),
+        "success_rate": None if task.by_hand else _mean([float(received == full) for received in points]),
+        "not_done": sum(_failure(task, result) in result.not_done for result in graded),
         "wrong_answers": _wrong_answers(task, graded),
     }
 
 
+def _sentences(task: Task, by_student: Mapping[str, Result]) -> list[dict[str, str]]:
+    return [
+        {"student": student, "text": result.sentences[task.name]}
+        for student, result in by_student.items()
+        if task.name in result.sentences
+    ]
+
+
 def _failure(task: Task, result: Result) -> str:
-    """Returns the error of an answer, otherwise that of the first failed test; empty if no test failed."""
-    messages = result.messages
-    failed = [messages[test].strip() for test in task.tests if test in messages]
-    return messages.get(task.name, failed[0]) if failed else ""
+    """Returns the answer if it raised an error, otherwise the first failed test; empty if no test failed."""
+    failed = [test for test in task.tests if test in result.messages]
+    return next((cell for cell in (task.name, *failed) if cell in result.messages), "") if failed else ""
 
 
 def _wrong_answers(task: Task, graded: list[Result]) -> list[dict[str, Any]]:
     """Returns the most frequent failures; messages that differ only in numbers are counted together."""
     counts: collections.Counter[str] = collections.Counter()
     messages: dict[str, str] = {}
-    for message in (_failure(task, result) for result in graded):
-        if message and not _NOT_DONE.match(message):
+    for result in graded:
+        failure = _failure(task, result)
+        message = result.messages.get(failure, "").strip()
+        if message and failure not in result.not_done:
             kind = _NUMBER.sub("#", message.splitlines()[0])
             counts[kind] += 1
             messages.setdefault(kind, message)

@@ -28,6 +28,7 @@ c = get_config()  # noqa: F821
 
 # A gap is a comment, not an error: the tests say what is not done yet.
 c.ClearSolutions.code_stub = {{"python": "# write your code here"}}
+c.ClearSolutions.text_stub = "Write your answer here (double-click this text)."
 # nbgrader counts everything that a test cell writes to standard error as a failure, also warnings.
 c.IgnorePattern.enabled = True
 c.IgnorePattern.pattern = r"(?s)."
@@ -130,6 +131,8 @@ class Graded:
         seconds: duration of its run; `None` if it was not graded.
         problems: what was wrong with it.
         messages: failed test, or answer that raised an error -> its message.
+        not_done: failed tests that say that the answer is missing.
+        sentences: answer that a teacher reads -> its text.
         in_feedback: the marks and comments that its feedback page shows.
     """
 
@@ -140,15 +143,17 @@ class Graded:
     seconds: float | None = None
     problems: list = dataclasses.field(default_factory=list)
     messages: dict = dataclasses.field(default_factory=dict)
+    not_done: list = dataclasses.field(default_factory=list)
+    sentences: dict = dataclasses.field(default_factory=dict)
     in_feedback: dict | None = None
 
     def __post_init__(self) -> None:
         for name, kind in typing.get_type_hints(Graded).items():
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} is a {type(getattr(self, name)).__name__}")
-        texts = [*self.problems, *self.messages.values()]
+        texts = [*self.problems, *self.messages.values(), *self.not_done, *self.sentences.values()]
         if not all(isinstance(text, str) for text in texts):
-            raise TypeError("a problem or a message is not a text")
+            raise TypeError("a problem, a message, a sentence or the name of a test is not a text")
         if self.too_small and [type(limit) for limit in self.too_small] != [int, int]:
             raise TypeError("too_small does not hold two whole numbers")
 

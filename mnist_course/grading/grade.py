@@ -28,11 +28,13 @@ from mnist_course.grading.sandbox import Limits
 from mnist_course.grading.submissions import Remark, Submission
 from mnist_helpers import _files
 from mnist_helpers._errors import UserError
+from mnist_helpers.checks._core import NotDoneError
 
 _DEFAULT_LIMITS = Limits()
 _Ran = tuple[nbformat.NotebookNode, sandbox.Outcome]  # a repaired notebook, and what came of its run
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _FILE_AND_LINE = re.compile(r" \([^()]*, line \d+\)$")  # of a syntax error: the file is a temporary one
+_ABOUT_HINTS = re.compile(r"\nFor a hint: checks\.[^\n]*\Z")  # tells students how to get one
 
 
 def grade(folder: Path, *, limits: Limits = _DEFAULT_LIMITS, workers: int = 0, fresh: bool = False) -> str:
@@ -184,26 +186,33 @@ def _record(
         entry.too_small = list(limits) if outcome.out_of_time else None
         entry.seconds = round(outcome.seconds, 1)
         entry.problems = outcome.problems
-        entry.messages = _messages(notebook)
+        entry.messages, entry.not_done = _messages(notebook)
+        entry.sentences = nbgrader_bridge.sentences(notebook)
 
 
-def _messages(notebook: nbformat.NotebookNode) -> dict[str, str]:
-    """Returns the messages of failed tests and of answers that raised an error: name of the cell -> message."""
-    messages = {}
+def _messages(notebook: nbformat.NotebookNode) -> tuple[dict[str, str], list[str]]:
+    """Returns what failed tests and answers with an error say, and which tests say that the answer is missing.
+
+    Returns:
+        Name of the cell -> message; and the names of the cells whose error is `NotDoneError`.
+    """
+    messages, not_done = {}, []
     for cell in notebook.cells:
         nbgrader = cell["metadata"].get("nbgrader", {})
         for output in cell.get("outputs", []):
             if output.output_type != "error":
                 continue
+            name = submissions.name_of(cell)
             if nbgrader.get("grade"):
-                kind = "" if output.ename in ("AssertionError", "NotRun") else f"{output.ename}: "
+                kind = "" if output.ename in nbgrader_bridge.ONLY_MESSAGE else f"{output.ename}: "
+                not_done += [name] if output.ename == NotDoneError.__name__ else []
             elif nbgrader.get("solution"):
                 kind = f"{output.ename} in the answer: "
             else:
                 continue
-            message = _FILE_AND_LINE.sub("", output.evalue)
-            messages[submissions.name_of(cell)] = _ANSI.sub("", kind + message)[:1000]
-    return messages
+            message = _FILE_AND_LINE.sub("", _ABOUT_HINTS.sub("", output.evalue))
+            messages[name] = _ANSI.sub("", kind + message)[:1000]
+    return messages, not_done
 
 
 def _line(submission: Submission, entry: Graded) -> str:
@@ -218,9 +227,10 @@ def _renew_feedback(folder: Path, found: Sequence[Submission], graded: dict[str,
     """Writes feedback pages again whose marks or comments have changed since."""
     marks = nbgrader_bridge.read_marks(folder)
     for submission in found:
-        now, entry = marks.get(submission.label), graded.get(submission.label)
-        if now is None or entry is None:
+        known, entry = marks.get(submission.label), graded.get(submission.label)
+        if known is None or entry is None:
             continue
+        now = {**known, "hidden_tests": False}  # earlier versions showed them: their pages are written again
         # The feedback to a submission that was graded just now shows the same marks.
         entry.in_feedback = entry.in_feedback or now
         kept = folder / "autograded" / submission.student / submission.exercise
@@ -244,7 +254,7 @@ def _results(
         entry = graded.get(submission.label, Graded("", isolated, problems=problems))
         points = marks.get(submission.label, {}).get("marks", {}) if entry.seconds is not None else {}
         results[student][exercise] = class_report.Result(
-            points, entry.messages, entry.seconds, entry.isolated
+            points, entry.messages, entry.not_done, entry.sentences, entry.seconds, entry.isolated
         )
         remarks += [Remark(student, exercise, text, not_graded=not points) for text in entry.problems]
     return results, remarks

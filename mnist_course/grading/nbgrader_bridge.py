@@ -27,6 +27,9 @@ from mnist_helpers._errors import UserError
 
 _TIMESTAMP = "timestamp.txt"
 _MAX_TIMESTAMP_BYTES = 200
+_MAX_SENTENCE = 2000  # characters
+# Errors of tests whose message says everything.
+ONLY_MESSAGE = ("AnswerError", "AssertionError", "NotDoneError", "NotRun")
 _ERROR_LINE = re.compile(r"[\w.]+(Error|Exception): ")  # the last line of a traceback
 
 
@@ -203,7 +206,8 @@ def read_marks(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
 def with_outputs(notebook: nbformat.NotebookNode, outcome: sandbox.Outcome) -> nbformat.NotebookNode:
     """Puts the outputs of a run into the cells of a notebook.
 
-    A test that did not run gets an error: nbgrader would take it as passed.
+    A test that did not run gets an error: nbgrader would take it as passed. Of the errors of tests only the message
+    remains, because a traceback quotes hidden tests.
     """
     from nbgrader import utils
 
@@ -220,7 +224,29 @@ def with_outputs(notebook: nbformat.NotebookNode, outcome: sandbox.Outcome) -> n
             fault = "This test has an output that tests never have."
         if fault:
             cell.outputs = [nbformat.v4.new_output("error", ename="NotRun", evalue=fault, traceback=[fault])]
+        if not utils.is_solution(cell):
+            _shorten_errors(cell)
     return notebook
+
+
+def sentences(notebook: nbformat.NotebookNode) -> dict[str, str]:
+    """Returns the answers that a teacher reads: name of the cell -> text; an untouched one is left out."""
+    from nbgrader import utils
+
+    return {
+        submissions.name_of(cell): cell.source[:_MAX_SENTENCE]
+        for cell in notebook.cells
+        if cell.cell_type == "markdown" and utils.is_grade(cell) and utils.is_solution(cell)
+        if cell.metadata.nbgrader.get("checksum") != utils.compute_checksum(cell) and cell.source.strip()
+    }
+
+
+def _shorten_errors(test: nbformat.NotebookNode) -> None:
+    for output in test.outputs:
+        if output.output_type == "error":
+            known = output.ename in ONLY_MESSAGE and output.evalue
+            text = output.evalue if known else f"{output.ename}: {output.evalue}".rstrip(": ")
+            output.traceback = text.splitlines()
 
 
 def record_marks(
@@ -256,18 +282,42 @@ def record_marks(
 
 
 def write_feedback(folder: Path, submission: submissions.Submission) -> None:
-    """Writes nbgrader's feedback page; its index names the tasks, where nbgrader repeats "Test cell"."""
+    """Writes nbgrader's feedback page, without hidden tests.
+
+    Its index names the tasks, where nbgrader repeats "Test cell" and "Written response".
+    """
     from nbgrader.converters import GenerateFeedback
 
     student, exercise = submission.student, submission.exercise
-    convert(converter(GenerateFeedback, folder, exercise, student), f"the feedback to {submission.label}")
+    release = course_folder.read_exercise(folder, exercise).release
+    feedback = converter(GenerateFeedback, folder, exercise, student)
+    feedback.preprocessors = [functools.partial(_hide_tests, release), *feedback.preprocessors]
+    convert(feedback, f"the feedback to {submission.label}")
     page = folder / "feedback" / student / exercise / f"{exercise}.html"
     text = page.read_text(encoding="utf-8")
-    for task in class_report.tasks_of(course_folder.read_exercise(folder, exercise).release):
-        for test in task.tests:
-            link = f'<a href="#{test}">'
-            text = text.replace(f"{link}Test cell</a>", f"{link}{html.escape(task.title)} · {test}</a>")
+    for task in class_report.tasks_of(release):
+        for cell in task.tests or [task.name]:
+            link = f'<a href="#{cell}">'
+            for kind in ("Test cell", "Written response"):
+                text = text.replace(f"{link}{kind}</a>", f"{link}{html.escape(task.title)} · {cell}</a>")
     _files.write(page, text)
+
+
+def _hide_tests(release: nbformat.NotebookNode, notebook: nbformat.NotebookNode, resources: dict) -> tuple:
+    """Shows each test as the student has it; of a test that is hidden as a whole, only its errors remain.
+
+    What a student's function prints in a hidden test would show the test's numbers.
+    """
+    given = {submissions.name_of(cell): cell.source for cell in release.cells}
+    for cell in notebook.cells:
+        nbgrader = cell.metadata.get("nbgrader", {})
+        if cell.cell_type != "code" or not nbgrader.get("grade") or nbgrader.get("solution"):
+            continue
+        cell.source = given.get(submissions.name_of(cell), "")
+        _shorten_errors(cell)
+        if all(line.startswith("#") or not line.strip() for line in cell.source.splitlines()):
+            cell.outputs = [output for output in cell.outputs if output.output_type == "error"]
+    return notebook, resources
 
 
 def _copy_timestamp(found: Path, to: Path) -> None:

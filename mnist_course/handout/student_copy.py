@@ -1,7 +1,7 @@
 """A student's own copy of the lessons and exercises, updated without touching the student's work.
 
     notebooks/ -> notebooks without outputs -> FOLDER/START_HERE.ipynb, FOLDER/01_data_exploration.ipynb ...,
-                  FOLDER/further/, FOLDER/pictures/, FOLDER/exercises/
+                  FOLDER/further/, FOLDER/pictures/, FOLDER/exercises/, and if asked for FOLDER/exercises/solutions/
 
 A file is replaced only if it is what the course gave: byte for byte, or, for a notebook, cell for cell. Outputs,
 metadata and empty cells do not count, so a notebook that was only opened, run and saved is replaced, too. The
@@ -16,7 +16,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,30 +29,36 @@ from mnist_helpers._errors import UserError
 MANIFEST = ".mnist-course.json"
 EXERCISES = "exercises"
 RELEASE = f"{EXERCISES}/release"  # in the course: the students' versions, without solutions
+SOLUTIONS = f"{EXERCISES}/solutions"  # in a student's folder
 _LOCK = ".mnist-course.lock"  # the first file in a student's folder
 _FIRST = "START_HERE.ipynb"
 _FOLDERS = (EXERCISES, "further", "pictures")  # in a student's folder
+# Relative targets of links and pictures in Markdown and HTML.
+_LINK = re.compile(r"""(\]\(|\b(?:href|src)=["'])(?![a-z]+:|[#/])""")
 
 Manifest = dict[str, dict[str, str]]
 
 
-def start(folder: Path) -> list[str]:
+def start(folder: Path, *, solutions: bool = False) -> list[str]:
     """Updates a student's folder: adds new files, replaces untouched ones, keeps all others.
 
     Args:
         folder: the student's folder; it is created if it is missing.
+        solutions: whether to write the solutions of the exercises, too.
 
     Returns:
         Lines to print: what was done with each file, and what to do next.
 
     Raises:
-        UserError: the folder cannot be used, or another process is updating it; nothing was written.
+        UserError: the folder cannot be used, another process is updating it, or this course has no solutions;
+            nothing was written.
     """
-    path = _checked_folder(folder)
-    files = _course_files()
+    folders = (*_FOLDERS, SOLUTIONS) if solutions else _FOLDERS
+    path = _checked_folder(folder, folders)
+    files = _course_files() | (_solutions() if solutions else {})
     path.mkdir(parents=True, exist_ok=True)
     with _files.lock(path / _LOCK, f"Another process is updating {path}. Wait until it has ended."):
-        lines = _write_all(path, files)
+        lines = _write_all(path, folders, files)
     return [*lines, *_about_results()]
 
 
@@ -72,8 +80,12 @@ def clean(path: Path) -> str:
     return nbformat.writes(clean) + "\n"
 
 
-def _checked_folder(folder: Path) -> Path:
+def _checked_folder(folder: Path, inside: Sequence[str]) -> Path:
     """Returns the folder without symbolic links in its path.
+
+    Args:
+        folder: the student's folder.
+        inside: its own folders that the course uses.
 
     Raises:
         UserError: the folder cannot be used.
@@ -84,7 +96,7 @@ def _checked_folder(folder: Path) -> Path:
     if _is_part_of_course(path):
         expected = "Expected: a folder of your own, such as my-course"
         raise UserError(f"{path} is part of the course itself. {expected}.")
-    folders = [path / name for name in _FOLDERS]
+    folders = [path / name for name in inside]
     for inner in folders:
         if os.path.lexists(inner) and (inner.is_symlink() or not inner.is_dir()):
             why = "a link or a file, and the course has a folder of that name"
@@ -125,11 +137,39 @@ def _course_files() -> dict[str, bytes]:
     return files | {f"{EXERCISES}/{path.name}": path.read_bytes() for path in exercises}
 
 
+def _solutions() -> dict[str, bytes]:
+    """Returns the exercises with their solutions: path in the student's folder -> content."""
+    paths = sorted((lessons.NOTEBOOKS / EXERCISES).glob("*.ipynb"))
+    if not paths:
+        raise UserError(
+            f"The solutions were not found. Expected: notebooks in {lessons.NOTEBOOKS / EXERCISES}. An installed "
+            "package has none: get the course's repository, and use --solutions there."
+        )
+    return {f"{SOLUTIONS}/{path.name}": _solution(path).encode() for path in paths}
+
+
+def _solution(path: Path) -> str:
+    """Returns an exercise as JSON with its answers, for a folder one deeper: no markers, no hidden tests."""
+    import nbformat
+
+    notebook = nbformat.reads(clean(path), as_version=4)
+    for cell in notebook.cells:
+        cell.metadata.pop("nbgrader", None)
+        if cell.cell_type == "markdown":
+            cell.source = _LINK.sub(r"\1../", cell.source)
+            continue
+        text = re.sub(
+            r"^ *### BEGIN HIDDEN TESTS\n.*?^ *### END HIDDEN TESTS\n?", "", cell.source, flags=re.M | re.S
+        )
+        cell.source = re.sub(r"^ *### (?:BEGIN|END) SOLUTION\n?", "", text, flags=re.M).rstrip("\n")
+    return nbformat.writes(notebook) + "\n"
+
+
 # --- writing ---
 
 
-def _write_all(folder: Path, files: dict[str, bytes]) -> list[str]:
-    for name in ("", *_FOLDERS):
+def _write_all(folder: Path, folders: Sequence[str], files: dict[str, bytes]) -> list[str]:
+    for name in ("", *folders):
         (folder / name).mkdir(exist_ok=True)
         for left in (folder / name).glob(f"{_files.PARTIAL}*"):
             shutil.rmtree(left)  # by a process that was killed
@@ -139,13 +179,16 @@ def _write_all(folder: Path, files: dict[str, bytes]) -> list[str]:
         _files.write_json(folder / MANIFEST, manifest)
         lines.append(f"{outcome:<11} {name}" if outcome in _SHORT else f"{'kept':<11} {name}: {outcome}")
     older = {*manifest["newest"], *(f"{EXERCISES}/{lesson}.ipynb" for lesson in results.LESSONS)}
+    not_asked_for = () if SOLUTIONS in folders else (f"{SOLUTIONS}/",)
     return lines + [
-        f"{'kept':<11} {name}: it is from an older version of the course, which no longer has it"
+        f"{'kept':<11} {name}: " + (_UPDATES if name.startswith(not_asked_for) else _OLDER)
         for name in sorted(older - files.keys())
         if os.path.lexists(folder / name)
     ]
 
 
+_OLDER = "it is from an older version of the course, which no longer has it"
+_UPDATES = "--solutions brings its newest version"
 _SHORT = ("new", "given again", "unchanged", "updated", "kept")
 
 

@@ -62,14 +62,24 @@ def run_answer(exercise: str, task: str, code: str) -> Outcome:
     after = [place for place in range(first + 1, len(cells)) if _nbgrader(cells[place]).get("solution")]
     own = cells[first : after[0] if after else len(cells)]
     own[0] = nbformat.v4.new_code_cell(code, id=task, metadata=own[0].metadata)
-    return _run(own, dict(_solved(exercise)))
+    return _run(own, dict(solved(exercise)[0]))
 
 
 @functools.cache
-def _solved(exercise: str) -> Mapping[str, Any]:
+def solved(exercise: str) -> tuple[Mapping[str, Any], Outcome]:
+    """The names that the solutions of an exercise leave behind, to be copied, and what came of their checks."""
     names: dict[str, Any] = {}
-    run(solution(exercise), names)
-    return names
+    outcome = run(solution(exercise), names)
+    return names, outcome
+
+
+def untouched(exercise: str) -> nbformat.NotebookNode:
+    """The students' version of an exercise with the tests, also the hidden ones, of the solution version."""
+    notebook, tests = students(exercise), {cell.id: cell for cell in solution(exercise).cells}
+    for cell in notebook.cells:
+        if _nbgrader(cell).get("grade") and not _nbgrader(cell).get("solution"):
+            cell.source = tests[cell.id].source
+    return notebook
 
 
 def _nbgrader(cell: nbformat.NotebookNode) -> Mapping[str, Any]:

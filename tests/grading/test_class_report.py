@@ -11,7 +11,9 @@ from urllib.parse import unquote
 from mnist_course.grading import class_report, sandbox
 from mnist_course.grading.submissions import Remark
 from mnist_helpers import _files
-from tests.grading.tiny import tiny
+from tests.grading.tiny import SENTENCE, sentence, tiny
+
+GRADED = ("double-tests", "double-hidden", "number-tests", "explain")
 
 
 def reported(
@@ -31,11 +33,13 @@ def reported(
     return _files.read_json(folder / "report.json"), summary
 
 
-def result(*marks: float, **messages: str) -> class_report.Result:
+def result(*marks: float, not_done: tuple[str, ...] = (), **messages: str) -> class_report.Result:
     """What is known about a submission to the tiny exercise."""
     return class_report.Result(
-        marks=dict(zip(("double-tests", "double-hidden", "number-tests"), marks, strict=False)),
+        marks=dict(zip(GRADED, (*marks, 0.0), strict=True)) if marks else {},
         messages={name.replace("_", "-"): message for name, message in messages.items()},
+        not_done=not_done,
+        sentences={"explain": SENTENCE} if marks else {},
         seconds=1.0 if marks else None,
         isolated=True,
     )
@@ -90,11 +94,12 @@ def test_several_students_and_exercises_with_names_and_messages_from_elsewhere(t
         ["b&b #1", "1.5", "1.5", "3", "6"],
         ["zoë", "1.75", "1.75", "3.5", "6"],
     ]
-    first, second = report["exercises"][0]["tasks"]
+    first, second, third = report["exercises"][0]["tasks"]
     assert (first["mean_points"], first["success_rate"], first["wrong_answers"]) == (1.5, 0, [])
     assert (second["mean_points"], second["success_rate"]) == (0, 0)
     assert second["wrong_answers"] == [{"count": 3, "message": evil}]
-    assert [of["success_rate"] for of in report["exercises"][1]["tasks"]] == [0, 1]
+    assert [of["success_rate"] for of in report["exercises"][1]["tasks"]] == [0, 1, None]
+    assert (third["title"], third["by_hand"], third["max_points"]) == ("Task 3: in a sentence", True, 0)
     assert [of["mean_points"] for of in report["exercises"]] == [1.5, 1.5, None]
     assert re.search(r"tiny +3 +1.5 +3\n", summary)
     page = (tmp_path / "report.html").read_text()
@@ -110,22 +115,76 @@ def test_several_students_and_exercises_with_names_and_messages_from_elsewhere(t
 
 
 def test_the_report_begins_with_what_to_take_up_next(tmp_path):
-    square, undone = "This is the square: 9.", "Task 1 is not done yet."
+    square, undone = (
+        "This is the square: 9.",
+        "Nothing to see.",
+    )  # the kind of the error decides, not its words
+    both = ("double-tests", "double-hidden")
     report, _ = reported(
         tmp_path,
         {
-            "a": {"tiny": result(0, 0, 1, double_tests=undone, double_hidden=undone)},
-            "b": {"tiny": result(0, 0, 1, double_tests=undone, double_hidden=undone)},
+            "a": {"tiny": result(0, 0, 1, double_tests=undone, double_hidden=undone, not_done=both)},
+            "b": {"tiny": result(1, 0, 1, double_hidden=undone, not_done=both[1:])},
             "c": {"tiny": result(0, 0, 1, double_tests=square)},
             "d": {
-                "tiny": result(1, 1, 0, number="SyntaxError in the answer: x", number_tests="NameError: y")
+                "tiny": result(
+                    *(1, 1, 0),
+                    number="SyntaxError in the answer: x",
+                    number_tests="Task 2 is not done yet.",
+                    not_done=("number-tests",),
+                )
             },
         },
     )
-    first, second = report["exercises"][0]["tasks"]
+    first, second, third = report["exercises"][0]["tasks"]
     assert (first["not_done"], first["wrong_answers"]) == (2, [{"count": 1, "message": square}])
     assert second["wrong_answers"] == [{"count": 1, "message": "SyntaxError in the answer: x"}]
+    assert (second["not_done"], third["not_done"], third["wrong_answers"]) == (0, 0, [])
     assert [task["title"] for task in report["next_session"]] == ["Task 1: double", "Task 2: a number"]
     assert report["next_session"][0]["wrong_answer"]["message"] == square
     headings = re.findall("<h2>(.*?)</h2>", (tmp_path / "report.html").read_text())
     assert headings[:4] == ["Next session", "Students", "Remarks on submissions", "The tiny exercise"]
+
+
+def test_a_sentence_is_neither_failed_nor_missing_and_changes_no_total(tmp_path):
+    report, _ = reported(tmp_path, {"a": {"tiny": result(1, 1, 1)}, "b": {"tiny": result(1, 0, 1)}})
+    assert [task["title"] for task in report["next_session"]] == ["Task 1: double"]
+    assert report["exercises"][0]["max_points"] == 3
+    assert marks_of(tmp_path)[1:] == [["a", "3", "3", "3"], ["b", "2", "2", "3"]]
+    assert "explain" not in (tmp_path / "report.csv").read_text()
+    page = (tmp_path / "report.html").read_text()
+    row = page.split('<th scope="row">Task 3: in a sentence</th>')[1].split("</tr>")[0]
+    assert re.findall('<td class="number">(.*?)</td>', row) == ["–"] * 3
+    assert "2 answers, for you to read" in row
+
+
+def test_the_teacher_reads_all_sentences_as_text(tmp_path):
+    evil = "<script>evil()</script>"
+    wrote = result(1, 1, 1)
+    report, _ = reported(
+        tmp_path,
+        {
+            "a": {"tiny": wrote},
+            "b": {"tiny": wrote._replace(sentences={"explain": evil})},
+            "c": {"tiny": wrote._replace(sentences={})},
+            "d": {"tiny": wrote._replace(marks={})},  # not graded
+        },
+    )
+    assert [task["sentences"] for task in report["exercises"][0]["tasks"]] == [
+        [],
+        [],
+        [{"student": "a", "text": SENTENCE}, {"student": "b", "text": evil}],
+    ]
+    page = (tmp_path / "report.html").read_text()
+    assert f"a: {SENTENCE}" in page
+    assert f"b: {html.escape(evil)}" in page
+    assert evil not in page
+
+
+def test_a_sentence_with_points_counts_in_the_totals_once_it_is_marked():
+    notebook = tiny()
+    notebook.cells[-1] = sentence("explain", "", points=2)
+    task = class_report.tasks_of(notebook)[-1]
+    assert task == class_report.Task("explain", "Task 3: in a sentence", {"explain": 2.0}, by_hand=True)
+    marked = class_report._task(task, [result(1, 1, 1)._replace(marks={"explain": 2.0}), result(1, 1, 1)])
+    assert (marked["max_points"], marked["mean_points"], marked["success_rate"]) == (2, 1, None)

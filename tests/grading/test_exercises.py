@@ -1,4 +1,7 @@
-"""The real exercises: solutions, untouched gaps, wrong answers and their hints."""
+"""The real exercises, graded as a teacher does: solutions, untouched gaps, a class with wrong answers.
+
+All wrong answers and their hints are checked without a sandbox, in `test_checks.py`.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,15 @@ def first_exercise(built, tmp_path_factory) -> Path:
 def most_points(folder: Path, exercise: str) -> dict[str, float]:
     notebook = nbformat.read(folder / "source" / exercise / f"{exercise}.ipynb", as_version=4)
     cells = [cell.metadata.nbgrader for cell in notebook.cells if submissions.name_of(cell)]
-    return {cell.grade_id: float(cell.points) for cell in cells if cell.grade}
+    return {cell.grade_id: float(cell.points) for cell in cells if cell.grade and not cell.solution}
+
+
+def points_of_tests(folder: Path, student: str, exercise: str) -> dict[str, float]:
+    """The marks without those of the sentences, which have no points."""
+    marks = points(folder, student, exercise)
+    tests = most_points(folder, exercise)
+    assert [marks[cell] for cell in marks.keys() - tests] == [0] * len(marks.keys() - tests)
+    return {test: marks[test] for test in tests}
 
 
 graded_ones = pytest.mark.parametrize(
@@ -70,7 +81,7 @@ graded_ones = pytest.mark.parametrize(
 @graded_ones
 def test_the_solution_gets_full_points(request, graded, exercise):
     folder = request.getfixturevalue(graded)
-    assert points(folder, "solved", exercise) == most_points(folder, exercise)
+    assert points_of_tests(folder, "solved", exercise) == most_points(folder, exercise)
     assert messages(folder, "solved", exercise) == {}
     assert remarks(folder, "solved") == ""
 
@@ -78,11 +89,18 @@ def test_the_solution_gets_full_points(request, graded, exercise):
 @graded_ones
 def test_the_untouched_release_gets_nothing_and_every_test_says_not_done_yet(request, graded, exercise):
     folder = request.getfixturevalue(graded)
-    assert points(folder, "untouched", exercise) == dict.fromkeys(most_points(folder, exercise), 0)
+    assert points_of_tests(folder, "untouched", exercise) == dict.fromkeys(most_points(folder, exercise), 0)
     said = messages(folder, "untouched", exercise)
     assert said.keys() == most_points(folder, exercise).keys()
     assert [text for text in said.values() if not re.match(r"Task \d is not done yet", text)] == []
     assert remarks(folder, "untouched") == ""
+    (found,) = [of for of in report_of(folder)["exercises"] if of["exercise"] == exercise]
+    untouched = [1 if task["max_points"] and not task["by_hand"] else 0 for task in found["tasks"]]
+    assert [min(task["not_done"], 1) for task in found["tasks"]] == untouched
+
+
+def report_of(folder: Path) -> dict:
+    return _files.read_json(folder / "report.json")
 
 
 def wrong_answers(exercise: str) -> list[dict]:
@@ -90,20 +108,19 @@ def wrong_answers(exercise: str) -> list[dict]:
     return yaml.safe_load(path.read_text()) if path.is_file() else []
 
 
-def in_few_submissions(exercise: str) -> list[list[dict]]:
-    """Wrong answers of different tasks, together: the k-th of every task."""
-    by_task: dict[str, list[dict]] = {}
+def in_one_submission(exercise: str) -> list[dict]:
+    """Wrong answers together: the first of every task."""
+    by_task: dict[str, dict] = {}
     for answer in wrong_answers(exercise):
-        by_task.setdefault(answer["task"], []).append(answer)
-    most = max(map(len, by_task.values()), default=0)
-    return [[answers[k] for answers in by_task.values() if k < len(answers)] for k in range(most)]
+        by_task.setdefault(answer["task"], answer)
+    return list(by_task.values())
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_each_task_that_is_graded_by_code_has_wrong_answers_that_lose_points(exercise):
-    """The whole class, which takes minutes, checks the points; this finds what has drifted apart."""
+    """Running them checks the points; this finds what has drifted apart."""
     notebook = nbformat.read(release.EXERCISES / f"{exercise}.ipynb", as_version=4)
-    tasks = {task.name: task for task in class_report.tasks_of(notebook)}
+    tasks = {task.name: task for task in class_report.tasks_of(notebook) if not task.by_hand}
     answers = wrong_answers(exercise)
     assert {answer["task"] for answer in answers} == tasks.keys()
     assert len({answer["name"] for answer in answers}) == len(answers)
@@ -113,20 +130,20 @@ def test_each_task_that_is_graded_by_code_has_wrong_answers_that_lose_points(exe
 
 
 def _thirty_students(folder: Path) -> None:
-    """One student per set of wrong answers; the rest have mixed up, damaged or half finished something."""
+    """Some have wrong answers; the rest have mixed up, damaged or half finished something."""
     _solutions_and_gaps(folder, EXERCISES)
     for exercise in EXERCISES:
-        for k, answers in enumerate(in_few_submissions(exercise)):
-            source = nbformat.read(folder / "source" / exercise / f"{exercise}.ipynb", as_version=4)
-            replaced = {answer["task"]: answer["code"] for answer in answers}
-            submit(folder, f"wrong-{exercise}-{k}", answered(source, replaced), f"{exercise}.ipynb")
+        source = nbformat.read(folder / "source" / exercise / f"{exercise}.ipynb", as_version=4)
+        replaced = {answer["task"]: answer["code"] for answer in in_one_submission(exercise)}
+        submit(folder, f"wrong-{exercise}", answered(source, replaced), f"{exercise}.ipynb")
     number = 0
     while number < len(EXERCISES) or len(list((folder / "submitted").iterdir())) < 30:
         exercise = EXERCISES[number % len(EXERCISES)]
         notebook = nbformat.read(folder / "source" / exercise / f"{exercise}.ipynb", as_version=4)
         graded = [cell for cell in notebook.cells if submissions.name_of(cell)]
-        notebook.cells.remove(graded[-1 - number // len(EXERCISES)])
-        notebook.cells.insert(0, copy_of(graded[-2], "copied"))
+        missing, copied = graded[-1 - number // len(EXERCISES)], graded[number // len(EXERCISES)]
+        notebook.cells.remove(missing)
+        notebook.cells.insert(0, copy_of(copied, "copied"))
         submit(folder, f"damaged-{number}", notebook, f"{exercise}.ipynb")
         number += 1
     (folder / "submitted" / "cut").mkdir()
@@ -153,16 +170,15 @@ def whole_class(class_by_command) -> Path:
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("exercise", "k", "answer"),
+    ("exercise", "answer"),
     [
-        pytest.param(exercise, k, answer, id=f"{exercise}-{answer['name']}")
+        pytest.param(exercise, answer, id=f"{exercise}-{answer['name']}")
         for exercise in EXERCISES
-        for k, answers in enumerate(in_few_submissions(exercise))
-        for answer in answers
+        for answer in in_one_submission(exercise)
     ],
 )
-def test_a_wrong_answer_gets_its_points_and_its_hint(whole_class, exercise, k, answer):
-    student = f"wrong-{exercise}-{k}"
+def test_a_wrong_answer_gets_its_points_and_its_hint_in_the_sandbox_too(whole_class, exercise, answer):
+    student = f"wrong-{exercise}"
     marks, said = points(whole_class, student, exercise), messages(whole_class, student, exercise)
     assert {test: marks[test] for test in answer["points"]} == answer["points"], said
     hint = next(said[test] for test in answer["points"] if test in said)

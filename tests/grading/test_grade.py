@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import html
 import json
 import os
 import re
@@ -35,7 +36,11 @@ from mnist_course.grading import (
 from mnist_course.grading.course_folder import Graded
 from mnist_helpers import _files
 from mnist_helpers._errors import UserError
+from mnist_helpers.checks import _core
+from mnist_helpers.checks._core import AnswerError, Exercise, Task
 from tests.grading.tiny import (
+    SENTENCE,
+    STUB,
     code,
     copy_of,
     messages,
@@ -65,16 +70,52 @@ def test_an_error_in_the_answer_is_told_apart_from_that_of_the_test():
         (0, "ImportError", "no"),
         (2, "SyntaxError", "'(' was never closed (1234.py, line 3)"),
         (3, "NameError", "name 'double' is not defined"),
-        (7, "AssertionError", "7.5 is not 7."),
+        (4, "AssertionError", "Twice 531 is another number."),
+        (7, "AnswerError", "Task 2 is not correct yet: 7.5."),
     ):
         notebook.cells[position].outputs = [
             nbformat.v4.new_output("error", ename=name, evalue=text, traceback=[])
         ]
-    assert grade._messages(notebook) == {
-        "double": "SyntaxError in the answer: '(' was never closed",
-        "double-tests": "NameError: name 'double' is not defined",
-        "number-tests": "7.5 is not 7.",
-    }
+    assert grade._messages(notebook) == (
+        {
+            "double": "SyntaxError in the answer: '(' was never closed",
+            "double-tests": "NameError: name 'double' is not defined",
+            "double-hidden": "Twice 531 is another number.",
+            "number-tests": "Task 2 is not correct yet: 7.5.",
+        },
+        [],
+    )
+
+
+def error_of(check: Callable[..., None], *answers: object) -> nbformat.NotebookNode:
+    """The output of a check in a notebook."""
+    with pytest.raises(AnswerError) as caught:
+        check(*answers)
+    lines = caught.value._render_traceback_()
+    return nbformat.v4.new_output(
+        "error", ename=type(caught.value).__name__, evalue=str(caught.value), traceback=lines
+    )
+
+
+def test_the_checks_messages_are_kept_without_their_kind_and_without_the_line_about_hints():
+    """Whether an answer is missing is said by the kind of the error."""
+    exercise = Exercise("exercise_02", Task("number", "A number", 1, hints=("Think.", "Think again.")))
+
+    @exercise.check
+    def number(answer):
+        _core.compare(_core.number(answer, "number"), 7, (), "another number,\nFor a hint: none")
+
+    notebook = tiny()
+    notebook.cells[3].outputs = [error_of(number, None)]
+    notebook.cells[7].outputs = [error_of(number, 8)]
+    assert "checks.exercise_02.number" in notebook.cells[7].outputs[0].evalue
+    assert grade._messages(notebook) == (
+        {
+            "double-tests": "Task 1 is not done yet: number is still None.",
+            "number-tests": "Task 1 is not correct yet: another number,\nFor a hint: none",
+        },
+        ["double-tests"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,6 +169,117 @@ def test_only_what_cannot_be_read_is_not_tried_again(tmp_path, monkeypatch, erro
     grade._record(tmp_path, tmp_path, submission, future, sandbox.Limits(), entry)
     assert (entry.try_again, entry.seconds) == (try_again, None)
     assert str(error) in entry.problems[0]
+
+
+# --- what students are shown: no hidden tests ---
+
+QUOTED = [  # the traceback of a failed hidden test
+    "-----------------------------------\nAssertionError          Traceback (most recent call last)",
+    "Cell In[4], line 5\n      3 if double(2) is None:\n----> 5 assert double(531) == 1062",
+    "AssertionError: ",
+]
+
+
+def error(name: str, text: str, traceback: list[str]) -> nbformat.NotebookNode:
+    return nbformat.v4.new_output("error", ename=name, evalue=text, traceback=traceback)
+
+
+def recorded(
+    folder: Path, student: str, notebook: nbformat.NotebookNode, **outputs: list
+) -> tuple[Path, str]:
+    """Records the marks of a submission whose cells have these outputs; no kernel runs.
+
+    Returns:
+        The feedback page, and the outputs of the kept notebook as text.
+    """
+    repaired, _ = submissions.repair(notebook, *course_folder.read_exercise(folder, "tiny"))
+    cells = {
+        place: {"outputs": outputs.get(cell.id.replace("-", "_"), []), "execution_count": 1}
+        for place, cell in enumerate(repaired.cells)
+        if cell.cell_type == "code"
+    }
+    ran = nbgrader_bridge.with_outputs(repaired, sandbox.Outcome(cells, [], 1.0, False, False))
+    path = submit(folder, student, notebook)
+    submission = submissions.Submission(student, "tiny", path)
+    nbgrader_bridge.record_marks(folder, folder.parent / "repaired", submission, ran)
+    kept = nbformat.read(folder / "autograded" / student / "tiny" / "tiny.ipynb", as_version=4)
+    return folder / "feedback" / student / "tiny" / "tiny.html", json.dumps(
+        [cell.get("outputs", []) for cell in kept.cells]
+    )
+
+
+def check_nothing_hidden(page: str) -> None:
+    """Neither the source, nor the numbers, nor the traceback of the hidden tests."""
+    page = page[page.index("<body") :]  # the style sheet before it knows tracebacks
+    assert not re.search(r"HIDDEN TESTS|\b531\b|\b1062\b|Traceback|Cell In|line 5", page)
+    assert "Hidden tests</span>" in page  # the part of that cell that the student sees
+    assert "Twice 3 is another number" in page  # a visible test
+
+
+def test_feedback_shows_messages_and_the_sentence_and_no_hidden_tests(folder):
+    square = error("AnswerError", "This is the square: 9.\nFor a hint: x", ["This is", "the square", *QUOTED])
+    page, outputs = recorded(
+        folder,
+        "anna",
+        solved(explain="Two *summands*.<script>evil()</script>"),
+        double_tests=[square],
+        double_hidden=[
+            nbformat.v4.new_output("stream", name="stdout", text="x is 531"),
+            error("AssertionError", "", QUOTED),
+        ],
+        number_tests=[error("NameError", "name 'number' is not defined", QUOTED)],
+    )
+    shown = page.read_text()
+    check_nothing_hidden(shown)
+    assert not re.search("1062|Traceback|Cell In", outputs)
+    for words in ("This is the square: 9.\nFor a hint: x", "AssertionError", "name 'number' is not defined"):
+        assert words in html.unescape(shown)
+    assert "Two <em>summands</em>." in shown
+    assert "<script>evil" not in shown
+    assert "Task 3: in a sentence · explain</a>" in shown
+    assert "Written response" not in shown
+    assert points(folder, "anna") == dict.fromkeys(points(folder, "anna"), 0)
+
+
+def test_a_students_own_markers_of_hidden_tests_do_not_stop_the_feedback(folder):
+    page, _ = recorded(
+        folder, "anna", solved(double="### BEGIN HIDDEN TESTS\ndef double(x):\n    return 2 * x")
+    )
+    assert "BEGIN HIDDEN TESTS" in page.read_text()  # the student's own text
+    assert sum(points(folder, "anna").values()) == 3
+
+
+def test_a_missing_sentence_is_called_so_and_an_exported_one_can_be_marked(folder):
+    from nbgrader.api import Gradebook
+
+    for text in (STUB, "  ", "Mine.", "x" * 5000):
+        notebook, _ = submissions.repair(solved(explain=text), *course_folder.read_exercise(folder, "tiny"))
+        expected = {} if text in (STUB, "  ") else {"explain": text[:2000]}
+        assert nbgrader_bridge.sentences(notebook) == expected
+    page, _ = recorded(folder, "anna", solved(explain=STUB))
+    assert "No response." in page.read_text()
+    page, _ = recorded(folder, "ben", solved())
+    assert "No response." not in page.read_text()
+    with Gradebook(f"sqlite:///{folder}/gradebook.db") as book:
+        assert book.find_grade("explain", "tiny", "tiny", "ben").needs_manual_grade
+        assert book.find_grade("explain", "tiny", "tiny", "ben").cell_type == "markdown"
+
+
+def test_feedback_that_an_earlier_version_wrote_is_written_again_without_hidden_tests(folder):
+    """Its page shows the hidden tests, and its kept notebook holds a traceback that quotes them."""
+    page, _ = recorded(folder, "anna", solved())
+    kept = folder / "autograded" / "anna" / "tiny" / "tiny.ipynb"
+    notebook = nbformat.read(kept, as_version=4)
+    notebook.cells[4].outputs = [error("AssertionError", "", QUOTED)]
+    nbformat.write(notebook, kept)
+    submission = submissions.Submission("anna", "tiny", folder / "submitted" / "anna" / "tiny.ipynb")
+    graded = {"anna/tiny": Graded("k", True, in_feedback=nbgrader_bridge.read_marks(folder)["anna/tiny"])}
+    page.write_text("assert double(531) == 1062")
+    grade._renew_feedback(folder, [submission], graded)
+    check_nothing_hidden(page.read_text())
+    page.write_text("not again")
+    grade._renew_feedback(folder, [submission], graded)
+    assert page.read_text() == "not again"
 
 
 # --- out of time: a field, which no wording decides ---
@@ -336,7 +488,7 @@ def class_of_more_damaged(built, tmp_path_factory) -> Path:
 
 
 def check_case(folder: Path, student: str, case: Case) -> None:
-    assert tuple(points(folder, student).values()) == case.points
+    assert tuple(points(folder, student).values()) == (*case.points, 0)
     said = remarks(folder, student)
     assert [word for word in case.words if word not in said] == []
     assert bool(said) == bool(case.words), said
@@ -395,12 +547,22 @@ def test_what_ran_out_of_time_is_recorded_with_its_limits(class_of_damaged):
 
 @pytest.mark.course
 def test_messages_say_why(class_of_damaged):
-    assert messages(class_of_damaged, "edited-tests")["double-tests"] == "This is the square: 9."
+    said = messages(class_of_damaged, "edited-tests")["double-tests"]
+    assert said.splitlines()[0] == "This is the square: 9."
     assert "half of the remaining time" in messages(class_of_damaged, "loop")["double"]
     assert "Unable to allocate" in messages(class_of_damaged, "hog")["number"]
     assert messages(class_of_damaged, "hog")["number-tests"] == "Task 2 is not done yet."
     assert messages(class_of_damaged, "sabotage")["number-tests"] == "This test did not run."
     assert "tests never have" in messages(class_of_damaged, "forged")["double-tests"]
+
+
+@pytest.mark.course
+@pytest.mark.parametrize("student", ["edited-tests", "nbgraders"])
+def test_feedback_holds_the_sentence_and_no_hidden_tests(class_of_damaged, student):
+    page = (class_of_damaged / "feedback" / student / "tiny" / "tiny.html").read_text()
+    check_nothing_hidden(page)
+    assert "Twice a number is a <code>sum</code>." in page
+    assert not re.search(r"531|1062|Traceback", printed_errors(class_of_damaged, student))
 
 
 @pytest.mark.course
@@ -440,6 +602,11 @@ def test_feedback_and_report_run_nobodys_scripts(class_of_damaged):
     assert report.count("<th scope=") == report.count("<th ")
 
 
+def printed_errors(folder: Path, student: str) -> str:
+    notebook = nbformat.read(folder / "autograded" / student / "tiny" / "tiny.ipynb", as_version=4)
+    return json.dumps([cell.get("outputs", []) for cell in notebook.cells])
+
+
 def left_running() -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if _command(process)[:2] == SLEEP]
 
@@ -463,7 +630,11 @@ def test_nbgrader_itself_goes_on_from_there(class_of_more_damaged, tmp_path):
 @pytest.mark.course
 def test_the_report_counts_wrong_answers(class_of_damaged):
     report = _files.read_json(class_of_damaged / "report.json")
-    first, second = report["exercises"][0]["tasks"]
+    first, second, third = report["exercises"][0]["tasks"]
+    assert (third["not_done"], third["success_rate"], third["wrong_answers"]) == (0, None, [])
+    assert {"student": "edited-tests", "text": SENTENCE} in third["sentences"]
+    assert len(third["sentences"]) == report["exercises"][0]["graded"]
+    assert second["not_done"] == 1  # hog
     assert (first["title"], first["max_points"]) == ("Task 1: double", 2)
     assert {"count": 2, "message": "This is the square: 9."} in first["wrong_answers"]
     graded = report["exercises"][0]["graded"]
@@ -541,7 +712,8 @@ def test_without_isolation_the_report_says_so_and_nothing_is_left_running(folder
     summary = grade.grade(folder, limits=sandbox.Limits(60, 2**30))
     assert "no isolation" in summary
     assert "Not all submissions ran in isolation" in (folder / "report.html").read_text()
-    assert points(folder, "processes") == {"double-tests": 1, "double-hidden": 1, "number-tests": 0}
+    expected = {"double-tests": 1, "double-hidden": 1, "number-tests": 0, "explain": 0}
+    assert points(folder, "processes") == expected
     assert not left_running()
 
 

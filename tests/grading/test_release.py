@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from mnist_course import cli
 from mnist_course.grading import grade, release
-from tests.grading.tiny import copy_of, snapshot, submit, tiny
+from tests.grading.tiny import SENTENCE, STUB, copy_of, snapshot, submit, tiny
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # nbgrader's and its libraries'
@@ -30,8 +30,10 @@ def test_students_get_gaps_and_no_hidden_tests(folder, exercises):
     notebook = nbformat.read(folder / "release" / "tiny" / "tiny.ipynb", as_version=4)
     text = "\n".join(cell.source for cell in notebook.cells)
     assert text.count("# write your code here") == 2
-    assert not re.search(r"HIDDEN TESTS|SOLUTION|2 \* x|number = 7", text)
-    assert "raise" not in text
+    assert not re.search(r"HIDDEN TESTS|SOLUTION|2 \* x|number = 7|531", text)
+    assert "NotImplementedError" not in text
+    assert (notebook.cells[-1].cell_type, notebook.cells[-1].source) == ("markdown", STUB)
+    assert SENTENCE not in text
     assert (folder / "source" / "tiny" / "tiny.ipynb").read_text() == (exercises / "tiny.ipynb").read_text()
     assert not list((folder / "submitted").iterdir())
 
@@ -222,7 +224,14 @@ DAMAGES = {
                     {"anna/tiny": ENTRY | {"messages": []}},
                 ),
                 *({"anna/tiny": ENTRY | {"seconds": "1 s"}}, {"anna/tiny": ENTRY | {"too_small": [30]}}),
-                {"anna/tiny": ENTRY | {"too_small": ["30", "40"]}},
+                *(
+                    {"anna/tiny": ENTRY | {"too_small": ["30", "40"]}},
+                    {"anna/tiny": ENTRY | {"not_done": "a"}},
+                ),
+                *(
+                    {"anna/tiny": ENTRY | {"not_done": [7]}},
+                    {"anna/tiny": ENTRY | {"sentences": {"explain": 7}}},
+                ),
             )
         )
     },

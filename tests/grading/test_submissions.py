@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 from mnist_course.grading import submissions
-from tests.grading.tiny import CELLS, answered, tiny
+from tests.grading.tiny import CELLS, STUB, answered, tiny
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # nbgrader's and its libraries'
@@ -24,7 +24,7 @@ def repaired(notebook: nbformat.NotebookNode) -> tuple[list[str], list[str]]:
     done, problems = submissions.repair(notebook, release, tiny())
     nbformat.validate(done)
     names = [submissions.name_of(cell) for cell in done.cells if submissions.name_of(cell)]
-    assert sorted(names) == ["double", "double-hidden", "double-tests", "number", "number-tests"]
+    assert sorted(names) == sorted(CELLS)
     for cell in done.cells:
         if submissions.name_of(cell).endswith(("tests", "hidden")):
             (original,) = [
@@ -35,23 +35,23 @@ def repaired(notebook: nbformat.NotebookNode) -> tuple[list[str], list[str]]:
 
 
 def test_what_is_whole_is_left_as_it_is():
-    assert repaired(tiny()) == (["double", "double-tests", "double-hidden", "number", "number-tests"], [])
+    assert repaired(tiny()) == (list(CELLS), [])
 
 
-@pytest.mark.parametrize("missing", range(8))
+@pytest.mark.parametrize("missing", range(10))
 def test_any_missing_cell_is_put_back_in_its_place(missing):
     notebook = tiny()
     removed = notebook.cells.pop(missing)
     names, problems = repaired(notebook)
-    assert names == ["double", "double-tests", "double-hidden", "number", "number-tests"]
-    expected = [] if removed.cell_type == "markdown" else [f"cell {removed.id} was missing"]
+    assert names == list(CELLS)
+    expected = [] if removed.id.startswith("task-") else [f"cell {removed.id} was missing"]
     assert [problem.split(";")[0] for problem in problems] == expected
 
 
 def test_an_empty_notebook_is_filled():
     names, problems = repaired(nbformat.v4.new_notebook())
-    assert names == ["double", "double-tests", "double-hidden", "number", "number-tests"]
-    assert len(problems) == 6
+    assert names == list(CELLS)
+    assert len(problems) == 7
 
 
 def _tag_to_skip(notebook):
@@ -94,6 +94,26 @@ def test_the_type_of_a_cell_is_the_teachers(number, kind):
     new = {"markdown": nbformat.v4.new_markdown_cell, "raw": nbformat.v4.new_raw_cell}[kind]
     notebook.cells[number] = new(old.source, id=old.id, metadata=old.metadata)
     assert repaired(notebook)[1] == [f"cell {old.id} was a {kind} cell; it is a code cell again"]
+
+
+@pytest.mark.parametrize("kind", ["markdown", "code", "raw"])
+@pytest.mark.parametrize("with_metadata", [True, False])
+@pytest.mark.parametrize("place", [0, 4, 9])
+def test_a_sentence_is_kept_whatever_became_of_its_cell(kind, with_metadata, place):
+    notebook = tiny()
+    old = notebook.cells.pop()
+    metadata = old.metadata if with_metadata else {}
+    new = {"markdown": nbformat.v4.new_markdown_cell, "raw": nbformat.v4.new_raw_cell}
+    make = new.get(kind, nbformat.v4.new_code_cell)
+    notebook.cells.insert(place, make("Mine, twice.", id=old.id, metadata=metadata))
+    release = answered(tiny(), {"explain": STUB})
+    done, problems = submissions.repair(notebook, release, tiny())
+    (cell,) = [cell for cell in done.cells if submissions.name_of(cell) == "explain"]
+    assert (cell.cell_type, cell.source, cell.metadata) == ("markdown", "Mine, twice.", old.metadata)
+    assert "outputs" not in cell
+    said = "; ".join(problems)
+    assert ("another order" in said) == (place != 9)
+    assert ("is a markdown cell again" in said) == (kind != "markdown")
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,31 @@ import nbformat
 from mnist_course.grading import submissions
 from mnist_helpers import _files
 
-CELLS = ("double", "double-tests", "double-hidden", "number", "number-tests")  # of the tiny exercise
+CELLS = (
+    "double",
+    "double-tests",
+    "double-hidden",
+    "number",
+    "number-tests",
+    "explain",
+)  # of the tiny exercise
+SENTENCE = "Twice a number is a `sum`."  # the model sentence of its last task
+STUB = "Write your answer here (double-click this text)."
 
 
 def code(name: str, source: str, **nbgrader: object) -> nbformat.NotebookNode:
+    return nbformat.v4.new_code_cell(source, id=name, metadata=_metadata(name, **nbgrader))
+
+
+def sentence(name: str, source: str, points: float = 0) -> nbformat.NotebookNode:
+    """An answer that a teacher reads."""
+    metadata = _metadata(name, grade=True, solution=True, locked=False, points=points)
+    return nbformat.v4.new_markdown_cell(source, id=name, metadata=metadata)
+
+
+def _metadata(name: str, **nbgrader: object) -> dict[str, dict]:
     settings = {"grade": False, "solution": False, "locked": True, "schema_version": 3, "task": False}
-    metadata = {"nbgrader": settings | {"grade_id": name} | nbgrader}
-    return nbformat.v4.new_code_cell(source, id=name, metadata=metadata)
+    return {"nbgrader": settings | {"grade_id": name} | nbgrader}
 
 
 def copy_of(cell: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
@@ -28,7 +46,7 @@ def copy_of(cell: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
 
 
 def tiny() -> nbformat.NotebookNode:
-    """Two tasks, three points."""
+    """Three tasks, three points; the checks are errors of the course, and plain assertions of a teacher."""
     answer = {"solution": True, "locked": False}
     cells = [
         nbformat.v4.new_code_cell("import warnings", id="imports"),
@@ -40,15 +58,20 @@ def tiny() -> nbformat.NotebookNode:
         ),
         code(
             "double-tests",
-            "assert double(2) is not None, 'Task 1 is not done yet.'\n"
-            "assert double(3) != 9, 'This is the square: 9.'\nassert double(3) == 6, 'Twice 3 is another number.'",
+            "from mnist_helpers.checks._core import AnswerError, NotDoneError\n"
+            "if double(2) is None:\n    raise NotDoneError('Task 1 is not done yet.')\n"
+            "if double(3) == 9:\n"
+            "    raise AnswerError('This is the square: 9.\\nFor a hint: checks.tiny.double(..., hint=1)')\n"
+            "assert double(3) == 6, 'Twice 3 is another number.'",
             grade=True,
             points=1,
         ),
         code(
             "double-hidden",
             "# Hidden tests\n### BEGIN HIDDEN TESTS\n"
-            "assert double(2) is not None, 'Task 1 is not done yet.'\nassert double(5) == 10\n### END HIDDEN TESTS",
+            "from mnist_helpers.checks._core import NotDoneError\n"
+            "if double(2) is None:\n    raise NotDoneError('Task 1 is not done yet.')\n"
+            "assert double(531) == 1062\n### END HIDDEN TESTS",
             grade=True,
             points=1,
         ),
@@ -56,10 +79,14 @@ def tiny() -> nbformat.NotebookNode:
         code("number", "number = None\n### BEGIN SOLUTION\nnumber = 7\n### END SOLUTION", **answer),
         code(
             "number-tests",
-            "assert number is not None, 'Task 2 is not done yet.'\nassert number == 7, f'{number} is not 7.'",
+            "from mnist_helpers.checks._core import AnswerError, NotDoneError\n"
+            "if number is None:\n    raise NotDoneError('Task 2 is not done yet.')\n"
+            "if number != 7:\n    raise AnswerError(f'{number} is not 7.')",
             grade=True,
             points=1,
         ),
+        nbformat.v4.new_markdown_cell("### Task 3: in a sentence", id="task-3"),
+        sentence("explain", SENTENCE),
     ]
     kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     return nbformat.v4.new_notebook(cells=cells, metadata=kernel)

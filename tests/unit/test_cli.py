@@ -164,7 +164,12 @@ ARRIVALS = {
     ("start", "folder"): (
         "start FOLDER",
         "mnist_course.handout.student_copy.start",
-        {"folder": "FOLDER"},
+        {"folder": "FOLDER", "solutions": False},
+    ),
+    ("start", "solutions"): (
+        "start FOLDER --solutions",
+        "mnist_course.handout.student_copy.start",
+        {"solutions": True},
     ),
     ("bundle", "folder"): ("bundle FOLDER", "mnist_course.handout.bundle.bundle", {"folder": "FOLDER"}),
     ("bundle", "datasets"): (

@@ -80,15 +80,25 @@ def test_exercises_come_without_solutions(copies):
         assert "BEGIN HIDDEN TESTS" not in text
 
 
-def test_links_between_notebooks_work_in_the_students_folder(copies):
-    links = [
+def test_without_being_asked_it_writes_no_solutions(copies):
+    assert not (copies / student_copy.SOLUTIONS).exists()
+    assert "solutions" not in (copies / student_copy.MANIFEST).read_text()
+
+
+def relative_links(folder: Path) -> list[tuple[Path, str]]:
+    """Links and pictures of notebooks: the notebook, and the target without its anchor."""
+    return [
         (path, link.split("#")[0])
-        for path in copies.rglob("*.ipynb")
+        for path in folder.rglob("*.ipynb")
         for cell in nbformat.read(path, as_version=4).cells
         if cell.cell_type == "markdown"
-        for link in re.findall(r"\]\(([^)\s]+)\)", cell.source)
-        if not re.match(r"https?:|#|attachment:", link)
+        for link in re.findall(r"(?:\]\(|href=\"|src=\")([^)\s\"]+)[)\"]", cell.source)
+        if not re.match(r"https?:|#|attachment:|data:", link)
     ]
+
+
+def test_links_between_notebooks_work_in_the_students_folder(copies):
+    links = relative_links(copies)
     assert links
     for path, link in links:
         assert (path.parent / link).is_file(), f"{path.name} links to {link}"
@@ -194,6 +204,124 @@ def test_a_copied_lesson_runs_and_saves_into_the_results_folder(copies, tmp_path
     done = subprocess.run([*command, *settings], cwd=copies, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert results.load_record(results.results_dir() / "lab", "01_data_exploration")
+
+
+# --- solutions, for those who learn alone ---
+
+
+@pytest.fixture(scope="module")
+def with_solutions(tmp_path_factory) -> Path:
+    """A student's folder with the solutions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MNIST_COURSE_RESULTS", str(tmp_path_factory.mktemp("results")))
+        student_copy.start(tmp_path_factory.mktemp("alone") / "mine", solutions=True)
+    return tmp_path_factory.getbasetemp() / "alone0" / "mine"
+
+
+def parts(source: str, name: str) -> list[str]:
+    """The lines between two markers of nbgrader."""
+    inside = re.findall(rf"### BEGIN {name}\n(.*?)\n *### END {name}", source, re.S)
+    return [line.strip() for part in inside for line in part.splitlines() if line.strip()]
+
+
+def test_solutions_are_the_exercises_with_answers_and_without_hidden_tests(with_solutions):
+    paths = sorted(lessons.NOTEBOOKS.glob("exercises/*.ipynb"))
+    written = sorted((with_solutions / student_copy.SOLUTIONS).iterdir())
+    assert [path.name for path in written] == [path.name for path in paths]
+    for path, original in zip(written, paths, strict=True):
+        mine = nbformat.read(path, as_version=nbformat.NO_CONVERT)
+        nbformat.validate(mine)
+        before = nbformat.read(original, as_version=4)
+        assert mine.metadata == before.metadata
+        assert not re.search('###  *(BEGIN|END)|HIDDEN|nbgrader"', path.read_text())
+        for cell, old in zip(mine.cells, before.cells, strict=True):
+            assert (cell.id, cell.cell_type) == (old.id, old.cell_type)
+            if cell.cell_type == "markdown":
+                assert cell.source.replace("](../", "](") == old.source
+                continue
+            assert (cell.outputs, cell.execution_count) == ([], None)
+            compile(cell.source, cell.id, "exec")
+            hidden = parts(old.source, "HIDDEN TESTS")
+            kept = [line.strip() for line in old.source.splitlines() if line.strip() and "###" not in line]
+            for line in hidden:
+                kept.remove(line)
+            assert [line.strip() for line in cell.source.splitlines() if line.strip()] == kept
+
+
+def test_links_of_solutions_work_one_folder_deeper(with_solutions):
+    links = relative_links(with_solutions / student_copy.SOLUTIONS)
+    assert len({path for path, _ in links}) == len(results.LESSONS)
+    for path, link in links:
+        assert (path.parent / link).is_file(), f"{path.name} links to {link}"
+
+
+def test_every_kind_of_link_of_a_solution_leads_one_folder_up(tmp_path):
+    links = {
+        "[a](../01.ipynb#x)": "[a](../../01.ipynb#x)",
+        "![b](pictures/b.png)": "![b](../pictures/b.png)",
+        "[c](https://x.org) [d](#d) ![e](attachment:e.png) [f](/lab)": None,
+        '<img src="../p.png"> <a href="q.ipynb">': '<img src="../../p.png"> <a href="../q.ipynb">',
+        '<a href="https://x.org">': None,
+    }
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[*map(nbformat.v4.new_markdown_cell, links)]), tmp_path / "a.ipynb"
+    )
+    made = nbformat.reads(student_copy._solution(tmp_path / "a.ipynb"), as_version=4)
+    assert [cell.source for cell in made.cells] == [new or old for old, new in links.items()]
+
+
+def test_solutions_follow_the_rules_of_all_files_and_only_when_asked_for(tmp_path, monkeypatch):
+    mine = tmp_path / "mine"
+    names = [f"{student_copy.SOLUTIONS}/{name}.ipynb" for name in "abc"]
+
+    def give(text: str, *, solutions: bool = True) -> list[str]:
+        monkeypatch.setattr(student_copy, "_course_files", lambda: OLD)
+        monkeypatch.setattr(student_copy, "_solutions", lambda: dict.fromkeys(names, notebook(text)))
+        return [line for line in student_copy.start(mine, solutions=solutions) if "solutions" in line]
+
+    assert give("1", solutions=False) == []
+    assert not (mine / student_copy.SOLUTIONS).exists()
+    assert give("1") == [f"new         {name}" for name in names]
+    (mine / names[0]).write_bytes(notebook("mine"))
+    (mine / names[1]).unlink()
+    before = everything(mine)
+    told = [f"kept        {name}: --solutions brings its newest version" for name in (names[0], names[2])]
+    assert give("2", solutions=False) == told
+    after = everything(mine)
+    assert after.pop(mine / student_copy.MANIFEST) and before.pop(mine / student_copy.MANIFEST)
+    assert after == before
+    assert give("2") == [
+        f"kept        {names[0]}: it is yours; the course's new version is in a.new.ipynb",
+        f"given again {names[1]}",
+        f"updated     {names[2]}",
+    ]
+    assert (mine / names[0]).read_bytes() == notebook("mine")
+
+
+def test_a_course_without_solutions_says_so_and_writes_nothing(tmp_path, monkeypatch):
+    """As the installed package is."""
+    source = tmp_path / "site-packages" / "notebooks"
+    (source / student_copy.RELEASE).mkdir(parents=True)
+    monkeypatch.setattr(lessons, "NOTEBOOKS", source)
+    monkeypatch.setattr(student_copy, "_course_files", lambda: OLD)
+    done = CliRunner().invoke(cli.main, ["start", str(tmp_path / "mine"), "--solutions"])
+    assert (done.exit_code, done.output.count("Error: ")) == (2, 1)
+    assert "An installed package has none" in " ".join(done.output.split())
+    assert not (tmp_path / "mine").exists()
+    done = CliRunner().invoke(cli.main, ["start", str(tmp_path / "mine")])
+    assert done.exit_code == 0
+
+
+def test_a_link_in_place_of_the_folder_of_solutions_is_refused_if_they_are_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(student_copy, "_course_files", lambda: OLD)
+    elsewhere, mine = tmp_path / "elsewhere", tmp_path / "mine"
+    elsewhere.mkdir()
+    (mine / "exercises").mkdir(parents=True)
+    (mine / student_copy.SOLUTIONS).symlink_to(elsewhere, target_is_directory=True)
+    with pytest.raises(ValueError, match="is a link or a file"):
+        student_copy.start(mine, solutions=True)
+    assert not list(elsewhere.iterdir())
+    student_copy.start(mine)
 
 
 # --- again, after an update ---
@@ -553,3 +681,4 @@ def test_make_lab_opens_the_students_folder():
     makefile = (lessons.NOTEBOOKS.parent / "Makefile").read_text()
     for command in ("mnist-course start", "jupyter lab --notebook-dir="):
         assert re.search(rf"^lab: .*\n(?:\t.*\n)*?\t.*{command}", makefile, re.M)
+    assert "--solutions" not in makefile

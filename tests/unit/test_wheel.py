@@ -175,6 +175,14 @@ def test_outside_a_checkout_a_student_gets_lessons_and_exercises(unpacked, tmp_p
     assert str(tmp_path / "data" / "mnist-course" / "results") in done.stdout
 
 
+def test_outside_a_checkout_there_are_no_solutions(unpacked, tmp_path):
+    code = "from mnist_course import cli; cli.main(['start', 'my course', '--solutions'])"
+    done = outside(unpacked, tmp_path, code, XDG_DATA_HOME=str(tmp_path / "data"))
+    assert (done.returncode, done.stderr.count("Error: ")) == (2, 1), done.stderr
+    assert "The solutions were not found" in done.stderr
+    assert not (tmp_path / "my course").exists()
+
+
 def test_outside_a_checkout_a_bundle_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(_course, "IS_CHECKOUT", False)
     result = CliRunner().invoke(cli.main, ["bundle", str(tmp_path / "stick")])
