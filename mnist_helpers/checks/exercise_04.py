@@ -660,7 +660,7 @@ def leaks(
         chosen,
         _chosen,
         CHOSEN,
-        scores or [([0.91, 0.93, 0.95], [0.97, 0.92, 0.94]), ([0.5, 0.7, 0.6, 0.4], [0.3, 0.3, 0.35, 0.9])],
+        scores or [([0.91, 0.93, 0.95], [0.97, 0.92, 0.94]), ([0.5, 0.7, 0.6, 0.4], [0.3, 0.3, 0.9, 0.35])],
         lambda case, expected, received: (
             f"chosen({case[0]}, {case[1]}) returns {_core.short(received)}, and this is not the place of "
             "the model that should be chosen. Which of the two lists may decide, and is a high or a low "
@@ -908,6 +908,9 @@ WINNER_CASES: tuple[tuple[Losses], ...] = (
     ({"default": [0.100, 0.110, 0.120], "wide": [0.090, 0.099, 0.108]},),
     ({"default": [0.100, 0.101, 0.102], "wide": [0.070, 0.090, 0.110]},),
     ({"wide": [0.070, 0.071, 0.072], "default": [0.080, 0.100, 0.120]},),
+    ({"wide": [0.074, 0.075, 0.076], "default": [0.080, 0.100, 0.120]},),
+    ({"wide": [0.084, 0.085, 0.086], "default": [0.080, 0.100, 0.120]},),
+    ({"default": [10, 14, 12], "wide": [5, 7, 6]},),
     ({"default": [0.100, 0.120], "wide": [0.075, 0.095]},),
     ({"default": [0.100, 0.101, 0.102], "deep": [0.050, 0.051, 0.149], "wide": [0.060, 0.061, 0.062]},),
     ({"default": [0.100, 0.110, 0.105], "wide": [0.087, 0.094, 0.092]},),
