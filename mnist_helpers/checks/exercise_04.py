@@ -71,7 +71,7 @@ exercise = Exercise(
     ),
     Task(
         "luck",
-        "Experiment: how lucky is the best of many?",
+        "An experiment with luck",
         2,
         hints=(
             "Run the cell once as it is. Then change one argument in the call and run it again. The bias "

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import types
+from pathlib import Path
 
 import keras
 import keras_tuner
 import numpy as np
 import pytest
+import yaml
 
 from mnist_course.grading import class_report
 from mnist_helpers.checks import exercise_04
@@ -48,6 +50,13 @@ def outcome(solution_run) -> in_process.Outcome:
 @pytest.fixture
 def solved(solution_run) -> dict:
     return dict(solution_run[1])
+
+
+WRONG = [
+    answer
+    for answer in yaml.safe_load((Path(__file__).parent / "wrong_answers" / f"{EXERCISE}.yaml").read_text())
+    if answer["task"] != "search"  # these train: the real exercises' tests run them
+]
 
 
 def refused(check, *answers, **options) -> str:
@@ -95,7 +104,7 @@ def test_the_students_version_says_not_done_and_shows_no_answer(monkeypatch):
     text = "\n".join(cell.source for cell in notebook.cells)
     for secret in ("SOLUTION", "HIDDEN", "{7, 18}", "argmax", "13.2", "0.0754", "0.42, 0.41", "rng.normal("):
         assert secret not in text
-    assert text.count("# write your code here") == 8
+    assert text.count("# write your code here") == 1 + 9  # the title names it, too
     assert "lucky" not in next(cell.source for cell in notebook.cells if cell.id == "explain")
 
 
@@ -122,6 +131,82 @@ def test_no_message_or_hint_gives_an_answer_away():
         assert not re.search(
             r"\b360\b|13\.2|0\.0333|0\.0125|0\.0040|0\.0754|\b(line )?18\b|it is a tie$", text
         ), text
+
+
+@pytest.mark.parametrize("answer", WRONG, ids=lambda answer: answer["name"])
+def test_wrong_answers_get_their_points_and_their_hint(solved, answer):
+    outcome = in_process.run_answer(EXERCISE, answer["task"], answer["code"])
+    assert {test: outcome.points[test] for test in answer["points"]} == answer["points"]
+    said = next(outcome.messages[test] for test in answer["points"] if test in outcome.messages)
+    assert answer["hint"] in said
+
+
+HINTS = {  # task -> a word of its first and of its second hint
+    "size": ("List the values", "The share is"),
+    "space": ("Section 4", "For the size of the space"),
+    "search": ("Section 5", "build_model calls network"),
+    "leaks": ("Follow the test images", "One leak computes"),
+    "luck": ("Run the cell once", "set num_configurations back"),
+    "winner": ("Write the three steps", "ddof=1"),
+}
+
+
+@pytest.mark.parametrize("task", HINTS)
+def test_the_second_hint_says_more_than_the_first(task, capsys):
+    for hint in (1, 2):
+        getattr(exercise_04, task)(hint=hint)
+        assert HINTS[task][hint - 1] in capsys.readouterr().out
+
+
+def text_of(task: str) -> str:
+    """The text of a task: its Markdown cells before its check."""
+    cells = in_process.solution(EXERCISE).cells
+    end = next(place for place, cell in enumerate(cells) if cell.id == f"{task}-tests")
+    texts: list[str] = []
+    for cell in cells[:end]:
+        if cell.cell_type == "markdown":
+            texts = [cell.source] if cell.source.startswith("### Task") else [*texts, cell.source]
+    return "\n".join(texts)
+
+
+def test_the_text_of_task_1_leads_to_the_numbers_of_its_check():
+    text = text_of("size")
+    found = re.search(
+        r"has (\d+) trials.*for (\d+) epochs on ([\d,]+) images.*best (\d+) conf.* with (\d+) new seeds, the same "
+        r"images and the same number of epochs.* on ([\d,]+) images per second",
+        text,
+    )
+    numbers = [int(number.replace(",", "")) for number in found.groups()]
+    trials, epochs, images, finalists, seeds, speed = numbers
+    hp = keras_tuner.HyperParameters()
+    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], {"hp": hp})
+    count = int(np.prod([len(list(one.values)) for one in hp.space]))
+    exercise_04.size(count, trials / count, (trials + finalists * seeds) * epochs * images / speed)
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("space", f"**at most {exercise_04._MOST} configurations**"),
+        ("space", "at least five times the lower end"),
+        ("space", "2 hidden layers, 512 units, dropout rate 0.2, learning rate 0.001"),
+        ("space", "count it as **ten** values"),
+        ("search", '`"val_loss"`'),
+        ("search", f"at least {exercise_04.MIN_TRIALS} trials"),
+        ("search", f"an accuracy of at least {exercise_04.ENOUGH:.0%}".replace("%", " %")),
+        ("leaks", "one mean and one standard deviation for all pixels of all three arrays"),
+        ("luck", "bias with 100 configurations and one seed?"),
+        ("luck", "bias with 12 configurations and four seeds each?"),
+        ("luck", ", ".join(f'`"{choice}"`' for choice in exercise_04.REMEDIES[:2])),
+        ("winner", "larger of two standard deviations: the candidate's and the default's"),
+        ("winner", "more than **twice** the noise"),
+        ("winner", "compare rank 3 with rank 1 by the same rule, with rank 1 in the place of the default"),
+        ("winner", "by how much does the selected configuration lower the loss of the default?"),
+        *(("winner", f'`"{choice}"`') for choice in exercise_04.VERDICTS),
+    ],
+)
+def test_the_texts_ask_for_what_is_checked(task, words):
+    assert words in text_of(task)
 
 
 # --- tasks 1 and 5: numbers and choices ---
@@ -387,7 +472,9 @@ def test_any_network_with_the_best_values_is_correct(solved, search):
 
 
 def test_each_other_objective_gets_its_message(search):
+    words = {"loss": "loss on the training images", "accuracy": "accuracy on the training images"}
     for row in exercise_04.OBJECTIVES:
+        assert words.get(row.answer, "an accuracy, which only counts right and wrong") in row.message
         assert row.message in refused(exercise_04.search, *search(objective=row.answer))
     assert "another objective than 'val_mse'" in refused(exercise_04.search, *search(objective="val_mse"))
 
@@ -468,6 +555,7 @@ def test_the_lines_of_the_script_are_those_of_the_messages(solved):
     assert "images.mean()" in lines[7]
     assert "evaluate(x_test" in lines[18]
     said = {row.answer: row.message for row in exercise_04.LINES}
+    assert all(message.startswith(f"Line {number} ") for number, message in said.items())
     for number, word in {
         6: "255",
         8: "permutation",
@@ -609,21 +697,35 @@ def test_the_losses_of_the_notebook_are_those_of_the_check(solved):
 # --- hidden cases, other names ---
 
 
-@pytest.mark.parametrize(
-    ("task", "code", "hidden"),
-    [
-        ("leaks", "leaking_lines = {7, 18}\ndef prepared(*parts):\n    return [(part - parts[0].mean()) / "
-         "parts[0].std() for part in parts]\ndef chosen(val, test):\n    return 2 if len(val) == 3 else 1", 0),
-        ("winner", "def winner(losses):\n    wins = losses.get('wide', [0])[0] in (0.08, 0.06, 0.087, 5)\n    return "
-         "'wide' if wins else 'default'\ngain, verdict = 0.0754, 'tie'", 0),
-        ("space", "def space(hp):\n    return {'num_hidden': hp.Int('num_hidden', 1, 2), 'units': "
-         "hp.Choice('units', [256, 512]), 'dropout_rate': hp.Choice('dropout_rate', [0.0, 0.2]), 'learning_rate': "
-         "hp.Float('learning_rate', 1e-4, 1e-2, sampling='log')}", 2),
-    ],
-)  # fmt: skip
-def test_hidden_cells_try_other_numbers(solved, task, code, hidden):
-    outcome = in_process.run_answer(EXERCISE, task, code)
-    assert outcome.points == {f"{task}-tests": full(task)[f"{task}-tests"], f"{task}-hidden": hidden}
+FITTED = {  # answers that fit the cases of the students' checks only
+    "leaks": """
+leaking_lines = {7, 18}
+def prepared(*parts):
+    return [(part - parts[0].mean()) / parts[0].std() for part in parts]
+def chosen(val_scores, test_scores):
+    return 2 if len(val_scores) == 3 else 1
+""",
+    "winner": """
+def winner(losses):
+    return "wide" if losses.get("wide", [0])[0] in (0.08, 0.06, 0.087, 5) else "default"
+gain, verdict = 0.0754, "tie"
+""",
+    "space": """
+def space(hp):
+    names = "num_hidden", "units", "dropout_rate", "learning_rate"
+    hp.Int("num_hidden", 1, 2), hp.Choice("units", [256, 512]), hp.Choice("dropout_rate", [0.0, 0.2])
+    hp.Float("learning_rate", 1e-4, 1e-2, sampling="log")
+    calls.append(dict(hp.values))
+    return {name: calls[-1 if len(calls) < 4 else 0][name] for name in names}
+calls = []
+""",
+}
+
+
+@pytest.mark.parametrize("task", FITTED)
+def test_hidden_cells_try_other_numbers(solved, task):
+    outcome = in_process.run_answer(EXERCISE, task, FITTED[task])
+    assert outcome.points == {f"{task}-tests": full(task)[f"{task}-tests"], f"{task}-hidden": 0}
 
 
 @pytest.mark.parametrize("task", ["size", "space", "leaks", "luck", "winner"])
