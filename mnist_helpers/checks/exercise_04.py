@@ -101,23 +101,23 @@ summary = exercise.summary
 
 COUNT: tuple[Row, ...] = (
     Row(
-        4 + 3 + 6 + 5,
+        4 + 3 + 5 + 6,
         "You have added. Each depth can be combined with each width, and so on. How do the numbers of "
         "values combine then?",
     ),
     Row(
-        4 * 3 * 5 * 5,
-        "One of the ranges has one value too few: count the dropout rates again, from 0.0 in steps of 0.1.",
+        4 * 3 * 4 * 6,
+        "One of the ranges has one value too few: count the dropout rates again, from 0.0 in steps of 0.125.",
     ),
     Row(
-        3 * 3 * 6 * 5,
+        3 * 3 * 5 * 6,
         "num_hidden goes from 1 to 4, and both ends belong to it. (Python's range would leave out the last.)",
     ),
-    Row(3 * 3 * 5 * 5, "Both ends of a range belong to it: count the depths and the dropout rates again."),
-    Row(4 * 3 * 6, "The learning rate is a hyperparameter, too."),
-    Row(4 * 6 * 5, "The number of units is a hyperparameter, too."),
-    Row(3 * 6 * 5, "The number of hidden layers is a hyperparameter, too."),
-    Row(4 * 3 * 5, "The dropout rate is a hyperparameter, too."),
+    Row(3 * 3 * 4 * 6, "Both ends of a range belong to it: count the depths and the dropout rates again."),
+    Row(4 * 3 * 5, "The learning rate is a hyperparameter, too."),
+    Row(4 * 5 * 6, "The number of units is a hyperparameter, too."),
+    Row(3 * 5 * 6, "The number of hidden layers is a hyperparameter, too."),
+    Row(4 * 3 * 6, "The dropout rate is a hyperparameter, too."),
     Row(4, "This is the number of hyperparameters. How many values does each of them have?"),
     Row(12, "This is the number of trials. The question is how many configurations the space contains."),
 )
