@@ -333,7 +333,7 @@ def _check_values(answer: Any, drawn: Mapping[str, Any]) -> None:
 
 MIN_TRIALS = 5
 EPOCHS = 10
-ENOUGH = 0.90
+ENOUGH = 0.85
 SIZES = {"num_train": 1000, "num_validation": 400, "seed": 1}
 
 OBJECTIVES: tuple[Row, ...] = (
