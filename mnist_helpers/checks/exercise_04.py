@@ -334,7 +334,7 @@ def _check_values(answer: Any, drawn: Mapping[str, Any]) -> None:
 MIN_TRIALS = 5
 EPOCHS = 10
 ENOUGH = 0.85
-SIZES = {"num_train": 1000, "num_validation": 400, "seed": 1}
+NUM_TRAIN, NUM_VALIDATION, SPLIT_SEED = 1000, 400, 1
 
 OBJECTIVES: tuple[Row, ...] = (
     Row(
@@ -382,7 +382,9 @@ def search(tuner: Any, best: Any, model: Any, history: Any) -> None:
         "The final training ends with exactly the loss of the search, so it has used the same seed. Use "
         "another weights_seed, which took no part in the selection.",
     )
-    _, (images, labels) = data.load_training("digits", **SIZES)
+    _, (images, labels) = data.load_training(
+        "digits", num_train=NUM_TRAIN, num_validation=NUM_VALIDATION, seed=SPLIT_SEED
+    )
     reached = _models.accuracy(model, images, labels)
     expect(
         reached >= ENOUGH,
