@@ -515,7 +515,8 @@ def test_the_guessed_an_untrained_and_another_network_are_refused(solved, search
 
 
 def test_the_guessed_configuration_clearly_fails_and_the_tuned_one_has_a_margin(solved):
-    (images, labels) = solved["x_val"], solved["y_val"]
+    images, labels = solved["x_val"], solved["y_val"]
+    assert (len(solved["x_train"]), len(images)) == (exercise_04.NUM_TRAIN, exercise_04.NUM_VALIDATION)
     reached = {
         name: exercise_04._models.accuracy(solved[name], images, labels) for name in ("guessed", "model")
     }
