@@ -673,7 +673,7 @@ def test_winner_in_other_styles_is_correct():
         ((lambda losses: losses["deep"], *TIE), "winner stops with KeyError"),
         ((exercise_04._winner, 0.07, "tie"), "0.07 is not the gain"),
         ((exercise_04._winner, 0.0745, "tie"), "0.0745 is not the gain"),
-        ((exercise_04._winner, 0.0762, "tie"), "0.0762 is not the gain"),
+        ((exercise_04._winner, 0.0775, "tie"), "0.0775 is not the gain"),
         ((exercise_04._winner, "0.0754", "tie"), "gain should be one number"),
         ((exercise_04._winner, 0.0754, "rank 3"), "verdict should be one of"),
     ],
