@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import linecache
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -94,7 +95,8 @@ def _run(cells: list[nbformat.NotebookNode], names: dict[str, Any]) -> Outcome:
         failed = None
         linecache.cache[cell.id] = (len(cell.source), None, cell.source.splitlines(keepends=True), cell.id)
         try:
-            with contextlib.redirect_stdout(printed):
+            with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a kernel shows them, and goes on
                 exec(compile(cell.source, cell.id, "exec"), names)
         except Exception as error:
             failed = error

@@ -74,7 +74,7 @@ def run_answer(task, code):
     """`in_process.run_answer` without the cell of the experiment, which takes half a second."""
     with pytest.MonkeyPatch.context() as patch:
         notebook = in_process.solution(NAME)
-        in_process._solved(NAME)
+        in_process.solved(NAME)
         notebook.cells.remove(cell(notebook, "experiment"))
         patch.setattr(in_process, "solution", lambda _: notebook)
         return in_process.run_answer(NAME, task, code)
@@ -205,7 +205,7 @@ def trained(train_shifts):
     source = cell(in_process.solution(NAME), "experiment").source
     settings, training = source.split("\nmoved =")[0].split("\n\n")
     assert re.match("down, right = 0, 0 .+\ntrain_shifts = \\[0\\] ", settings)
-    names = dict(in_process._solved(NAME))
+    names = dict(in_process.solved(NAME)[0])
     exec(f"train_shifts = {train_shifts}\n{training}", names)
     return names
 
