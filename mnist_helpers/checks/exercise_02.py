@@ -631,7 +631,7 @@ DIAGNOSIS: tuple[Row, ...] = (
     ),
     Row(
         ("rate too low", "network too small"),
-        "{0}'s loss was falling slowly all the time, and is still near 2.3 at the end. A network that is too "
+        "{0}'s loss was falling slowly all the time, and is still about 2 at the end. A network that is too "
         "small falls fast at first, and then hardly changes.",
     ),
     Row(
@@ -714,7 +714,7 @@ DIAGNOSIS: tuple[Row, ...] = (
     ),
     Row(
         ("network too small", "rate too low"),
-        "{0}'s loss falls to half of 2.3 within two epochs, so the steps are large enough. Then it hardly "
+        "{0}'s loss falls to about half of 2.3 within two epochs, so the steps are large enough. Then it hardly "
         "changes, long before the learning rate has become 0.",
     ),
     Row(
@@ -727,8 +727,8 @@ DIAGNOSIS: tuple[Row, ...] = (
     ),
     Row(
         ("network too small", "nothing is wrong"),
-        "{0} has no gap, but a third of its training images are still misclassified. What do other networks of "
-        "lesson 2 reach?",
+        "{0} has no gap, but a third of its training images are still misclassified. What does the network "
+        "of lesson 2 reach?",
     ),
 )
 """Misconceptions: the right diagnosis, the wrong one, and a message with a place for the letter."""
