@@ -44,12 +44,24 @@ RIGHT = {
 }
 
 
+def run_answer(task: str, code: str) -> in_process.Outcome:
+    """Runs an answer and its checks, without the locked cells that follow them, which take seconds."""
+    in_process._solved(EXERCISE)
+    notebook = in_process.solution(EXERCISE)
+    notebook.cells = [
+        cell for cell in notebook.cells if graded(cell) or cell.metadata.get("nbgrader", {}).get("solution")
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(in_process, "solution", lambda _: notebook)
+        return in_process.run_answer(EXERCISE, task, code)
+
+
 def points(task: str) -> dict[str, int]:
     return {cell: most for cell, most in POINTS.items() if cell.rsplit("-", 1)[0] == task}
 
 
 def all_right(task: str, code: str) -> None:
-    outcome = in_process.run_answer(EXERCISE, task, code)
+    outcome = run_answer(task, code)
     assert outcome.messages == {}
     assert outcome.points == points(task)
 
@@ -58,6 +70,13 @@ def message(check, *answers, **options) -> str:
     with pytest.raises(AnswerError) as error:
         check(*answers, **options)
     return str(error.value)
+
+
+@pytest.fixture(autouse=True)
+def _without_compiling(request, monkeypatch):
+    """Networks are called directly except in the tests of styles, because `predict` compiles each network."""
+    if "style" not in request.node.name:
+        monkeypatch.setattr(module._models, "outputs", lambda model, images: np.asarray(model(images)))
 
 
 # --- the notebook ---
@@ -144,7 +163,11 @@ def test_the_students_version_has_no_solution_and_little_test_code():
 
 
 def test_the_students_version_gets_nothing_and_each_check_says_not_done_yet():
-    outcome = in_process.run(in_process.students(EXERCISE))
+    notebook = in_process.students(EXERCISE)
+    notebook.cells = [
+        cell for cell in notebook.cells if cell.id != "start" and "curves" not in cell.id
+    ]  # slow
+    outcome = in_process.run(notebook)
     checked = [cell for cell in POINTS if cell.endswith("-tests")]
     assert outcome.messages.keys() == set(checked)
     for number, cell in enumerate(checked, 1):
@@ -183,7 +206,7 @@ def test_shadowed_names_change_nothing():
     code = "def count_parameters(widths):\n    return sum((n + 1) * m for n, m in zip(widths, widths[1:]))\n"
     all_right("count", code + "str = list = data = np = checks = print = None\n")
     all_right("diagnosis", CELLS["diagnosis"].source + "\n" + shadow)
-    all_right("train", "model = model\n" + shadow)
+    all_right("train", "keras = np = layers = data = checks = x_train = x_val = small_network = None\n")
 
 
 # --- the wrong answers of the file ---
@@ -196,7 +219,7 @@ def wrong_answers() -> list[dict]:
 
 @pytest.mark.parametrize("answer", wrong_answers(), ids=lambda answer: answer["name"])
 def test_a_wrong_answer_gets_its_points_and_its_message(answer):
-    outcome = in_process.run_answer(EXERCISE, answer["task"], answer["code"])
+    outcome = run_answer(answer["task"], answer["code"])
     assert outcome.points.keys() == points(answer["task"]).keys()
     assert {cell: outcome.points[cell] for cell in answer["points"]} == answer["points"], outcome.messages
     assert answer["hint"] in "\n".join(outcome.messages.values())
@@ -236,7 +259,7 @@ def test_a_misconception_about_the_deeper_network_gets_its_message(place):
     assert row.message in message(module.by_hand, row.answer(DEEPER), DEEPER, "num_params_deeper")
 
 
-@pytest.mark.parametrize("answer", [79_509, 79_511, 79_500, 79_510.5, 89_610, -79_510, 0])
+@pytest.mark.parametrize("answer", [79_509, 79_511, 79_500, 79_510.5, 89_610, 0])
 def test_a_number_of_parameters_is_exact(answer):
     said = message(module.by_hand, answer)
     assert "79,510," not in said and "79510" not in said
@@ -315,6 +338,12 @@ STYLES = {
     model.add(layers.Dense(10))
     model.add(layers.Activation("softmax"))
     return model""",
+    "a list of inputs": """
+    inputs = keras.Input(shape=(28, 28))
+    x = layers.Flatten()(layers.Rescaling(1 / 255)(inputs))
+    for width in widths:
+        x = layers.Dense(width, activation="relu")(x)
+    return keras.Model([inputs], [layers.Dense(10, activation="softmax")(x)])""",
     "a network in a network": """
     hidden = keras.Sequential([keras.Input(shape=(784,)), layers.Rescaling(1 / 255)])
     for width in widths:
@@ -420,7 +449,7 @@ def test_trainings_in_several_forms_are_right(trained):
         (model, history, {np.float32(rate): np.float64(value) for rate, value in accuracies.items()}),
         (model, history, {rate: round(value, 3) for rate, value in accuracies.items()}),
         (model, history, accuracies | {0.003: last - 0.01, 0.03: last - 0.2}),
-        (keras.Model(model.inputs, model.outputs), history, accuracies),  # without an optimiser
+        (keras.Model(model.inputs[0], model.outputs[0]), history, accuracies),  # without an optimiser
     ):
         module.train(*answer)
 
@@ -492,7 +521,7 @@ def test_wrong_trainings_are_described(trained):
         ({"accuracies": {0.1: [0.9, 0.8]}}, "accuracies[0.1] should be one number"),
         ({"accuracies": {0.1: 95.4}}, "as a fraction, not in percent"),
         ({"accuracies": {0.1: -0.4}}, "is negative"),
-        ({"accuracies": {0.00001: 0.2, 0.001: best, 1.0: 0.2}}, "holds 3 learning rates"),
+        ({"accuracies": {0.00001: 0.2, 0.001: best, 1.0: 0.2}}, "accuracies is 3. Try at least four"),
         ({"accuracies": accuracies | {0.002: best + 0.04}}, "model should be the network with the best"),
         ({"accuracies": {0.00001: 0.2, 0.002: best, 1.0: 0.2, 2.0: 0.1}}, "which is not in accuracies"),
         (
@@ -511,15 +540,19 @@ def test_wrong_trainings_are_described(trained):
             module.train(**answers)
 
 
-def test_a_network_trained_on_the_validation_images_is_noticed(trained):
-    names = in_process._solved(EXERCISE)
-    model = names["small_network"]()
-    model.compile(keras.optimizers.Adam(0.003), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    pair = names["x_val"], names["y_val"]
-    history = model.fit(*pair, 8, epochs=10, validation_data=pair, verbose=0)
-    assert history.history["val_accuracy"][-1] > 0.95
-    said = message(module.train, model, history, ALL | {0.003: 1.0})
-    assert "Was it trained on the validation images?" in said
+@pytest.mark.parametrize("on_training", [0.93, 0.95])
+def test_a_network_trained_on_the_validation_images_is_noticed(trained, monkeypatch, on_training):
+    """As measured: 0.90 to 0.94 on the training images, and 0.94 to 0.98 on the validation images."""
+    model, history, accuracies = trained
+    found = {239: 0.96, 1198: on_training}
+    monkeypatch.setattr(module._models, "accuracy", lambda _, images, labels: found[len(images)])
+    history = history | {"val_accuracy": [0.96] * 10}
+    accuracies = {0.00001: 0.2, 0.0001: 0.7, best_rate(accuracies): 0.96, 1.0: 0.1}
+    if on_training > 0.94:
+        module.train(model, history, accuracies)
+    else:
+        said = message(module.train, model, history, accuracies)
+        assert "Was it trained on the validation images?" in said
 
 
 # --- task 5 ---
