@@ -185,17 +185,50 @@ def test_the_hidden_checks_of_an_untouched_exercise_say_not_done_yet():
     assert all(re.match(r"Task \d is not done yet", said) for said in outcome.messages.values())
 
 
-def test_hints_print_without_an_answer(capsys):
-    for task in module.exercise.tasks:
-        if not task.for_teacher:
-            getattr(checks.exercise_02, task.name)(None, hint=1)
-            getattr(checks.exercise_02, task.name)(None, hint=len(task.hints))
-    said = capsys.readouterr().out
-    for number, words in enumerate(
-        ("Draw the network", "three widths describe", "the function `build`", "section 5", "", "another 30"),
-        1,
-    ):
-        assert re.search(rf"Task {number}, hint 1 of 2: .*{re.escape(words)}", said, re.IGNORECASE)
+HINTS = (
+    ("Draw the network", "one weight for each of its inputs"),
+    ("three widths describe", "Each pair of neighbours"),
+    ("the function `build`", "the method `add`"),
+    ("Section 5 of lesson 2", "a new small_network()"),
+    ("the same three questions", "far above 2.3 comes from"),
+    ("another 30 validation images", "All 30 images are 100 %"),
+)
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_hints_print_without_an_answer(number, capsys):
+    task = module.exercise.tasks[number - 1]
+    for hint, words in enumerate(HINTS[number - 1], 1):
+        getattr(checks.exercise_02, task.name)(None, hint=hint)
+        said = capsys.readouterr().out
+        assert said.startswith(f"Task {number}, hint {hint} of 2: ") and words in said
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        (
+            "task-1",
+            ("784 pixels", "hidden layer of 100 neurons", "ten neurons", "second hidden layer of 100"),
+        ),
+        (
+            "task-2",
+            ("`[784, 100, 10]`", "Write the calculation yourself; the course's helpers may not be used."),
+        ),
+        ("task-3", ("0 to 1", "activation ReLU", "ten probabilities", "build_network([64, 32])")),
+        (
+            "text-train",
+            ("only the learning rate", "ten epochs", "at least four", "at least 0.1", "at least 88 %"),
+        ),
+        ("text-diagnosis", ("D and E are checked when",)),
+        ("task-6", ("same 30 validation images", "percentage points", "accuracy on 30 images")),
+        ("task-7", ("Your teacher reads this answer; no check looks at it.",)),
+    ],
+)
+def test_the_text_asks_for_what_is_checked(cell, words):
+    assert [phrase for phrase in words if phrase not in CELLS[cell].source] == []
+    assert (module._EPOCHS, module._MIN_ACCURACY, module._CLEARLY) == (10, 0.88, 0.1)
+    assert "epochs=10" in CELLS["start"].source and "Dense(64" in CELLS["start"].source
 
 
 def test_shadowed_names_change_nothing():
@@ -577,6 +610,51 @@ def test_case_and_spaces_of_a_diagnosis_do_not_matter():
     said = {letter: f" {words.upper()} " for letter, words in RIGHT.items()}
     all_right("diagnosis", f"diagnosis = {said}")
     all_right("diagnosis", "".join(f"diagnosis[{k!r}] = {v!r}\n" for k, v in RIGHT.items()))
+
+
+SAID = {
+    "A": (
+        "never rises above it",
+        "is at least good on",
+        "slowly all the time",
+        "is smooth, and training",
+        "about 2.",
+    ),
+    "B": (
+        "goes to nearly 0",
+        "fast enough",
+        "so it has enough neurons",
+        "it is a real gap",
+        "with its validation loss",
+    ),
+    "C": (
+        "one of the two curves jumps",
+        "falls at once",
+        "losses alone",
+        "Look at the other curve",
+        "how far apart are they",
+    ),
+    "D": (
+        "Small steps cannot",
+        "not memorised anything",
+        "no such harm",
+        "not the measuring",
+        "at which value",
+    ),
+    "E": (
+        "without a jump",
+        "about half of 2.3",
+        "it is no better",
+        "so it can be trusted",
+        "still misclassified",
+    ),
+}
+
+
+@pytest.mark.parametrize("letter", "ABCDE")
+def test_a_wrong_diagnosis_is_answered_by_what_the_curves_show(letter):
+    for words, phrase in zip([d for d in module.DIAGNOSES if d != RIGHT[letter]], SAID[letter], strict=True):
+        assert phrase in message(module.diagnosis, RIGHT | {letter: words}, **{letter: RIGHT[letter]}), words
 
 
 @pytest.mark.parametrize("letter", "ABCDE")
