@@ -31,6 +31,18 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 EXERCISES = [path.stem for path in sorted(release.EXERCISES.glob("*.ipynb"))]
 every_exercise = pytest.mark.parametrize("exercise", EXERCISES)
+TRAINING = ("exercise_02", "exercise_03", "exercise_04")  # running their solutions takes some ten seconds
+
+
+def _marks(exercise: str, task: str = "") -> list[pytest.MarkDecorator]:
+    if task in ("train", "search", "improve"):  # each of these answers trains
+        return [pytest.mark.long]
+    return [pytest.mark.course] if exercise in TRAINING else []
+
+
+every_run = pytest.mark.parametrize(
+    "exercise", [pytest.param(name, marks=_marks(name)) for name in EXERCISES]
+)
 MAX_LINE = 88
 MAX_SHARE_OF_TESTS = 0.15
 BEGIN, END = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
@@ -425,7 +437,7 @@ def most_points(exercise: str) -> dict[str, float]:
     }
 
 
-@every_exercise
+@every_run
 def test_the_solution_gets_all_points(exercise):
     _, outcome = in_process.solved(exercise)
     assert outcome.messages == {}
@@ -437,7 +449,7 @@ def test_the_solution_gets_all_points(exercise):
     assert [task.title for task in tasks if task.title not in printed] == []
 
 
-@every_exercise
+@every_run
 def test_the_untouched_release_gets_nothing_and_says_not_done_yet(exercise):
     outcome = in_process.run(in_process.untouched(exercise))
     assert outcome.points == dict.fromkeys(most_points(exercise), 0)
@@ -451,7 +463,9 @@ def test_the_untouched_release_gets_nothing_and_says_not_done_yet(exercise):
 @pytest.mark.parametrize(
     ("exercise", "answer"),
     [
-        pytest.param(exercise, answer, id=f"{exercise}-{answer['name']}")
+        pytest.param(
+            exercise, answer, id=f"{exercise}-{answer['name']}", marks=_marks(exercise, answer["task"])
+        )
         for exercise in EXERCISES
         for answer in wrong_answers(exercise)
     ],

@@ -19,6 +19,7 @@ from mnist_helpers.checks import exercise_02 as module
 from mnist_helpers.checks._core import AnswerError, NotDoneError
 from tests.grading import in_process
 
+pytestmark = pytest.mark.course  # its solution trains
 EXERCISE = "exercise_02"
 CELLS = {cell.id: cell for cell in in_process.solution(EXERCISE).cells}
 STUDENTS = {cell.id: cell for cell in in_process.students(EXERCISE).cells}
@@ -46,7 +47,7 @@ RIGHT = {
 
 def run_answer(task: str, code: str) -> in_process.Outcome:
     """Runs an answer and its checks, without the locked cells that follow them, which take seconds."""
-    in_process._solved(EXERCISE)
+    in_process.solved(EXERCISE)[0]
     notebook = in_process.solution(EXERCISE)
     notebook.cells = [
         cell for cell in notebook.cells if graded(cell) or cell.metadata.get("nbgrader", {}).get("solution")
@@ -83,10 +84,10 @@ def _without_compiling(request, monkeypatch):
 
 
 def test_the_solution_has_all_points():
-    """Its cells with code were run by `_solved`; here follow the checks."""
+    """Its cells with code were run by `solved`; here follow the checks."""
     notebook = in_process.solution(EXERCISE)
     notebook.cells = [cell for cell in notebook.cells if cell.id in POINTS or cell.id == "summary"]
-    outcome = in_process.run(notebook, dict(in_process._solved(EXERCISE)))
+    outcome = in_process.run(notebook, dict(in_process.solved(EXERCISE)[0]))
     assert outcome.messages == {}
     assert outcome.points == POINTS
     for cell, said in outcome.printed.items():
@@ -463,12 +464,12 @@ ALL = {0.00001: 0.2, 0.001: 0.96, 1.0: 0.1, 0.1: 0.8}
 
 @pytest.fixture(scope="module")
 def trained():
-    solved = in_process._solved(EXERCISE)
+    solved = in_process.solved(EXERCISE)[0]
     return solved["model"], solved["history"], dict(solved["accuracies"])
 
 
 def test_the_start_is_bad_and_the_solution_is_good(trained):
-    solved = in_process._solved(EXERCISE)
+    solved = in_process.solved(EXERCISE)[0]
     assert solved["start_history"]["val_accuracy"][-1] < module._MIN_ACCURACY - 0.3
     assert solved["history"]["val_accuracy"][-1] > module._MIN_ACCURACY + 0.05
 
@@ -498,8 +499,8 @@ def test_a_tie_of_two_learning_rates_is_no_mistake(trained):
     [([43.0, 2.4, 2.3], 0), ([2.2, float("nan")], 0), ([2.3, 2.2, 2.1], 1), ([2.0, 1.5, 1.2], 2)],
 )
 def test_a_network_that_is_not_accurate_enough_is_described(trained, losses, place):
-    start = in_process._solved(EXERCISE)["start"]
-    value = in_process._solved(EXERCISE)["start_history"]["val_accuracy"][-1]
+    start = in_process.solved(EXERCISE)[0]["start"]
+    value = in_process.solved(EXERCISE)[0]["start_history"]["val_accuracy"][-1]
     history = {
         "loss": losses[:1] + losses[1:2] * (11 - len(losses)) + losses[2:],
         "val_accuracy": [value] * 10,
@@ -537,7 +538,7 @@ def changed(trained, model=None, history=None, accuracies=None) -> str:
 
 def test_wrong_trainings_are_described(trained):
     _, history, accuracies = trained
-    start = in_process._solved(EXERCISE)["start"]
+    start = in_process.solved(EXERCISE)[0]["start"]
     best = max(accuracies.values())
     inner = {rate: value for rate, value in accuracies.items() if 0.00005 < rate < 0.5}
     for options, words in (
