@@ -126,7 +126,7 @@ CLAIMS = [
     (L5, "mistakes-text", 'it would find nearly all 3s, and its recall for the 3 would be high. Many of its predictions of "3" would be wrong, and its precision would be low', precision_and_recall_of_a_network_that_says_three_for_every_unclear_image()),
     (L5, "own-text", "Your drawing has a white background (255) and black ink (0)", True),
     (L5, "own-text", "inverted (0 is background, 255 is ink)", True),
-    (L5, "wrong-read", "wrong predictions with a low confidence", True),
+    (L5, "wrong-read", "mostly wrong and have a low confidence", True),
     ("ablation", "schedule", "A large learning rate is useful at the beginning", True),
     ("ablation", "averaging", "it keeps 99 % of the old average and adds 1 % of the new weights", "0.99 * average + 0.01 * weight" in TEXTS["ablation"]["averaging-by-hand"]),
     ("faster_training", "huge-answer", "has only 3 steps with at most 4,096 images each, compared with 79 steps with at most 128 images each", (-(-10_000 // 4096), -(-10_000 // 128)) == (3, 79)),

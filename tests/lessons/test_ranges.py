@@ -123,7 +123,7 @@ CLAIMS = [
     (
         L3,
         "decay-why",
-        "differ by less than a percentage point in most runs",
+        "in their last epoch differ by less than a percentage point",
         lambda: np.mean(of_three() < 0.01) >= 0.8,
     ),
     (L3, "decay-why", "two or three percentage points worse", lambda: np.all(of_three() < 0.03)),
@@ -158,7 +158,7 @@ CLAIMS = [
     (
         L5,
         "scores-read",
-        "the two accuracies differ by less than half a",
+        "the two accuracies of a network differ by less than half a",
         lambda: all(
             np.all(np.abs(trained(n, "test_accuracy") - trained(n, "val_accuracy")) < 0.005) for n in NETWORKS
         ),
