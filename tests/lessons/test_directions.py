@@ -103,7 +103,7 @@ CLAIMS = [
     (L2, "curves-answer", "| low | about as low | the network generalises | nothing |", True),
     (L2, "curves-answer", "| low, falling | higher, nearly flat or rising | overfitting | more images, fewer epochs, the methods of lesson 3 |", True),
     (L2, "weights-idea", "Purple is a positive weight, orange a negative one", purple_is_positive()),
-    (L2, "weights-answer", "Ink on a purple patch increases the output of such a neuron, and ink on an orange patch decreases it", purple_is_positive()),
+    (L2, "weights-answer", "ink on a purple patch increases the output of this neuron, and ink on an orange patch decreases it", purple_is_positive()),
     (L2, "dead-answer", "The first remedy is a learning rate that is ten times lower", True),
     (L2, "key-points", "If both losses are high, the network underfits; if a gap between them grows, it overfits", True),
     (L3, "overfitting", "(1) Which loss was lower at the end of lesson 2", "1. The training loss." in TEXTS[L3]["overfitting"]),
