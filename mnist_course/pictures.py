@@ -107,9 +107,9 @@ def _overfitting() -> DescribedFigure:
 
 def _knobs() -> DescribedFigure:
     knobs = {
-        "units": ["64", "128", "256", "512", "1024"],
-        "dropout rate": ["0", "0.1", "0.2", "0.3", "0.4", "0.5"],
-        "learning rate": ["0.0001", "0.001", "0.01", "0.1"],
+        "units": ["256", "512", "1024"],
+        "dropout rate": ["0", "0.1", "0.2", "0.3", "0.4"],
+        "learning rate": ["0.0001", "0.0003", "0.001", "0.003", "0.01"],
     }
     figure, axes = plots.single_axes(8, 2.9)
     for row, (name, values) in enumerate(knobs.items()):
