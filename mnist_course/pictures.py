@@ -107,9 +107,9 @@ def _overfitting() -> DescribedFigure:
 
 def _knobs() -> DescribedFigure:
     knobs = {
-        "units": ["64", "128", "256", "512", "1024"],
-        "dropout rate": ["0", "0.1", "0.2", "0.3", "0.4", "0.5"],
-        "learning rate": ["0.0001", "0.001", "0.01", "0.1"],
+        "units": ["256", "512", "1024"],
+        "dropout rate": ["0", "0.1", "0.2", "0.3", "0.4"],
+        "learning rate": ["0.0001", "0.0003", "0.001", "0.003", "0.01"],
     }
     figure, axes = plots.single_axes(8, 2.9)
     for row, (name, values) in enumerate(knobs.items()):
@@ -243,9 +243,9 @@ def _two_trainings() -> DescribedFigure:
             title=f"Training {name}", xlabel="epoch", ylabel="loss", xticks=[], yticks=[], ylim=(0, 1.25)
         )
         axes.legend()
-    first = "A, the training loss falls to almost zero, the validation loss falls, turns and rises"
+    first = "In A, the training loss falls to almost zero, and the validation loss falls, turns and rises"
     return DescribedFigure(
-        figure, f"Loss curves of two trainings. {first}. B, both losses stay high and close together."
+        figure, f"Loss curves of two training runs. {first}. In B, both losses stay high and close together."
     )
 
 
@@ -254,5 +254,6 @@ def _two_networks() -> DescribedFigure:
     figure = drawings.gradient_sizes(sizes, "Gradients before training").figure
     words = "in network A it grows from a billionth in layer 1 to a hundredth in layer 13"
     return DescribedFigure(
-        figure, f"Size of the gradient in each of 13 layers: {words}; in network B it is equal in all."
+        figure,
+        f"Size of the gradient in each of 13 layers: {words}; in network B it has the same size in all layers.",
     )

@@ -105,6 +105,7 @@ def neuron(inputs: Sequence[float], weights: Sequence[float], bias: float, title
     """
     check_same_length(inputs=np.asarray(inputs), weights=np.asarray(weights))
     weighted = float(np.dot(inputs, weights)) + bias
+    sign = "−" if bias < 0 else "+"
     output = max(0.0, weighted)
     figure, axes = _canvas(9, 3.6, title)
     heights = np.linspace(1.6, -1.6, len(inputs))
@@ -113,7 +114,7 @@ def neuron(inputs: Sequence[float], weights: Sequence[float], bias: float, title
         axes.text(0, height, f"{value:g}", ha="center", va="center")
         _arrow(axes, (0.45, height), (3.5, height / 3))
         axes.text(1.7, height * 0.66 + 0.12, f"× {weight:g}", ha="center", va="bottom", fontsize=10)
-    _box(axes, 4.7, 0, f"sum + bias\n{weighted - bias:g} + {bias:g} = {weighted:g}", width=2.4)
+    _box(axes, 4.7, 0, f"sum + bias\n{weighted - bias:g} {sign} {abs(bias):g} = {weighted:g}", width=2.4)
     _arrow(axes, (6.0, 0), (6.9, 0))
     _box(axes, 8.0, 0, f"ReLU\nmax(0, {weighted:g})", width=2.0)
     _arrow(axes, (9.1, 0), (10.0, 0))
@@ -296,7 +297,7 @@ def weight_images(weights: Mapping[str, np.ndarray], title: str) -> DescribedFig
     """Draws the weights of the first neurons of a layer as images: purple positive, orange negative.
 
     Args:
-        weights: name, such as `"before training"` -> weights, `(784, n)`; 16 neurons are drawn.
+        weights: name, such as `"before training"` -> weights, `(784, n)`; at most 16 neurons are drawn.
         title: the figure's title.
     """
     figure = new_figure(4.5 * len(weights), 4.9, title)
@@ -307,15 +308,17 @@ def weight_images(weights: Mapping[str, np.ndarray], title: str) -> DescribedFig
         part.suptitle(name, fontsize=11)
         shown = values[:, :16]
         limit = float(np.abs(shown).max())
-        for axes, column in zip(part.subplots(4, 4).flat, shown.T, strict=True):
-            axes.imshow(column.reshape(28, 28), cmap="PuOr", vmin=-limit, vmax=limit)
+        places = part.subplots(4, 4).ravel()
+        for axes in places:
             axes.axis("off")
+        for axes, column in zip(places, shown.T, strict=False):  # a small layer leaves places empty
+            axes.imshow(column.reshape(28, 28), cmap="PuOr", vmin=-limit, vmax=limit)
         images = values.T.reshape(-1, 28, 28)
         steps = np.abs(np.diff(images, axis=2)).mean() / np.abs(images).mean()
         words.append(
             f"{name}, weights up to {limit:.2f} in size, neighbouring pixels differ by {steps:.2f} of the mean size"
         )
-    return described(figure, f"{title}. 16 neurons each:", words)
+    return described(figure, f"{title}. {shown.shape[1]} neurons each:", words)
 
 
 def projections(points: Mapping[str, np.ndarray], labels: np.ndarray, title: str) -> DescribedFigure:
@@ -389,7 +392,7 @@ def dropout(rate: float, title: str) -> DescribedFigure:
     axes.text(7.7, -3, "unchanged", va="center", fontsize=10)
     axes.set(xlim=(-3.6, 10), ylim=(-3.6, 1))
     words = [
-        f"for each training image another {dropped} of {count} activations are set to 0",
+        f"for each training image a different {dropped} of {count} activations are set to 0",
         f"the others are multiplied by {1 / (1 - rate):.3g}",
         "at prediction time no activation is changed",
     ]

@@ -58,7 +58,7 @@ class MeanInterval(NamedTuple):
 def mean_interval(values: Iterable[float]) -> MeanInterval:
     """Summarises the results of several seeds (Student 1908, "The probable error of a mean", Biometrika 6, p. 1).
 
-    The interval concerns the seeds: it estimates the mean of many more trainings, evaluated on the same images.
+    The interval concerns the seeds: it estimates the mean of many more training runs, evaluated on the same images.
 
     Args:
         values: a number per seed.

@@ -76,7 +76,7 @@ PARAMETERS: dict[str, Parameter] = {
     "batch_size": Parameter(int, 1, 100_000),
     "learning_rate": Parameter(float, 1e-7, 100),
     "sgd_learning_rate": Parameter(float, 1e-7, 100),
-    "units": Parameter(int, 2, 8192),
+    "units": Parameter(int, 4, 8192),
     "dropout_rate": Parameter(float, 0, 0.95),
     # 02_baseline
     "too_high_learning_rate": Parameter(float, 1e-7, 10_000),

@@ -192,11 +192,11 @@ def learning_curves(histories: Mapping[str, History], title: str) -> DescribedFi
 
     Args:
         histories: model name -> Keras' `history` (`accuracy`, `loss`, and `val_accuracy`, `val_loss` where
-            images were left for validation); `None` for a training that has not ended.
+            images were left for validation); `None` for a training run that has not ended.
         title: the figure's title.
 
     Raises:
-        UserError: a training has not ended; the error says what to do.
+        UserError: a training run has not ended; the error says what to do.
     """
     _check_ended(histories)
     several = len(histories) > 1
@@ -664,7 +664,7 @@ def values_along(
 def curves_with_spread(
     curves: Mapping[str, Sequence[Sequence[float]]], title: str, ylabel: str
 ) -> DescribedFigure:
-    """Draws a metric against epochs for groups of trainings: the mean as a line, lowest to highest as a band.
+    """Draws a metric against epochs for groups of training runs: the mean as a line, lowest to highest as a band.
 
     Args:
         curves: name -> a list per seed: the metric after each epoch.

@@ -47,6 +47,7 @@ __all__ += [
     "load_arrays",
     "load_record",
     "load_records",
+    "load_search",
     "machine",
     "model_table",
     "notebook_path",
@@ -350,6 +351,29 @@ def load_record(folder: Path, lesson: str) -> dict[str, Any]:
     else:
         return record
     raise MissingLessonError(f"{reason} {_how_to_run(folder, lesson)}")
+
+
+def load_search(search_from: str, folder: str | os.PathLike = "") -> dict[str, Any]:
+    """Reads the record of a run whose search other runs can use.
+
+    Args:
+        search_from: the run, as in `find_run`.
+        folder: as in `results_dir`.
+
+    Raises:
+        MissingLessonError: as in `load_record`.
+        UserError: the record is of another version of lesson 4.
+    """
+    record = load_record(find_run(search_from, folder), LESSONS[3])
+    try:
+        known = {"rank", "in_search", "retrained"} <= record["finals"][0].keys()
+        known = known and set(record["search"]) == {"random", "Bayesian"} and record["default_score"] > 0
+    except (LookupError, TypeError, AttributeError):
+        known = False
+    if not known:
+        what = f"The record of run {search_from!r} is of another version of lesson 4."
+        raise UserError(f"{what} Run lesson 4 of that run again, or leave search_from empty to search here.")
+    return record
 
 
 def load_records(folder: Path, lesson_names: tuple[str, ...] = LESSONS) -> dict[str, dict[str, Any]]:

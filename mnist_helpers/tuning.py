@@ -96,20 +96,9 @@ def earlier_search(
     """
     if not search_from:
         return {}, [], math.nan
-    record = results.load_record(results.find_run(search_from, folder), results.LESSONS[3])
-    try:
-        finals, default_score = record["finals"], float(record["default_score"])
-        trials = {name: pd.DataFrame(table) for name, table in record["search"].items()}
-        known = {"rank", "in_search", "retrained"} <= finals[0].keys() and set(trials) == {
-            "random",
-            "Bayesian",
-        }
-    except (LookupError, TypeError, ValueError, AttributeError):
-        known = False
-    if not known:
-        what = f"search_from: the record of run {search_from!r} is of another version of lesson 4."
-        raise UserError(f"{what} Run lesson 4 of that run again, or leave search_from empty to search here.")
-    return trials, finals, default_score
+    record = results.load_search(search_from, folder)
+    trials = {name: pd.DataFrame(table) for name, table in record["search"].items()}
+    return trials, record["finals"], record["default_score"]
 
 
 def _can_be_resumed(project: Path) -> bool:

@@ -86,7 +86,7 @@ def check_search(search_from: str, results_dir: Path, *, option: str = "search_f
         option: the name under which the user gave `search_from`, for the error message.
 
     Raises:
-        UserError: `search_from` is not the name of a run, or the run has no search.
+        UserError: `search_from` is not the name of a run, or the run has no search that this version can read.
     """
     parameters.check("search_from", search_from)
     record = f"{results.LESSONS[3]}.json"
@@ -95,6 +95,11 @@ def check_search(search_from: str, results_dir: Path, *, option: str = "search_f
             f"{option}: run {search_from!r} has no record of lesson {results.LESSONS[3]}. Expected: a run in "
             f"{results_dir} whose lesson 4 was run, as RUN or STUDY/RUN, or one of reference/."
         )
+    if search_from:
+        try:
+            results.load_search(search_from, results_dir)
+        except UserError as error:
+            raise UserError(f"{option}: {error}") from error
 
 
 def check_lessons(only: Sequence[str], profile: str = "class", *, needs_packages: bool = True) -> list[str]:

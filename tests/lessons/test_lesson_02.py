@@ -163,7 +163,7 @@ def test_steps_of_an_epoch_are_rounded_up(images, batch_size, steps, capsys):
     names = {"x_train": np.zeros(images), "batch_size": batch_size, "epochs": 3, "drawings": drawings}
     run_cell(LESSON, "steps", **names)
     out = capsys.readouterr().out
-    assert f"{images:,} images / {batch_size} = {steps} steps in an epoch\n" in out
+    assert f"{images:,} images / {batch_size}, rounded up: {steps} steps\n" in out
     assert f"3 epochs: {3 * steps:,} steps\n" in out
 
 
@@ -344,7 +344,7 @@ CLAIMS = [
     ("neuron-idea", "inputs", len(run_cell(LESSON, "neuron", drawings=drawings)["inputs"]) == 3),
     ("activation-idea", "change the bias to −1.5", 0.9 * 1.5 - 0.2 * 2 + 0.5 * 0.5 - 1.5 < 0),
     ("softmax-answer", "e ≈ 2.7", round(math.e, 1) == 2.7),
-    ("softmax-answer", "The logits of 2 and 3 differ by 1", "3.5, 2.5" in CELLS["softmax"]),
+    ("softmax-answer", "The logits of the digits 2 and 3 differ by 1", "3.5, 2.5" in CELLS["softmax"]),
     ("network-idea", "one image as a row of 784 pixel values", 28 * 28 == 784),
     ("build-text", "divides the pixel values by 255", "Rescaling(1 / 255)" in CELLS["build"]),
     ("count-text", "(n + 1)·m parameters", "(784 + 1) * units" in CELLS["count"]),

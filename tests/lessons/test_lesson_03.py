@@ -473,10 +473,10 @@ CLAIMS = [
         "below about half a percentage point",
         0.004 < 2 * np.median([spread_of_differences(name) for name in ABLATION[0]["ablation"]]) < 0.008,
     ),
-    ("comparison-why", "results of ten seeds", len(REFERENCE) == 10),
+    ("comparison-why", "(8 epochs) with ten seeds", len(REFERENCE) == 10),
     (
         "comparison-why",
-        "longer trainings (8 epochs)",
+        "longer training runs (8 epochs)",
         len(REFERENCE[0]["models"]["plain"]["history"]["loss"]) == 8 > DEFAULTS["compare_epochs"],
     ),
     (

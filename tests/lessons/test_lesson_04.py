@@ -467,7 +467,19 @@ def test_the_default_configuration_lies_in_the_search_space():
     names = run_cell(LESSON, "space", network=lambda **values: values, few_steps=7)
     built = names["build_model"](Asked())
     assert asked == dict.fromkeys(DEFAULT, True)
-    assert built == {"units": 256, "dropout_rate": 0.5, "learning_rate": 0.01, "steps": 7}
+    assert built == {"units": 256, "dropout_rate": 0.4, "learning_rate": 0.01, "steps": 7}
+
+
+def test_each_range_with_a_step_reaches_its_upper_end():
+    """Keras Tuner divides floats: from 0.0 to 0.5 with the step 0.1 it never draws 0.5."""
+    import keras_tuner
+
+    hp = keras_tuner.HyperParameters()
+    run_cell(LESSON, "space", network=lambda **values: values, few_steps=7)["build_model"](hp)
+    stepped = [choice for choice in hp.space if getattr(choice, "step", None)]
+    assert [choice.name for choice in stepped] == ["dropout_rate"]
+    for choice in stepped:
+        assert list(choice.values)[-1] == pytest.approx(choice.max_value)
 
 
 def test_the_learning_rate_is_drawn_on_a_logarithmic_scale_of_two_powers_of_ten():

@@ -19,7 +19,7 @@ from sklearn import metrics as sklearn_metrics
 from statsmodels.stats.proportion import proportion_confint
 
 from mnist_course import lessons
-from mnist_helpers import data, plots, results
+from mnist_helpers import data, parameters, plots, results
 
 pytestmark = pytest.mark.course
 EXPECTED = Path(__file__).parent / "expected_digits_quick.json"
@@ -323,7 +323,7 @@ def test_figures_of_training_show_what_the_records_hold(quick, records):
                 {name: wide[name] for name in ("no dropout", "dropout 0.5")},
                 "Without and with dropout (digits)",
             ),
-            plots.metric_by_model(wide, "loss", "Four trainings: loss (digits)"),
+            plots.metric_by_model(wide, "loss", "Loss of four runs (digits)"),
         ],
         "04_tuning": [
             plots.search_progress(tables, tuning["default_score"], trials),
@@ -467,6 +467,24 @@ def test_a_failing_lesson_is_kept_with_its_error_and_named(quick, results_dir):
         assert word in done.stderr, done.stderr
     assert (folder / "05_evaluation.failed.ipynb").is_file()
     assert not (folder / "05_evaluation.ipynb").exists()
+
+
+@pytest.mark.long
+def test_the_lessons_run_with_the_least_values_of_their_parameters(results_dir):
+    """The lower end of each range, except what would only take longer: figures and statistics of the least data."""
+    used = {name for lesson in results.LESSONS for name in lessons.declared(lesson)}
+    least = {
+        name: int(found.low)
+        for name, found in parameters.PARAMETERS.items()
+        if name in used and found.type is int and name not in ("seed", "batch_size")
+    }
+    least |= {"num_train": 100, "num_validation": 20, "dropout_rate": 0}  # 0 images means all of them
+    options = [text for name, value in least.items() for text in ("-p", name, str(value))]
+    done = mnist_course(
+        "run", "least", "--profile", "quick", "--dataset", "digits", *options, results_dir=results_dir
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(results.load_records(results_dir / "least")) == set(results.LESSONS)
 
 
 @pytest.mark.full

@@ -53,6 +53,12 @@ def finals():
     return [run[L4]["final_scores"] for run in RUNS]
 
 
+def gradient_ratios(name):
+    """The largest mean gradient of a layer, divided by the smallest, before training."""
+    sizes = np.array([run[L3]["gradient_sizes"][name] for run in RUNS])
+    return sizes.max(axis=1) / sizes.min(axis=1)
+
+
 def of_three():
     names = ("no dropout", "dropout 0.5", "weight decay")
     return np.ptp([last("wide", name, "val_accuracy") for name in names], axis=0)
@@ -123,11 +129,20 @@ CLAIMS = [
     (
         L3,
         "decay-why",
-        "differ by less than a percentage point in most runs",
+        "in their last epoch differ by less than a percentage point",
         lambda: np.mean(of_three() < 0.01) >= 0.8,
     ),
     (L3, "decay-why", "two or three percentage points worse", lambda: np.all(of_three() < 0.03)),
     (L3, "gradients", "chance level", lambda: np.all(last("deep", "sigmoid", "val_accuracy") < 0.13)),
+    (
+        L3,
+        "batchnorm-why",
+        "about 3 to 15 times the smallest. With sigmoid alone it was more than 100 million times the smallest",
+        lambda: (
+            all(inside(gradient_ratios(name), 3, 15) for name in ("relu", "sigmoid, batch norm"))
+            and inside(gradient_ratios("sigmoid"), 1e8, 9e8)
+        ),
+    ),
     (
         L3,
         "batchnorm-why",
@@ -158,7 +173,7 @@ CLAIMS = [
     (
         L5,
         "scores-read",
-        "the two accuracies differ by less than half a",
+        "the two accuracies of a network differ by less than half a",
         lambda: all(
             np.all(np.abs(trained(n, "test_accuracy") - trained(n, "val_accuracy")) < 0.005) for n in NETWORKS
         ),

@@ -34,7 +34,7 @@ def test_the_data_split_has_a_segment_for_each_part_in_order():
 
 
 @pytest.mark.parametrize(
-    ("bias", "weighted", "output"), [(0.1, "0.4 + 0.1 = 0.5", "0.5"), (-1, "0.4 + -1 = -0.6", "0")]
+    ("bias", "weighted", "output"), [(0.1, "0.4 + 0.1 = 0.5", "0.5"), (-1, "0.4 − 1 = -0.6", "0")]
 )
 def test_a_neuron_multiplies_adds_and_applies_relu(bias, weighted, output):
     drawn = drawings.neuron([0.5, 1, 0.2], [0.8, -0.3, 1.5], bias, "Neuron")
@@ -137,8 +137,17 @@ def test_weights_are_drawn_as_images_of_the_same_scale():
         assert image.get_clim() == pytest.approx(
             (-np.abs(values[:, :16]).max(), np.abs(values[:, :16]).max())
         )
+    assert "Weights. 16 neurons each: before training" in drawn.description
     assert "after training" in drawn.description.split("before training")[1]
     assert "differ by 0.00" in drawn.description.split("after training")[1]
+
+
+@pytest.mark.parametrize("neurons", [1, 4, 15])
+def test_a_layer_of_few_neurons_leaves_places_empty(neurons):
+    drawn = drawings.weight_images({"w": RNG.normal(size=(784, neurons))}, "Weights")
+    assert [len(axes.images) for axes in drawn.figure.axes] == [1] * neurons + [0] * (16 - neurons)
+    assert not any(axes.axison for axes in drawn.figure.axes)
+    assert f"Weights. {neurons} neurons each" in drawn.description
 
 
 def test_projections_show_each_image_in_each_panel():
@@ -178,7 +187,7 @@ def test_dropout_drops_other_neurons_for_each_image_and_none_at_prediction(rate,
     assert [len(row) for row in off] == [dropped, dropped, dropped, 0]
     assert len(set(off[:3])) == 3
     assert f"the others × {factor}" in texts(drawn.figure)
-    assert f"another {dropped} of 10 activations" in drawn.description
+    assert f"a different {dropped} of 10 activations" in drawn.description
 
 
 def test_random_search_tries_more_values_of_the_one_that_matters():

@@ -20,6 +20,7 @@ from mnist_course.run.settings import Limits
 from mnist_helpers import _files, results
 from mnist_helpers._errors import UserError
 from tests.processes import alive, family, kernels, kill_all, until, until_gone
+from tests.unit.searched import searched_run
 
 DATASET = {"name": "digits", "shapes": {}, "sha256": {}}
 TINY = ["--profile", "quick", "--dataset", "digits", "--offline"]
@@ -84,6 +85,10 @@ def test_the_grid_is_every_setting_with_every_seed():
         (["s", "--seeds", "1", "--threads", "0"], ["--threads", "0"]),
         (["s", "--seeds", "1", "--scheduler", "here"], ["--scheduler", "tcp://HOST:8786", "'here'"]),
         (["s", "--seeds", "1", "--search-from", "nowhere"], ["--search-from", "'nowhere'", "04_tuning"]),
+        (
+            ["s", "--seeds", "1", "--search-from", "reference/recipe-3/seed-1"],
+            ["--search-from", "'reference/recipe-3/seed-1'", "another version of lesson 4"],
+        ),
     ],
 )
 def test_bad_input_is_one_message_and_status_2(arguments, words, tmp_path):
@@ -214,8 +219,7 @@ def words(command, option):
 
 def test_every_option_of_a_study_arrives_in_the_command_of_each_run(tasks_of, tmp_path, monkeypatch):
     """Kind E: each option has a value that is not its default."""
-    (tmp_path / "searches" / "seed-1").mkdir(parents=True)
-    (tmp_path / "searches" / "seed-1" / "04_tuning.json").write_text("{}")
+    searched_run(tmp_path / "searches" / "seed-1")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path)
     options = ["--seeds", "3,9", "--profile", "full", "--dataset", "digits", "--only", "02", "--only", "04"]

@@ -1,15 +1,15 @@
 """Real searches on the smallest possible networks."""
 
 import itertools
-import time
 
 import keras
 import keras_tuner
 import numpy as np
 import pytest
 
-from mnist_helpers import results, tuning
+from mnist_helpers import tuning
 from mnist_helpers._errors import UserError
+from tests.unit.searched import FINALS, TABLES, searched_run
 
 pytestmark = [
     # Keras Tuner and TensorFlow, not ours: a deprecated NumPy call, and a file left to the garbage collector.
@@ -183,28 +183,9 @@ def test_a_trial_is_scored_by_its_last_epoch(tmp_path, capsys, last_only, score)
     assert capsys.readouterr().out.count("val_loss 0.3000") == 2
 
 
-FINALS = [{"rank": 0, "in_search": 0.3, "seed": 2, "retrained": 0.31}]
-TABLES = {name: {"trial": [1, 2], "units": [2, 3], "score": [0.4, 0.2]} for name in ("random", "Bayesian")}
-
-
-def record_of(folder, **changes):
-    content = {"search": TABLES, "finals": FINALS, "default_score": 0.3} | changes
-    folder.mkdir(parents=True)
-    used = {"name": "digits", "sha256": {}}
-    results.save_record(
-        folder,
-        "04_tuning",
-        params={"seed": 1},
-        dataset=used,
-        models={},
-        started=time.perf_counter(),
-        **content,
-    )
-
-
 def test_trials_of_another_run_come_from_its_record(tmp_path):
     """No search folder is there: it is not committed, and need not be."""
-    record_of(tmp_path / "study" / "first")
+    searched_run(tmp_path / "study" / "first")
     trials, finals, default_score = tuning.earlier_search("study/first", str(tmp_path))
     assert {name: table.to_dict(orient="list") for name, table in trials.items()} == TABLES
     assert (finals, default_score) == (FINALS, 0.3)
@@ -228,8 +209,8 @@ def test_without_another_run_there_is_nothing_to_reuse(tmp_path):
     ],
 )
 def test_a_record_of_another_version_cannot_lend_its_search(tmp_path, changes):
-    record_of(tmp_path / "first", **changes)
-    with pytest.raises(UserError, match="record of run 'first' is of another version of lesson 4"):
+    searched_run(tmp_path / "first", **changes)
+    with pytest.raises(UserError, match="The record of run 'first' is of another version of lesson 4"):
         tuning.earlier_search("first", str(tmp_path))
 
 
