@@ -229,7 +229,7 @@ def test_the_texts_ask_for_what_is_checked(task, words):
 COUNT = (600, 600, 2000)
 
 
-@pytest.mark.parametrize(("place", "table"), enumerate(("LEARNED", "MOVING", "ADDED")))
+@pytest.mark.parametrize(("place", "table"), list(enumerate(("LEARNED", "MOVING", "ADDED"))))
 def test_each_wrong_number_gets_its_message(place, table):
     for row in getattr(exercise_03, table):
         answers = [*COUNT[:place], row.answer, *COUNT[place + 1 :]]
@@ -327,7 +327,9 @@ def test_dropout_agrees_with_keras():
             "activations are 0 in training",
         ),
         (
-            lambda inputs, rate, training, rng: by_drop(inputs, rate, training, rng) * 1.01,
+            lambda inputs, rate, training, rng: (
+                by_drop(inputs, rate, training, rng) * (1.01 if training else 1)
+            ),
             "have a wrong size",
         ),
         (
@@ -490,7 +492,7 @@ def test_each_method_is_recognised(solved, method):
     """The weights of the solution, in networks without dropout."""
     model = functional(solved["model"], drop=0)
     history = keras.callbacks.History()
-    history.history, history.params = dict(solved["history"].history), {"epochs": 60}
+    history.history, history.params = dict(solved["history"].history), {"epochs": 80}
     assert "none was found" in refused(exercise_03.improve, model, history)
     if method == "AdamW":
         model.compile(keras.optimizers.AdamW(weight_decay=1.0))
@@ -539,7 +541,7 @@ def test_each_kind_of_failed_improvement_gets_its_message(
     model = keras.Sequential([keras.Input(shape=(28, 28)), layers.Dropout(drop or 0)])
     curves = {"loss": [2.0, 1.0, 0.5], "val_loss": [2.0, lowest, val_loss]}
     if drop is None:  # stopped early, without the best weights
-        model.history = types.SimpleNamespace(params={"epochs": 60})
+        model.history = types.SimpleNamespace(params={"epochs": 80})
     message = refused(exercise_03.improve, model, curves)
     assert exercise_03.IMPROVE[number].message in message
     assert f"(Loss {val_loss:.3f}; at most 1.0 is asked for" in message
@@ -595,10 +597,10 @@ def test_other_ratios_are_wrong(factor, place):
     ratios = list(RATIOS)
     ratios[place] *= factor
     message = refused(exercise_03.diagnosis, exercise_03.PROBLEMS, CURE, *ratios)
-    assert f"{('ratio_sigmoid', 'ratio_relu')[place]} = " in message
+    assert re.search(f"{('ratio_sigmoid', 'ratio_relu')[place]} (=|is) ", message)
 
 
-@pytest.mark.parametrize(("place", "table"), enumerate(("RATIO_SIGMOID", "RATIO_RELU")))
+@pytest.mark.parametrize(("place", "table"), list(enumerate(("RATIO_SIGMOID", "RATIO_RELU"))))
 def test_each_wrong_ratio_gets_its_message(place, table):
     for row in getattr(exercise_03, table):
         ratios = list(RATIOS)
