@@ -62,6 +62,8 @@ def run_answer(exercise: str, task: str, code: str) -> Outcome:
     first = next(place for place, cell in enumerate(cells) if cell.id == task)
     after = [place for place in range(first + 1, len(cells)) if _nbgrader(cells[place]).get("solution")]
     own = cells[first : after[0] if after else len(cells)]
+    while not _nbgrader(own[-1]).get("grade"):  # what belongs to the next task
+        own.pop()
     own[0] = nbformat.v4.new_code_cell(code, id=task, metadata=own[0].metadata)
     return _run(own, dict(solved(exercise)[0]))
 

@@ -220,7 +220,7 @@ def test_check_cells_have_one_form(exercise):
             call = rf"checks\.{exercise}\.{answer.id.replace('-', '_')}\("
             if cell.id.endswith("-tests"):
                 *before, line = cell.source.split("\n")
-                assert before == [BEGIN, IMPORT, END]
+                assert before == [BEGIN, IMPORT, "", END]  # the formatter wants the empty line
                 assert re.match(call, line), line
                 (statement,) = ast.parse(line).body
                 assert not statement.value.keywords
