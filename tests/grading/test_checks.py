@@ -472,6 +472,7 @@ def test_the_untouched_release_gets_nothing_and_says_not_done_yet(exercise):
 )
 def test_a_wrong_answer_gets_its_points_and_its_hint(exercise, answer):
     outcome = in_process.run_answer(exercise, answer["task"], answer["code"])
+    assert answer["points"].keys() == outcome.points.keys()
     assert {test: outcome.points[test] for test in answer["points"]} == answer["points"], outcome.messages
     failed = (cell for cell in (*answer["points"], answer["task"]) if cell in outcome.messages)
     assert answer["hint"] in outcome.messages[next(failed)]
