@@ -222,6 +222,10 @@ def with_outputs(notebook: nbformat.NotebookNode, outcome: sandbox.Outcome) -> n
             fault = "" if position in outcome.cells else "This test did not run."
         except Exception:  # a forged output
             fault = "This test has an output that tests never have."
+        if any(output.output_type == "execute_result" for output in cell.outputs) and not utils.is_solution(
+            cell
+        ):
+            fault = "This test has an output that tests never have."  # nbgrader takes a value as points
         if fault:
             cell.outputs = [nbformat.v4.new_output("error", ename="NotRun", evalue=fault, traceback=[fault])]
         if not utils.is_solution(cell):

@@ -111,6 +111,10 @@ class _Client(NotebookClient):
             self.of_run.leave_out(cell_index, _TIME_LIMIT, "took half of the remaining time, and was stopped")
             cell.outputs = [output for output in cell.outputs if output.output_type != "error"]
             cell.outputs.append(self.of_run.left_out[cell_index])
+        if content["status"] == "error" and not any(o.output_type == "error" for o in cell.outputs):
+            # What a student's code does to the display of errors does not count: the kernel's reply does.
+            more = {name: content[name] for name in ("ename", "evalue", "traceback")}
+            cell.outputs.append(nbformat.v4.new_output("error", **more))
         if any(part.get("source") == "ask_exit" for part in content.get("payload", [])):
             raise DeadKernelError("exit()")
 

@@ -7,7 +7,9 @@ names in a student's notebook.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import inspect
 import linecache
 import sys
 import traceback
@@ -89,12 +91,17 @@ class Exercise:
         """
         number = next(place for place, task in enumerate(self.tasks, 1) if task.name == function.__name__)
         task = self.tasks[number - 1]
+        num_answers = sum(
+            parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            for parameter in inspect.signature(function).parameters.values()
+        )
 
         @functools.wraps(function)
         def check(*answers: Any, hint: int = 0, **options: Any) -> None:
             if hint:
                 print(_hint(task, number, hint))
                 return
+            before = self._states[task.name]
             self._states[task.name] = _WRONG
             try:
                 function(*answers, **options)
@@ -104,7 +111,8 @@ class Exercise:
             except AnswerError as error:
                 more = f"\nFor a hint: checks.{self.name}.{task.name}(..., hint=1)" if task.hints else ""
                 raise AnswerError(f"Task {number} is not correct yet: {error}{more}") from None
-            self._states[task.name] = _CORRECT
+            with_own_numbers = len(answers) == num_answers and not options
+            self._states[task.name] = _CORRECT if with_own_numbers else before
             print(f"Task {number}: correct ({_points(task)})")
 
         return check
@@ -179,11 +187,11 @@ def number(answer: Any, name: str) -> float:
         AnswerError: it is not one finite number.
     """
     given(**{name: answer})
-    try:
-        value = np.asarray(answer, dtype=float)
-    except (TypeError, ValueError):
-        value = np.array([])
-    if value.size != 1 or isinstance(answer, str | bytes) or not np.isfinite(value).all():
+    value = np.array([])
+    if isinstance(answer, int | float | np.number | np.ndarray | list | tuple):
+        with contextlib.suppress(TypeError, ValueError):
+            value = np.asarray(answer, dtype=float)
+    if value.size != 1 or not np.isfinite(value).all():
         raise AnswerError(f"{name} should be one number. Received: {short(answer)}.")
     return float(value.reshape(()))
 
@@ -197,7 +205,7 @@ def one_of(answer: Any, name: str, choices: Sequence[str]) -> str:
     """
     given(**{name: answer})
     known = {choice.casefold(): choice for choice in choices}
-    found = known.get(answer.strip().casefold()) if isinstance(answer, str) else None
+    found = known.get(str.casefold(str.strip(answer))) if isinstance(answer, str) else None
     if found is None:
         listed = ", ".join(f'"{choice}"' for choice in choices)
         raise AnswerError(f"{name} should be one of {listed}. Received: {short(answer)}.")
@@ -235,6 +243,7 @@ def compare_function(
     *,
     name: str,
     rtol: float = 1e-3,
+    helpers: bool = False,
 ) -> None:
     """Compares a student's function with the right one, and with functions that have a misconception.
 
@@ -248,12 +257,13 @@ def compare_function(
             received value.
         name: the name of the function in the notebook.
         rtol: relative tolerance of numbers.
+        helpers: as in `returned`; True also if `function` is a function of the check, which calls the student's.
 
     Raises:
         NotDoneError: the function returns `None`.
         AnswerError: the function is not correct.
     """
-    received = [returned(function, *case, name=name) for case in cases]
+    received = [returned(function, *case, name=name, helpers=helpers) for case in cases]
     expected = [right(*_copied(case)) for case in cases]
     wrong = [place for place in range(len(cases)) if not same(received[place], expected[place], rtol=rtol)]
     if not wrong:
@@ -314,16 +324,21 @@ def returned(function: Any, *arguments: Any, name: str, helpers: bool = False) -
     given(**{name: function})
     if not callable(function):
         raise AnswerError(f"{name} should be a function. Received: {short(function)}.")
+    copies = _copied(arguments)
     used: list[str] = []
-    before = sys.getprofile()
-    sys.setprofile(functools.partial(_note_helpers, used))
+    before, note = sys.getprofile(), functools.partial(_note_helpers, used)
+    if not helpers:
+        sys.setprofile(note)
     try:
-        answer = function(*_copied(arguments))
-    except Exception as error:
+        answer = _plain(function(*copies))
+    except (Exception, SystemExit) as error:
         raise AnswerError(f"{name} stops with {_described(error)}.") from None
     finally:
+        replaced = not helpers and sys.getprofile() is not note
         sys.setprofile(before)
-    if used and not helpers:
+    if replaced:
+        raise AnswerError(f"{name} changes sys.setprofile, with which the check watches the function.")
+    if used:
         raise AnswerError(
             f"{name} calls {used[0]} of the course's helpers. In this task you write the calculation yourself."
         )
@@ -343,14 +358,32 @@ def _copied(value: Any) -> Any:
     return value
 
 
+def _plain(answer: Any) -> Any:
+    """Returns an answer as plain Python objects and NumPy arrays: what a class of a student does ends here."""
+    if isinstance(answer, np.generic) or type(answer) in (bool, int, float, str):
+        return answer
+    if isinstance(answer, str):
+        return str.__str__(answer)
+    if isinstance(answer, list | tuple):
+        return [_plain(item) for item in answer] if isinstance(answer, list) else tuple(map(_plain, answer))
+    if isinstance(answer, dict):
+        return {key: _plain(item) for key, item in answer.items()}
+    if hasattr(type(answer), "__array__"):  # arrays, tensors, series
+        return np.array(np.asarray(answer))
+    return answer
+
+
 def _note_helpers(used: list[str], frame: FrameType, event: str, argument: Any) -> None:
-    """Profile function: notes the functions of this package that are called by code outside it."""
-    caller = frame.f_back.f_code.co_filename if frame.f_back else _PACKAGE
-    if event == "call" and frame.f_code.co_filename.startswith(_PACKAGE) and not caller.startswith(_PACKAGE):
+    """Profile function: notes the functions of this package that are the answer, or that code outside it calls."""
+    if event != "call" or frame.f_back is None or not frame.f_code.co_filename.startswith(_PACKAGE):
+        return
+    caller = frame.f_back.f_code
+    is_answer = caller is returned.__code__ and frame.f_code is not _plain.__code__
+    if is_answer or not caller.co_filename.startswith(_PACKAGE):
         used.append(frame.f_code.co_name)
 
 
-def _described(error: Exception) -> str:
+def _described(error: BaseException) -> str:
     """Returns the type and the message of an exception, and the last line of the student's code that it passed."""
     frames = [
         frame

@@ -39,7 +39,7 @@ def network(answer: Any, name: str) -> keras.Model:
 
 def outputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Returns the outputs of a network in inference mode, float `(n, 10)`."""
-    return np.asarray(model.predict(images, batch_size=256, verbose=0))
+    return np.asarray(keras.Model.predict(model, images, batch_size=256, verbose=0))
 
 
 def accuracy(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:

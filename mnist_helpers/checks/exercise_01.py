@@ -104,7 +104,10 @@ summary = exercise.summary
 @functools.cache
 def _digits() -> tuple[tuple[Images, np.ndarray], tuple[Images, np.ndarray]]:
     """Returns the training and the validation images of the exercise, with their labels."""
-    return data.load_training("digits", seed=1)
+    parts = data.load_training("digits", seed=1)
+    for array in (array for part in parts for array in part):
+        array.flags.writeable = False  # they are kept for the next check
+    return parts
 
 
 # --- task 1 ---

@@ -1140,6 +1140,7 @@ def conclusion(function: Any, *cases: tuple[Sequence[float], Sequence[float]]) -
             )
         ),
         name="conclude",
+        helpers=True,
     )
 
 

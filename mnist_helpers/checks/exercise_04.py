@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -276,11 +276,19 @@ def _check_learning_rate(rate: Any) -> None:
         rate.min_value <= DEFAULT["learning_rate"] <= rate.max_value,
         f"The default's learning rate, {DEFAULT['learning_rate']:g}, does not lie {ends}.",
     )
+    expect(rate.max_value <= 1, f"With learning rates up to {rate.max_value:g} no network learns.")
     expect(
         rate.max_value >= 5 * rate.min_value,
         f"The range {ends} is narrow: its ends differ by less than a factor of five. A search can find "
         "little there that is new.",
     )
+
+
+_IN_RANGE: dict[str, Callable[[float], bool]] = {
+    "num_hidden": lambda value: value >= 0 and value % 1 == 0,
+    "units": lambda value: value >= 1 and value % 1 == 0,
+    "dropout_rate": lambda value: 0 <= value < 1,
+}
 
 
 def _check_size(declared: Mapping[str, Any]) -> None:
@@ -301,7 +309,14 @@ def _check_size(declared: Mapping[str, Any]) -> None:
             f"{name}: the default, {DEFAULT[name]}, is not among {_core.short(values)}. A space without it "
             "cannot tell whether the search beats experience.",
         )
-        expect(len(values) > 1, f"{name} has only one value, so there is nothing that a search could choose.")
+        expect(
+            all(_IN_RANGE[name](value) for value in values),
+            f"With some of the values of {name}, {_core.short(values)}, no network can be built.",
+        )
+        expect(
+            len(set(values)) > 1,
+            f"{name} has only one value, so there is nothing that a search could choose.",
+        )
         counts.append(len(values))
     total = 10 * int(np.prod(counts))
     expect(
@@ -382,10 +397,22 @@ def search(tuner: Any, best: Any, model: Any, history: Any) -> None:
         "The final training ends with exactly the loss of the search, so it has used the same seed. Use "
         "another weights_seed, which took no part in the selection.",
     )
-    _, (images, labels) = data.load_training(
+    training, (images, labels) = data.load_training(
         "digits", num_train=NUM_TRAIN, num_validation=NUM_VALIDATION, seed=SPLIT_SEED
     )
     reached = _models.accuracy(model, images, labels)
+    of_labels = _models.outputs(model, images)[np.arange(len(labels)), labels]
+    loss = float(-np.log(np.clip(of_labels, 1e-7, 1)).mean())
+    expect(
+        np.isclose(epochs, loss, rtol=0.02).any(),
+        f"The validation loss of model is {loss:.4f}, and no epoch of history has this loss. Assign "
+        "`model.fit(...).history` to history, in the same cell in which model is trained.",
+    )
+    expect(
+        _models.accuracy(model, *training) >= reached - 0.02,
+        "The accuracy of model is higher on the validation images than on the training images. Was it trained on "
+        "the validation images? They are for the choice only.",
+    )
     expect(
         reached >= ENOUGH,
         f"On the validation images, model reaches an accuracy of {reached:.1%}; the task asks for "

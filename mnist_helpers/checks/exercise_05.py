@@ -347,6 +347,7 @@ def recall_precision(function: Any, *matrices: Sequence[Sequence[int]]) -> None:
             cases,
             _is_not(what),
             name=name,
+            helpers=True,
         )
 
 
@@ -666,6 +667,7 @@ def mcnemar(function: Any, *counts: tuple[int, int, int, int]) -> None:
             "Combine `first == labels` and `second == labels` with & and ~."
         ),
         name="mcnemar",
+        helpers=True,
     )
     compare_function(
         _part_of(function, 2, "mcnemar"),
@@ -678,6 +680,7 @@ def mcnemar(function: Any, *counts: tuple[int, int, int, int]) -> None:
         ),
         name="mcnemar",
         rtol=5e-3,
+        helpers=True,
     )
     for case in cases:
         if not sum(_counts(*case)):

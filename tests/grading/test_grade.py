@@ -366,6 +366,16 @@ SABOTAGE = (
 FORGED = (
     "from IPython import get_ipython\ndef double(x):\n    get_ipython().displayhook(99)\n    return 2 * x"
 )
+FORGED_POINT = FORGED.replace("99", "1.0").replace("2 * x", "x")
+NO_DISPLAY = (
+    "from IPython import get_ipython\nget_ipython()._showtraceback = lambda *arguments, **options: None\n"
+    "get_ipython().set_custom_exc((Exception,), lambda *arguments, **options: None)\n"
+    "def double(x):\n    return x * x"
+)
+NOT_SHOWN = (
+    "class Odd(BaseException):\n    def _render_traceback_(self):\n        raise SystemExit\n"
+    "    __str__ = _render_traceback_\n\n\ndef double(x):\n    raise Odd"
+)
 
 SQUARE = "def double(x):\n    return x * x"
 
@@ -405,6 +415,9 @@ DAMAGED = {
     "dies": Case((0, 0, 1), (ENDED,), answers={"double": "import os\nos._exit(1)"}),
     "sabotage": Case((0, 0, 0), ("cannot be read", "ended by itself"), answers={"double": SABOTAGE}),
     "forged": Case((0, 0, 1), answers={"double": FORGED}),
+    "forged-point": Case((0, 0, 1), answers={"double": FORGED_POINT}),
+    "no-display": Case((0, 0, 1), answers={"double": NO_DISPLAY}),
+    "not-shown": Case((0, 0, 1), answers={"double": NOT_SHOWN}),
 }
 MORE_DAMAGED = {
     "whole": Case((1, 1, 1)),
@@ -636,7 +649,7 @@ def test_the_report_counts_wrong_answers(class_of_damaged):
     assert len(third["sentences"]) == report["exercises"][0]["graded"]
     assert second["not_done"] == 1  # hog
     assert (first["title"], first["max_points"]) == ("Task 1: double", 2)
-    assert {"count": 2, "message": "This is the square: 9."} in first["wrong_answers"]
+    assert {"count": 3, "message": "This is the square: 9."} in first["wrong_answers"]
     graded = report["exercises"][0]["graded"]
     assert graded == len(DAMAGED) + 3  # Ann-Kathrin, nbgraders and spy
     solved_it = sum(case.points[2] for case in DAMAGED.values()) + 3

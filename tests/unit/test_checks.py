@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -84,6 +86,11 @@ def test_a_right_answer_says_so_with_its_points(exercise, capsys):
             lambda widths: metrics.accuracy_interval(3, 9) and 79510,
             "calls accuracy_interval of the course's helpers",
         ),
+        (metrics.accuracy_interval, "stops with"),
+        (functools.partial(_core.same, 1, rtol=1), "calls same of the"),
+        (type("Hidden", (), {"__call__": staticmethod(_core.short)})(), "calls short of the"),
+        (lambda widths: sys.setprofile(None) or 79510, "count_parameters changes sys.setprofile"),
+        (lambda widths: sys.exit(), "count_parameters stops with SystemExit"),
         (lambda widths: parameters_by_check(), "calls same of the course's helpers"),
     ],
 )
@@ -190,6 +197,45 @@ def test_choices_ignore_case_and_outer_spaces():
 def test_answers_are_equal_within_a_tolerance(first, second, equal):
     assert _core.same(first, second) is equal
     assert _core.same(second, first) is equal
+
+
+class Peek:
+    """Looks for the right answer in the frames of the check."""
+
+    def __array__(self, *arguments, **options):
+        frame = sys._getframe()
+        while frame:
+            if "second" in frame.f_locals:
+                return np.asarray(frame.f_locals["second"], dtype=float)
+            frame = frame.f_back
+        return np.array(0.0)
+
+
+class Sly(str):
+    def strip(self):
+        return "neither"
+
+    def __eq__(self, other):
+        return True
+
+    __hash__ = str.__hash__
+
+
+def test_objects_of_a_student_are_made_plain_before_they_are_compared(exercise):
+    with pytest.raises(AnswerError, match="received 0"):
+        exercise.count(lambda widths: Peek())
+    with pytest.raises(AnswerError, match="width should be one number"):
+        exercise.width(Peek())
+    with pytest.raises(AnswerError, match="verdict should be one of"):
+        _core.one_of(Sly("wrong"), "verdict", ("both", "neither"))
+    assert type(_core.returned(lambda: Sly("a"), name="f")) is str
+    assert type(_core.returned(lambda: (np.float32(3), [Sly("a")]), name="f")[1][0]) is str
+
+
+def test_cases_of_ones_own_do_not_count_in_the_summary(exercise, capsys):
+    exercise.count(lambda widths: 0, ([3],))
+    exercise.summary()
+    assert "Task 1  Count    0 of 1  not done yet" in capsys.readouterr().out
 
 
 def test_a_check_has_the_name_of_a_task():
