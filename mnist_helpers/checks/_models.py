@@ -47,6 +47,15 @@ def accuracy(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> floa
     return float(np.mean(outputs(model, images).argmax(axis=1) == labels))
 
 
+def loss(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
+    """Returns the mean cross-entropy of a network that returns probabilities or logits."""
+    values = outputs(model, images)
+    if not np.allclose(values.sum(axis=1), 1, atol=1e-3) or (values < 0).any():
+        values = np.exp(values - values.max(axis=1, keepdims=True))
+        values /= values.sum(axis=1, keepdims=True)
+    return float(-np.log(np.clip(values[np.arange(len(labels)), labels], 1e-7, 1)).mean())
+
+
 def all_layers(model: keras.Model) -> Iterator[keras.Layer]:
     """Yields the layers of a network, and those of the networks in it, from input to output."""
     for layer in model.layers:

@@ -9,7 +9,10 @@ import nbformat
 import pytest
 
 from mnist_course.grading import release
+from mnist_helpers.checks import _core
 from tests.grading.tiny import tiny
+
+_PACKAGE = _core._PACKAGE
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +45,15 @@ def exercises(_tiny_exercises, monkeypatch, tmp_path) -> Path:
 def folder(built, exercises, tmp_path) -> Path:
     """A grading folder of its own with the tiny exercise."""
     return Path(shutil.copytree(built, tmp_path / "course"))
+
+
+@pytest.fixture
+def unwatched(monkeypatch):
+    """Functions of the checks themselves may be answers: the tables of misconceptions are tried with their own."""
+    monkeypatch.setattr(_core, "_PACKAGE", "nowhere")
+
+
+@pytest.fixture
+def watched(unwatched, monkeypatch):
+    """As for students, in a file whose other tests are `unwatched`."""
+    monkeypatch.setattr(_core, "_PACKAGE", _PACKAGE)

@@ -13,6 +13,7 @@ from mnist_helpers.checks import exercise_01 as checks
 from mnist_helpers.checks._core import AnswerError, NotDoneError, Row
 from tests.grading import in_process
 
+pytestmark = pytest.mark.usefixtures("unwatched")
 NAME = "exercise_01"
 NUM_BYTES = 60_000 * 28 * 28
 OBSERVED = {"num_shared": 80, "accuracy_unseen": 0.8408, "gain": 3.45, "conclusion": "C"}

@@ -17,7 +17,10 @@ from mnist_helpers.checks import exercise_02 as module
 from mnist_helpers.checks._core import AnswerError, NotDoneError
 from tests.grading import in_process
 
-pytestmark = pytest.mark.long  # its solution trains; test_checks.py tries the wrong answers
+pytestmark = [
+    pytest.mark.long,  # its solution trains; test_checks.py tries the wrong answers
+    pytest.mark.usefixtures("unwatched"),
+]
 EXERCISE = "exercise_02"
 CELLS = {cell.id: cell for cell in in_process.solution(EXERCISE).cells}
 STUDENTS = {cell.id: cell for cell in in_process.students(EXERCISE).cells}

@@ -16,7 +16,10 @@ from mnist_helpers.checks import exercise_03
 from mnist_helpers.checks._core import AnswerError, NotDoneError, Row
 from tests.grading import in_process
 
-pytestmark = pytest.mark.long  # its solution trains; test_checks.py tries the wrong answers
+pytestmark = [
+    pytest.mark.long,  # its solution trains; test_checks.py tries the wrong answers
+    pytest.mark.usefixtures("unwatched"),
+]
 EXERCISE = "exercise_03"
 FULL = {
     "count-tests": 1,
@@ -330,7 +333,7 @@ def test_dropout_agrees_with_keras():
         (7, "dropout should be a function"),
     ],
 )
-def test_other_wrong_dropout(function, message):
+def test_other_wrong_dropout(watched, function, message):
     assert message in refused(exercise_03.dropout, function)
 
 
@@ -422,7 +425,7 @@ def test_batch_normalisation_agrees_with_keras():
         (lambda moving, of_batch, momentum: 11.0, normalise, "For an old average of [1.0, -2.0]"),
     ],
 )
-def test_other_wrong_batch_normalisation(average, function, message):
+def test_other_wrong_batch_normalisation(watched, average, function, message):
     assert message in refused(exercise_03.batchnorm, average, function)
 
 

@@ -16,7 +16,10 @@ from mnist_helpers.checks._core import AnswerError, NotDoneError, Row
 from tests.grading import in_process
 
 EXERCISE = "exercise_04"
-pytestmark = pytest.mark.long  # its solution trains; test_checks.py tries the wrong answers
+pytestmark = [
+    pytest.mark.long,  # its solution trains; test_checks.py tries the wrong answers
+    pytest.mark.usefixtures("unwatched"),
+]
 FULL = {
     "size-tests": 1,
     "space-tests": 1,
@@ -496,6 +499,18 @@ def test_the_guessed_an_untrained_and_another_network_are_refused(solved, search
     assert "On the validation images, model reaches an accuracy of" in said
     small = keras.Sequential([keras.Input((14, 14)), keras.layers.Flatten(), keras.layers.Dense(10)])
     assert "does not accept images" in refused(exercise_04.search, *search(model=small))
+
+
+def test_the_curves_are_those_of_the_network_and_it_learns_from_training_images(solved, search):
+    said = refused(exercise_04.search, *search(history=solved["guessed_history"]))
+    assert "no epoch of history has this loss" in said
+    cheating = solved["network"](**solved["best"], weights_seed=2)
+    images, labels = solved["x_val"], solved["y_val"]
+    fitted = cheating.fit(
+        images, labels, validation_data=(images, labels), epochs=30, batch_size=50, verbose=0
+    )
+    said = refused(exercise_04.search, *search(model=cheating, history=fitted.history))
+    assert "Was it trained on the validation images?" in said
 
 
 def test_the_guessed_configuration_clearly_fails_and_the_tuned_one_has_a_margin(solved):

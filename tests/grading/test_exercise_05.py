@@ -19,6 +19,7 @@ from mnist_helpers.checks import exercise_05 as checks
 from mnist_helpers.checks._core import AnswerError, NotDoneError
 from tests.grading import in_process
 
+pytestmark = pytest.mark.usefixtures("unwatched")
 NAME = "exercise_05"
 TASKS = {task.name: task for task in checks.exercise.tasks}
 POINTS = {
