@@ -343,7 +343,7 @@ def returned(function: Any, *arguments: Any, name: str, helpers: bool = False) -
             f"{name} calls {used[0]} of the course's helpers. In this task you write the calculation yourself."
         )
     if answer is None:
-        raise NotDoneError(f"{name} returns None. Is there a `return`?")
+        raise NotDoneError(f"{name} returns None. Does every way through the function end with a `return`?")
     return answer
 
 
@@ -360,10 +360,12 @@ def _copied(value: Any) -> Any:
 
 def _plain(answer: Any) -> Any:
     """Returns an answer as plain Python objects and NumPy arrays: what a class of a student does ends here."""
-    if isinstance(answer, np.generic) or type(answer) in (bool, int, float, str):
-        return answer
     if isinstance(answer, str):
         return str.__str__(answer)
+    if isinstance(answer, np.bool_):
+        return bool(answer)
+    if isinstance(answer, np.generic) or type(answer) in (bool, int, float):
+        return answer
     if isinstance(answer, list | tuple):
         return [_plain(item) for item in answer] if isinstance(answer, list) else tuple(map(_plain, answer))
     if isinstance(answer, dict):
@@ -395,7 +397,7 @@ def _described(error: BaseException) -> str:
         for frame in traceback.extract_tb(error.__traceback__)
         if not frame.filename.startswith(_PACKAGE) and "site-packages" not in frame.filename
     ]
-    message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    message = f"{type(error).__name__}: {error}".rstrip(": .")
     line = linecache.getline(frames[-1].filename, frames[-1].lineno or 0).strip() if frames else ""
     return f"{message}, in the line `{line}`" if line else message
 

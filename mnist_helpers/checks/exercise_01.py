@@ -249,7 +249,7 @@ RESCALE: tuple[Row, ...] = (
     ),
     Row(
         lambda images: 1 - images / 255,
-        "Background and ink are exchanged: a pixel of 0 should stay 0.",
+        "Background and ink are swapped: a pixel of 0 should stay 0.",
     ),
 )
 
@@ -464,12 +464,12 @@ _WRONG_STANDARDISATIONS: tuple[tuple[Callable[..., tuple], str], ...] = (
     ),
     (
         _each_row,
-        "All pixels of a row have got the same mean and standard deviation. Here each pixel position has "
+        "All pixels of a row have the same mean and standard deviation. Here each pixel position has "
         "its own.",
     ),
     (
         _each_column,
-        "All pixels of a column have got the same mean and standard deviation. Here each pixel position "
+        "All pixels of a column have the same mean and standard deviation. Here each pixel position "
         "has its own.",
     ),
     (

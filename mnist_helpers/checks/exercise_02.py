@@ -74,7 +74,7 @@ exercise = Exercise(
         2,
         0,
         (
-            "How far has the training loss of the start fallen in ten epochs? Section 5 of lesson 2 shows three "
+            "How far has the training loss of the given network fallen in ten epochs? Section 5 of lesson 2 shows three "
             "learning rates. Which of them does this resemble?",
             "Write a function that gets a learning rate, builds a new small_network(), compiles it and fits it. "
             "Call it with learning rates that differ by a factor of 10, up to 1, and store the last entry of "
@@ -157,7 +157,7 @@ BY_HAND: tuple[Row, ...] = (
     ),
     Row(
         sum,
-        "You have added the numbers of values in the layers. The parameters belong to the connections between "
+        "You have added up the sizes of the layers. The parameters belong to the connections between "
         "them, and to the neurons.",
     ),
     Row(
@@ -543,6 +543,11 @@ def train(model: Any, history: Any, accuracies: Any) -> None:
         _models.accuracy(network, x_train, y_train) > accuracy - _REVERSED_GAP,
         "model is better on the validation images than on the training images. Was it trained on the "
         "validation images?",
+    )
+    expect(
+        type(network.optimizer).__name__ == "Adam",
+        "model was trained with another optimiser. If more than the learning rate changes, you cannot tell what "
+        "caused the improvement.",
     )
     _check_best(found, accuracy, _rate_of(network))
 

@@ -88,7 +88,7 @@ exercise = Exercise(
             "what happens afterwards? Each of the three methods is enough on its own.",
             "Copy the code of the given network. Then add a Dropout layer with rate 0.5 after each hidden "
             "layer, or pass an EarlyStopping callback with restore_best_weights=True to fit, or compile "
-            "with AdamW and a weight decay of about 1.",
+            "with AdamW and a weight decay of about 2.",
         ),
     ),
     Task(
@@ -306,7 +306,7 @@ DROPOUT: tuple[Row, ...] = (
         lambda inputs, rate, training, rng: (
             np.where(_keep(inputs, rate, rng), 1 / (1 - rate), 0) if training else inputs
         ),
-        "The activations that are kept all have the same value. Scale the inputs, and not a 1.",
+        "The activations that are kept all have the same value. Scale the inputs, not the constant 1.",
     ),
     Row(
         _same_for_all_images,
@@ -534,14 +534,14 @@ NORMALISE: tuple[Row, ...] = (
         _with(
             lambda x, gamma, beta, mean, var, eps: gamma * ((x - mean) / np.sqrt(var + eps) + beta)
         ),
-        "Right with gamma 1 or beta 0, and not with others: multiply by gamma AFTER the division, then add "
+        "This is right only if gamma is 1 or beta is 0: multiply by gamma AFTER the division, then add "
         "beta.",
     ),
     Row(
         _with(
             lambda x, gamma, beta, mean, var, eps: gamma * (x - mean) / (np.sqrt(var) + eps) + beta
         ),
-        "Right as long as epsilon is tiny. Where does it belong: added to the variance, INSIDE the root.",
+        "This is nearly right as long as epsilon is tiny. Add epsilon to the variance, INSIDE the root.",
     ),
     Row(
         _with(lambda x, gamma, beta, mean, var, eps: gamma * (x - mean) / np.sqrt(var) + beta),
@@ -1082,7 +1082,7 @@ def _all_seeds(plain: Sequence[float], other: Sequence[float]) -> tuple[float, s
 
 
 CONCLUSION: tuple[Row, ...] = (
-    Row(_by_sign, "You claim more than the numbers say: you decide by the sign of the mean. Other seeds "
+    Row(_by_sign, "You claim more than the numbers show: you decide by the sign of the mean. Other seeds "
         "could "
         "give another sign. What does the interval say?"),
     Row(_other_way_round, "You have exchanged the two networks: the difference is other minus plain."),
@@ -1128,8 +1128,8 @@ def conclusion(function: Any, *cases: tuple[Sequence[float], Sequence[float]]) -
     answers = iter([_pair(returned(function, *case, name="conclude", helpers=True)) for case in cases])
     compare_function(
         lambda *case: next(answers),
-        _conclude,
-        CONCLUSION,
+        _rounded(_conclude),
+        [Row(_rounded(row.answer), row.message) for row in CONCLUSION],
         cases,
         lambda case, expected, received: (
             f'For {len(case[0])} seeds, conclude returns {received[0]:.4f} and "{received[1]}". '
@@ -1144,12 +1144,22 @@ def conclusion(function: Any, *cases: tuple[Sequence[float], Sequence[float]]) -
     )
 
 
+def _rounded(function: Callable[..., tuple[float, str]]) -> Callable[..., tuple[float, str]]:
+    """Returns a function with the mean rounded to four decimals, as a student may write it down."""
+
+    def rounded(*case: Any) -> tuple[float, str]:
+        mean, verdict = function(*case)
+        return round(float(mean), 4), verdict
+
+    return rounded
+
+
 def _pair(answer: Any) -> tuple[float, str]:
     expect(
         isinstance(answer, tuple | list) and len(answer) == 2,
         f"conclude should return two things, the mean difference and the verdict. Received: {short(answer)}.",
     )
-    return number(answer[0], "The mean difference"), one_of(answer[1], "The verdict", VERDICTS)
+    return round(number(answer[0], "The mean difference"), 4), one_of(answer[1], "The verdict", VERDICTS)
 
 
 def _visible_cases() -> list[tuple[Sequence[float], Sequence[float]]]:

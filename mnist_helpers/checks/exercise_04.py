@@ -276,7 +276,7 @@ def _check_learning_rate(rate: Any) -> None:
         rate.min_value <= DEFAULT["learning_rate"] <= rate.max_value,
         f"The default's learning rate, {DEFAULT['learning_rate']:g}, does not lie {ends}.",
     )
-    expect(rate.max_value <= 1, f"With learning rates up to {rate.max_value:g} no network learns.")
+    expect(rate.max_value <= 1, f"With learning rates up to {rate.max_value:g} hardly any network learns.")
     expect(
         rate.max_value >= 5 * rate.min_value,
         f"The range {ends} is narrow: its ends differ by less than a factor of five. A search can find "
@@ -306,8 +306,8 @@ def _check_size(declared: Mapping[str, Any]) -> None:
         )
         expect(
             np.isclose(values, DEFAULT[name]).any(),
-            f"{name}: the default, {DEFAULT[name]}, is not among {_core.short(values)}. A space without it "
-            "cannot tell whether the search beats experience.",
+            f"{name}: the default, {DEFAULT[name]}, is not among {_core.short(values)}. The task "
+            "asks for a space that contains the default configuration.",
         )
         expect(
             all(_IN_RANGE[name](value) for value in values),
@@ -638,7 +638,7 @@ CHOSEN: tuple[Row, ...] = (
         lambda val, test: int(np.argmin(val)),
         "chosen: this is the model with the lowest accuracy. A higher one is better.",
     ),
-    Row(lambda val, test: int(np.argmax(val)) + 1, "chosen: the places are counted from 0, as in a list."),
+    Row(lambda val, test: int(np.argmax(val)) + 1, "chosen: indices are counted from 0, as in a list."),
     Row(lambda val, test: 0, "chosen: this is always the first model, whatever the scores are."),
     Row(
         lambda val, test: test[int(np.argmax(val))],
@@ -691,7 +691,7 @@ def leaks(
         CHOSEN,
         scores or [([0.91, 0.93, 0.95], [0.97, 0.92, 0.94]), ([0.5, 0.7, 0.6, 0.4], [0.3, 0.3, 0.9, 0.35])],
         lambda case, expected, received: (
-            f"chosen({case[0]}, {case[1]}) returns {_core.short(received)}, and this is not the place of "
+            f"chosen({case[0]}, {case[1]}) returns {_core.short(received)}, and this is not the index of "
             "the model that should be chosen. Which of the two lists may decide, and is a high or a low "
             "accuracy better?"
         ),
@@ -917,11 +917,11 @@ WINNER: tuple[Row, ...] = (
     ),
     Row(
         lambda losses: list(losses).index(_winner(losses)),
-        "winner returns the place of the configuration. Its name is asked for.",
+        "winner returns the index of the configuration. Its name is asked for.",
     ),
     Row(
         lambda losses: list(losses).index(_lowest(losses)),
-        "winner returns the place of the lowest mean. A name is asked for, and the noise has to take part.",
+        "winner returns the index of the lowest mean. A name is asked for, and the noise has to take part.",
     ),
 )
 
@@ -955,11 +955,11 @@ GAIN: tuple[Row, ...] = (
     Row(
         _mean("default") - IN_SEARCH["rank 1"],
         "You have used the loss of rank 1 in the search. It is the best of many trials, so it is partly "
-        "luck: use only losses that took no part in the selection.",
+        "luck. Use the mean of its new losses.",
     ),
     Row(
         _mean("default") - IN_SEARCH["rank 3"],
-        "You have used the loss of rank 3 in the search. Use only losses that took no part in the selection.",
+        "You have used the loss of rank 3 in the search. Use the mean of its new losses.",
     ),
     Row(
         _mean("default") - _mean("rank 1"),
@@ -1032,8 +1032,7 @@ def winner(function: Any, gain: Any, verdict: Any, *cases: tuple[Losses]) -> Non
         number,
         _mean("default") - _mean("rank 3"),
         GAIN,
-        f"{number:g} is not the gain. Which two means were measured in the same way, with seeds that took "
-        "no part in the selection?",
+        f"{number:g} is not the gain. Which two means of new losses have to be compared?",
         rtol=0.008,
     )
     _core.compare(_core.one_of(verdict, "verdict", VERDICTS), "tie", VERDICT, "This is another choice.")

@@ -102,7 +102,7 @@ def test_the_students_version_shows_no_solution_and_no_hidden_case():
         assert f"\n{name} = None\n" in f"\n{text}\n"
     for cell_id in (name for name in ALL_POINTS if name.endswith("-hidden")):
         assert cell(cell_id, notebook).source.strip() == (
-            "# When your work is graded, this cell tries other numbers."
+            "# When your work is graded, this cell checks more."
         )
     assert "84 %" not in cell("explain", notebook).source
 
@@ -446,7 +446,7 @@ def _nearest(centres, new, more=(0,) * 10):
         (checks.rescale, lambda x: x / (28 * 28), "784"),
         (checks.rescale, lambda x: x / 65025, "twice"),
         (checks.rescale, lambda x: x * 255.0, "multiplied"),
-        (checks.rescale, lambda x: (255 - x) / 255, "exchanged"),
+        (checks.rescale, lambda x: (255 - x) / 255, "swapped"),
         (
             checks.nearest_mean,
             lambda x, y, new: np.full(len(new), np.argmin([mean.sum() for mean in _means(x, y)])),

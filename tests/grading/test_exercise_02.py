@@ -135,7 +135,7 @@ def test_a_check_cell_holds_nothing_but_the_check(cell):
     if cell.endswith("-tests"):
         assert re.fullmatch(rf"checks\.exercise_02\.{task}\([a-z_, ]+\)", rest)
     else:
-        assert rest == "# When your work is graded, this cell tries other numbers."
+        assert rest == "# When your work is graded, this cell checks more."
         assert f"checks.exercise_02.{task}(" in hidden[1]
 
 

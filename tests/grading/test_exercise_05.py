@@ -252,7 +252,7 @@ def test_the_students_version_shows_no_solution_and_no_hidden_case():
                 name
             )
         else:
-            assert lines == ["# When your work is graded, this cell tries other numbers."]
+            assert lines == ["# When your work is graded, this cell checks more."]
     for name in (*BY_HAND, *SHIFT, *CONCLUSION):
         assert re.search(rf"^{name} = None$", text, re.M), name
 
@@ -332,9 +332,7 @@ def test_a_check_cell_imports_the_checks_again():
             assert source.startswith(head), name
             assert source[len(head) :].lstrip("\n").startswith(end), name
         else:
-            begin = (
-                "this cell tries other numbers.\n### BEGIN HIDDEN TESTS\nfrom mnist_helpers import checks\n"
-            )
+            begin = "this cell checks more.\n### BEGIN HIDDEN TESTS\nfrom mnist_helpers import checks\n"
             assert begin in source, name
             assert source.endswith("### END HIDDEN TESTS"), name
 

@@ -109,7 +109,8 @@ def test_the_answer_of_the_example_gets_all_points():
 def test_the_untouched_example_is_not_done_yet():
     outcome = in_process.run(in_process.untouched(NAME))
     assert set(outcome.points.values()) == {0}
-    said = "Task 1 is not done yet: share_of_ink returns None. Is there a `return`?"
+    said = "Task 1 is not done yet: share_of_ink returns None. "
+    said += "Does every way through the function end with a `return`?"
     assert outcome.messages == dict.fromkeys(("ink-tests", "ink-hidden"), said)
 
 
