@@ -74,8 +74,8 @@ exercise = Exercise(
         2,
         0,
         (
-            "How far has the training loss of the given network fallen in ten epochs? Section 5 of lesson 2 shows three "
-            "learning rates. Which of them does this resemble?",
+            "How far has the training loss of the given network fallen in ten epochs? Section 5 of lesson 2 shows "
+            "three learning rates. Which of them does this resemble?",
             "Write a function that gets a learning rate, builds a new small_network(), compiles it and fits it. "
             "Call it with learning rates that differ by a factor of 10, up to 1, and store the last entry of "
             'history["val_accuracy"] for each of them. Train the best one last, or keep its network.',
