@@ -473,6 +473,14 @@ def test_trainings_in_several_forms_are_right(trained):
         module.train(*answer)
 
 
+def test_another_optimiser_is_another_change(trained):
+    model, history, accuracies = trained
+    other = keras.Model(model.inputs[0], model.outputs[0])
+    other.compile("sgd", "sparse_categorical_crossentropy")
+    with pytest.raises(AnswerError, match="another optimiser"):
+        module.train(other, history, accuracies)
+
+
 def test_a_tie_of_two_learning_rates_is_no_mistake(trained):
     model, history, accuracies = trained
     module.train(model, history, accuracies | {0.002: max(accuracies.values())})
