@@ -382,7 +382,7 @@ def shows(text: str, value: float | str, others: set[str]) -> bool:
     return len(value) > 2 and named(value) and not any(named(other) for other in others - {value})
 
 
-@every_exercise
+@every_run
 def test_neither_hints_nor_messages_give_the_answer(exercise):
     module, answers = checks_of(exercise), wrong_answers(exercise)
     for task, cells in zip(module.exercise.tasks, sections(in_process.solution(exercise)), strict=True):

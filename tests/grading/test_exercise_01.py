@@ -176,7 +176,7 @@ def test_the_text_asks_for_what_is_checked():
     assert checks._rescaled(np.array([0, 255], np.uint8)).tolist() == [0, 1]
     text = cell("task-3").source
     assert "calculated over the **training images**" in text
-    assert "their standard deviation is 0. Divide by 1 there" in text
+    assert "their standard deviation is 0. Replace these zeros by 1" in text
     assert "by the number of images n. (The check also accepts the version that divides by n − 1.)" in text
     assert "whose mean image is nearest" in cell("task-4").source
     assert "An image that occurs twice in `x_new` counts twice" in cell("task-5-steps").source
