@@ -25,7 +25,7 @@ from mnist_helpers.checks._core import (
     same,
     short,
 )
-from mnist_helpers.checks._models import all_layers, network, outputs
+from mnist_helpers.checks._models import all_layers, network, probabilities
 
 __all__ = [
     "batchnorm",
@@ -724,11 +724,11 @@ def improve(model: Any, history: Any, images: Any = None, labels: Any = None) ->
     (x_few, y_few), (x_val, y_val) = few_digits()
     if images is None:
         images, labels = x_val, y_val
-    probabilities = _probabilities(outputs(model, images))
+    answers = probabilities(model, images)
     seen = Trained(
-        metrics.negative_log_likelihood(labels, probabilities),
-        metrics.negative_log_likelihood(y_few, _probabilities(outputs(model, x_few))),
-        float(np.mean(probabilities.argmax(axis=1) == labels)),
+        metrics.negative_log_likelihood(labels, answers),
+        metrics.negative_log_likelihood(y_few, probabilities(model, x_few)),
+        float(np.mean(answers.argmax(axis=1) == labels)),
         float(np.nanmin(curves["val_loss"])),
         _methods(model, curves),
     )
@@ -768,14 +768,6 @@ def _curves(history: Any) -> Mapping[str, Sequence[float]]:
     return curves
 
 
-def _probabilities(values: np.ndarray) -> np.ndarray:
-    """Returns probabilities from the outputs of a network, which may also be logits."""
-    if (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3):
-        return values
-    powers = np.exp(values - values.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
 def _methods(model: keras.Model, curves: Mapping[str, Sequence[float]]) -> tuple[str, ...]:
     """Returns the methods against overfitting that a network or its training shows."""
     found = []
@@ -798,7 +790,7 @@ def _stopped_early(model: keras.Model, curves: Mapping[str, Sequence[float]]) ->
     if len(curves["loss"]) < planned:
         return True
     _, (x_val, y_val) = few_digits()
-    loss = metrics.negative_log_likelihood(y_val, _probabilities(outputs(model, x_val)))
+    loss = metrics.negative_log_likelihood(y_val, probabilities(model, x_val))
     losses = np.asarray(curves["val_loss"])
     return bool(losses.argmin() < len(losses) - 1 and abs(loss - losses.min()) < 0.2 * abs(loss - losses[-1]))
 

@@ -35,22 +35,14 @@ FULL = {
 }
 
 
-@pytest.fixture(scope="module")
-def solution_run():
-    """The solution, run once for all tests: what came of it, and its names."""
-    names: dict = {}
-    outcome = in_process.run(in_process.solution(EXERCISE), names)
-    return outcome, names
+@pytest.fixture
+def outcome() -> in_process.Outcome:
+    return in_process.solved(EXERCISE)[1]
 
 
 @pytest.fixture
-def outcome(solution_run) -> in_process.Outcome:
-    return solution_run[0]
-
-
-@pytest.fixture
-def solved(solution_run) -> dict:
-    return dict(solution_run[1])
+def solved() -> dict:
+    return dict(in_process.solved(EXERCISE)[0])
 
 
 def refused(check, *answers, **options) -> str:
@@ -61,13 +53,6 @@ def refused(check, *answers, **options) -> str:
 
 def full(task: str) -> dict[str, int]:
     return {cell: points for cell, points in FULL.items() if cell.startswith(f"{task}-")}
-
-
-def answered(solved: dict, task: str, code: str) -> in_process.Outcome:
-    """Runs an answer and its checks only: `run_answer` would also train the given network of the next task."""
-    cells = [cell for cell in in_process.solution(EXERCISE).cells if cell.id in (task, *full(task))]
-    cells[0].source = code
-    return in_process._run(cells, dict(solved))
 
 
 def cell_of(name: str):
@@ -173,11 +158,11 @@ def test_the_second_hint_says_more_than_the_first(task, capsys):
 
 
 @pytest.mark.parametrize("task", HINTS)
-def test_names_of_a_student_change_nothing(solved, task):
+def test_names_of_a_student_change_nothing(task):
     shadows = "list = dict = str = number = data = images = labels = rng = Row = 3\n"
     shadows += "name = 'x'; round = abs = sum = None\n"
     code = shadows if task == "improve" else shadows + cell_of(task).source  # trained already
-    assert answered(solved, task, code).messages == {}
+    assert in_process.run_answer(EXERCISE, task, code).messages == {}
 
 
 def text_of(task: str) -> str:
@@ -506,14 +491,14 @@ def test_each_method_is_recognised(solved, method):
 def seen_as(monkeypatch, val_loss, train_loss):
     """Lets all networks have these losses."""
 
-    def outputs(model, images):
+    def probabilities(model, images):
         labels = next(labels for x, labels in exercise_03.few_digits() if len(x) == len(images))
         right = np.exp(-(train_loss if len(images) == 300 else val_loss))
-        probabilities = np.full((len(images), 10), (1 - right) / 9)
-        probabilities[np.arange(len(images)), labels] = right
-        return probabilities
+        values = np.full((len(images), 10), (1 - right) / 9)
+        values[np.arange(len(images)), labels] = right
+        return values
 
-    monkeypatch.setattr(exercise_03, "outputs", outputs)
+    monkeypatch.setattr(exercise_03, "probabilities", probabilities)
     monkeypatch.setattr(exercise_03, "network", lambda model, name: model)
 
 

@@ -33,24 +33,14 @@ FULL = {
 }
 
 
-@pytest.fixture(scope="module")
-def solution_run():
-    """The solution, run once for all tests: what came of it, and its names."""
-    names: dict = {}
-    outcome = in_process.run(in_process.solution(EXERCISE), names)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(in_process, "solved", lambda exercise: (names, outcome))
-        yield outcome, names
+@pytest.fixture
+def outcome() -> in_process.Outcome:
+    return in_process.solved(EXERCISE)[1]
 
 
 @pytest.fixture
-def outcome(solution_run) -> in_process.Outcome:
-    return solution_run[0]
-
-
-@pytest.fixture
-def solved(solution_run) -> dict:
-    return dict(solution_run[1])
+def solved() -> dict:
+    return dict(in_process.solved(EXERCISE)[0])
 
 
 def refused(check, *answers, **options) -> str:

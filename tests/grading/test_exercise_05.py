@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,28 +68,7 @@ def passes(capsys, check, *answers, **named):
     return re.fullmatch(r"Task \d: correct \(.*\)\n", capsys.readouterr().out) is not None
 
 
-def run_answer(task, code):
-    """`in_process.run_answer` without the cell of the experiment, which takes half a second."""
-    with pytest.MonkeyPatch.context() as patch:
-        notebook = in_process.solution(NAME)
-        in_process.solved(NAME)
-        notebook.cells.remove(cell(notebook, "experiment"))
-        patch.setattr(in_process, "solution", lambda _: notebook)
-        return in_process.run_answer(NAME, task, code)
-
-
-def unseen(function):
-    """A function that may call the functions of the checks: they are not taken for the course's helpers."""
-
-    def unseen_function(*case):
-        before = sys.getprofile()
-        sys.setprofile(None)
-        try:
-            return function(*case)
-        finally:
-            sys.setprofile(before)
-
-    return unseen_function
+run_answer = functools.partial(in_process.run_answer, NAME)
 
 
 # --- the notebook ---
@@ -417,14 +395,18 @@ def test_choices_stand_in_the_text(number):
 
 @pytest.mark.parametrize("row", checks.RECALL, ids=range(len(checks.RECALL)))
 def test_each_row_about_the_recall_gives_its_message(row):
-    function = unseen(lambda matrix: (row.answer(matrix), checks._precision(matrix)))
+    def function(matrix):
+        return (row.answer(matrix), checks._precision(matrix))
+
     assert row.message in message(checks.recall_precision, function)
     assert row.message in message(checks.recall_precision, function, [[90, 10], [5, 3]], [[7, 1], [2, 9]])
 
 
 @pytest.mark.parametrize("row", checks.PRECISION, ids=range(len(checks.PRECISION)))
 def test_each_row_about_the_precision_gives_its_message(row):
-    function = unseen(lambda matrix: (checks._recall(matrix), row.answer(matrix)))
+    def function(matrix):
+        return (checks._recall(matrix), row.answer(matrix))
+
     assert row.message in message(checks.recall_precision, function)
 
 
@@ -435,13 +417,14 @@ def test_each_row_about_the_interval_gives_its_message(row):
 
 @pytest.mark.parametrize("row", checks.COUNTED, ids=range(len(checks.COUNTED)))
 def test_each_row_about_the_counts_gives_its_message(row):
-    function = unseen(lambda *case: (*row.answer(*case), checks._p_value(*case)))
+    def function(*case):
+        return (*row.answer(*case), checks._p_value(*case))
+
     assert row.message in message(checks.mcnemar, function)
 
 
 @pytest.mark.parametrize("row", checks.P_VALUE, ids=range(len(checks.P_VALUE)))
 def test_each_row_about_the_p_value_gives_its_message(row):
-    @unseen
     def mcnemar(*case):
         counts = checks._counts(*case)
         return (*counts, row.answer(*case) if sum(counts) else 1.0)
@@ -807,7 +790,6 @@ def test_recall_and_precision_are_two_arrays(answer):
 
 
 def test_a_p_value_of_nan_without_difference_is_not_correct():
-    @unseen
     def mcnemar(*case):
         counts = checks._counts(*case)
         return (*counts, checks._p_value(*case) if sum(counts) else float("nan"))
@@ -816,7 +798,6 @@ def test_a_p_value_of_nan_without_difference_is_not_correct():
 
 
 def test_counts_without_difference_must_be_zero():
-    @unseen
     def mcnemar(*case):
         counts = checks._counts(*case)
         return (*counts, checks._p_value(*case)) if sum(counts) else (1, 1, 1)
