@@ -15,7 +15,7 @@ INSTALL  := uv pip install --python $(BIN)/python
 endif
 
 # The tests of one file stay in one process, because they share what is slow to make.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_OPTIONS)
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)
 
 # make course DATASET=digits PROFILE=quick SEED=2 RUN=monday
 # The shell takes them from its environment: pasted into its commands, a value could be a command.
@@ -36,7 +36,7 @@ setup: $(READY)  ## only set up the environment, .venv
 course: $(READY)  ## run the five notebooks, write results/course/, print the results table
 	$(BIN)/mnist-course run "$${RUN:-course}" $(OPTIONS)
 
-check: $(READY) lint  ## check format, lint and types, and run the fast tests: those that start no kernel
+check: $(READY) lint  ## check format, lint and types, and run the fast tests: those that start no kernel and train nothing
 	$(PYTEST) -m "not course and not long and not full and not browser"
 
 test: $(READY)  ## run the tests, those with kernels too (offline; with MNIST too, where it is found)

@@ -23,6 +23,12 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_collection_modifyitems(items):
+    """Puts files with slow tests first, so that no process of a parallel run has to finish one of them alone."""
+    slow = {item.path for item in items if item.get_closest_marker("course")}
+    items.sort(key=lambda item: (item.path not in slow, item.path.name != "test_lessons.py"))
+
+
 @pytest.fixture(scope="session")
 def mnist() -> data.Arrays:
     """The arrays of MNIST. A test that asks for them is skipped where MNIST is not found.

@@ -35,7 +35,7 @@ TRAINING = ("exercise_02", "exercise_03", "exercise_04")  # running their soluti
 
 
 def _marks(exercise: str, task: str = "") -> list[pytest.MarkDecorator]:
-    if task in ("train", "search", "improve"):  # each of these answers trains
+    if exercise == "exercise_04" or task in ("train", "improve"):  # the run of exercise 4 contains a search
         return [pytest.mark.long]
     return [pytest.mark.course] if exercise in TRAINING else []
 
@@ -400,7 +400,7 @@ def test_neither_hints_nor_messages_give_the_answer(exercise):
             assert [text for text in texts if shows(text, value, choices)] == [], value
 
 
-@every_exercise
+@every_run
 def test_no_table_of_wrong_answers_names_a_right_number(exercise):
     module = checks_of(exercise)
     rows = [row for value in vars(module).values() for row in _rows(value)]

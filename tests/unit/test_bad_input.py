@@ -215,9 +215,14 @@ def test_a_near_name_is_offered(name):
 PAST_THE_RUNNER = [
     ("01_data_exploration", "num_train", "-5"),
     ("02_baseline", "epochs", "0"),
-    ("03_batchnorm_dropout", "dropout_rate", "2"),
-    ("04_tuning", "search_from", "../../x"),
-    ("05_evaluation", "num_mistakes", "many"),
+    *(
+        pytest.param(*values, marks=pytest.mark.long)
+        for values in (
+            ("03_batchnorm_dropout", "dropout_rate", "2"),
+            ("04_tuning", "search_from", "../../x"),
+            ("05_evaluation", "num_mistakes", "many"),
+        )
+    ),
 ]
 
 
@@ -390,15 +395,16 @@ def test_any_bytes_as_an_npz(tmp_path, content):
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path):
     bomb = io.BytesIO()
-    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("x_train.npy", npy((2**29,), "|u1") + bytes(2**29))
     (tmp_path / "mnist.npz").write_bytes(bomb.getvalue())
     refused_in_little_memory(
         lambda: _archives.read_folder(tmp_path, data.Kind.FOLDER, data.DATASETS["mnist"]), 100 * 2**20
     )
     (tmp_path / "mnist.npz").unlink()
+    compressed = gzip.compress(b"\0\0\x08\x01\xff\xff\xff\xff" + bytes(2**27), compresslevel=1)
     for file in data.IDX_FILES.values():
-        (tmp_path / file).write_bytes(gzip.compress(b"\0\0\x08\x01\xff\xff\xff\xff" + bytes(2**27)))
+        (tmp_path / file).write_bytes(compressed)
     refused_in_little_memory(
         lambda: _archives.read_folder(tmp_path, data.Kind.FOLDER, data.DATASETS["mnist"]), 100 * 2**20
     )

@@ -72,6 +72,7 @@ def test_what_needs_a_package_that_is_absent_is_left_out(monkeypatch):
     assert {"fast_recipe", "keras_default", "epochs"} <= names
 
 
+@pytest.mark.course
 def test_the_growth_with_workers_is_that_of_a_study(monkeypatch):
     asked = []
 
@@ -254,6 +255,7 @@ def test_the_fast_recipe_is_the_notebooks_own():
     assert 0.05 < accuracy <= 1
 
 
+@pytest.mark.course
 @pytest.mark.parametrize("name", ["keras_default", "keras_mnist_mlp", "sklearn"])
 def test_each_competitor_is_scored_after_every_epoch(name):
     arrays = {name: array[:200] for name, array in data.load_arrays("digits")[0].items()}
@@ -263,6 +265,7 @@ def test_each_competitor_is_scored_after_every_epoch(name):
     assert all(0 <= accuracy <= 1 for _, accuracy in curve)
 
 
+@pytest.mark.course
 def test_throughput_and_growth_are_measured():
     arrays = {name: array[:600] for name, array in data.load_arrays("digits")[0].items()}
     found = speed.throughput(arrays, 1, 1)

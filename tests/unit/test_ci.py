@@ -29,9 +29,9 @@ CHECK = [
     "ruff format --check .",
     "ruff check .",
     "mypy",
-    f"python -m pytest -n auto --dist loadfile {{options}}-m {FAST}",
+    f"python -m pytest -n auto --dist loadfile --no-loadscope-reorder {{options}}-m {FAST}",
 ]
-TEST = ["python -m pytest -n auto --dist loadfile {options}"]
+TEST = ["python -m pytest -n auto --dist loadfile --no-loadscope-reorder {options}"]
 RECORDER = """#!/bin/sh
 call="$(basename "$0")${*:+ $*}"
 echo "$call" >>"$CALLS"

@@ -583,7 +583,7 @@ def test_r13_closed_broken_and_full_streams():
     [
         ("--help", ">&-", 0),
         ("doctor --fast", ">&- 2>&- <&-", 2),
-        ("--help", "| (exec <&-; sleep 2)", 1),
+        ("--help", "| (exec <&-; sleep 1)", 1),
         ("--help", "> /dev/full", 1),
     ],
 )

@@ -87,6 +87,12 @@ def test_digits_are_scikit_learns_with_their_labels_in_mnists_format():
     assert means[0][13:15, 13:15].mean() < 60 < means[1][13:15, 13:15].mean()
 
 
+def test_digits_that_were_changed_are_not_given_to_the_next_one_who_asks():
+    first = data.load_arrays("digits")[0]
+    first["x_test"][:] = 0
+    assert data.load_arrays("digits")[0]["x_test"].any()
+
+
 def test_digits_are_centred_by_mass_in_a_20_pixel_box():
     x = data.load_arrays("digits")[0]["x_train"].astype(float)
     rows = (x.sum(axis=2) * np.arange(28)).sum(axis=1) / x.sum(axis=(1, 2))
@@ -869,7 +875,7 @@ class _Server:
             ("127.0.0.1", 0), functools.partial(Handler, directory=folder)
         )
         self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def __enter__(self):
         return self

@@ -126,6 +126,7 @@ def test_each_failure_says_what_to_do(monkeypatch, tmp_path, break_it, question,
     assert "1 FAIL" in output and "Everything is ready" not in output
 
 
+@pytest.mark.course
 def test_training_is_real():
     """Ten epochs on the digits; results.results_dir() is not touched."""
     assert "validation accuracy 0.9" in doctor._training()

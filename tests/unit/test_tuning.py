@@ -80,6 +80,7 @@ def test_another_question_has_another_name():
     assert tuning.project_name("search", build_model, seed=1) in names
 
 
+@pytest.mark.course
 def test_trials_are_listed_printed_and_resumed(tmp_path, capsys):
     tuner = searched(tmp_path, build_model, lines=True)
     lines = capsys.readouterr().out.splitlines()
@@ -94,12 +95,14 @@ def test_trials_are_listed_printed_and_resumed(tmp_path, capsys):
     assert tuning.completed_trials(again)["score"].tolist() == table["score"].tolist()
 
 
+@pytest.mark.course
 def test_an_edited_search_space_starts_a_new_search(tmp_path, capsys):
     searched(tmp_path, build_model)
     searched(tmp_path, build_other_model, lines=True)
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
+@pytest.mark.course
 def test_checkpoints_go_and_scores_stay(tmp_path):
     tuner = searched(tmp_path, build_model)
     assert list(tmp_path.rglob("checkpoint*"))
@@ -109,12 +112,14 @@ def test_checkpoints_go_and_scores_stay(tmp_path):
     assert len(tuning.completed_trials(searched(tmp_path, build_model))) == 2
 
 
+@pytest.mark.course
 def test_a_failed_trial_is_not_swallowed(tmp_path, capsys):
     tuner = searched(tmp_path, build_failing_model)
     with pytest.raises(UserError, match=r"1 of 2 trials did not complete.*three is too many"):
         tuning.completed_trials(tuner)
 
 
+@pytest.mark.course
 def test_a_loss_that_is_not_a_number_ends_the_search_with_a_message(tmp_path, capsys):
     """R12"""
     with pytest.raises(
@@ -126,6 +131,7 @@ def test_a_loss_that_is_not_a_number_ends_the_search_with_a_message(tmp_path, ca
     assert "set_aside" not in capsys.readouterr().out
 
 
+@pytest.mark.course
 def test_a_search_space_smaller_than_the_number_of_trials_is_counted(tmp_path, capsys):
     """R12: three configurations, five trials."""
     table = tuning.completed_trials(searched(tmp_path, build_model, lines=True, max_trials=5))
@@ -172,6 +178,7 @@ class Scripted(keras.callbacks.Callback):
         logs["val_loss"] = [0.5, 0.1, 0.3][epoch]
 
 
+@pytest.mark.course
 @pytest.mark.parametrize(("last_only", "score"), [(True, 0.3), (False, 0.1)])
 def test_a_trial_is_scored_by_its_last_epoch(tmp_path, capsys, last_only, score):
     tuner = keras_tuner.RandomSearch(
