@@ -427,7 +427,7 @@ CLAIMS = [
     ("space-text", "half of the range", lambda: abs(np.mean(draws("log") < 0.001) - 0.5) < 0.01),
     ("finals-text", "too low by 0.008", lambda: round(best_of(12), 3) == -0.008),
     ("optimism", "12 configurations", lambda: "(10_000, 12)" in CELLS["simulation"]),
-    ("optimism", "standard deviation of 0.005", lambda: "0.005 * rng" in CELLS["simulation"]),
+    ("optimism", "standard deviation 0.005", lambda: "0.005 * rng" in CELLS["simulation"]),
     ("seed-why", "about one to two standard deviations", lambda: 1 < -best_of(6) / 0.005 < 2),
     ("seed-why", "about one to two standard deviations", lambda: 0.8 < -best_of(3) / 0.005 < 2),
     (
