@@ -23,6 +23,7 @@ import numpy as np
 from mnist_helpers._errors import UserError
 
 _PACKAGE = str(Path(__file__).parent.parent)
+_LARGE = 20  # a message gives the shape of an array with more entries
 _OPEN, _WRONG, _CORRECT = "not done yet", "not correct yet", "correct"
 
 
@@ -87,20 +88,30 @@ class Exercise:
         """Decorator: makes a check of a function that has the name of a task and raises `AnswerError`.
 
         The check prints that the answer is correct, or raises the error with the task's number. With `hint=1`,
-        `hint=2` and so on it prints a hint and looks at no answer.
+        `hint=2` and so on it prints a hint and looks at no answer. What only the check itself sets, such as
+        further cases, is a keyword-only parameter of the function; such a call does not change the summary.
         """
         number = next(place for place, task in enumerate(self.tasks, 1) if task.name == function.__name__)
         task = self.tasks[number - 1]
-        num_answers = sum(
-            parameter.kind is parameter.POSITIONAL_OR_KEYWORD
-            for parameter in inspect.signature(function).parameters.values()
-        )
+        signature = inspect.signature(function)
+        names = [
+            name
+            for name, parameter in signature.parameters.items()
+            if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        ]
 
         @functools.wraps(function)
         def check(*answers: Any, hint: int = 0, **options: Any) -> None:
             if hint:
                 print(_hint(task, number, hint))
                 return
+            try:
+                received = signature.bind(*answers, **options).arguments
+            except TypeError as error:
+                raise UserError(
+                    f"Expected: checks.{self.name}.{task.name}({', '.join(names)}). Received: a call with other "
+                    f"arguments ({error})."
+                ) from None
             before = self._states[task.name]
             self._states[task.name] = _WRONG
             try:
@@ -111,7 +122,7 @@ class Exercise:
             except AnswerError as error:
                 more = f"\nFor a hint: checks.{self.name}.{task.name}(..., hint=1)" if task.hints else ""
                 raise AnswerError(f"Task {number} is not correct yet: {error}{more}") from None
-            other_cases = len(answers) > num_answers or options  # when graded, or a student's own
+            other_cases = received.keys() - names  # when graded, or a student's own
             self._states[task.name] = before if other_cases else _CORRECT
             print(f"Task {number}: correct ({_points(task)})")
 
@@ -239,7 +250,7 @@ def compare_function(
     right: Callable[..., Any],
     rows: Sequence[Row],
     cases: Sequence[tuple],
-    otherwise: Callable[[tuple, Any, Any], str],
+    otherwise: str | Callable[[tuple, Any, Any], str],
     *,
     name: str,
     rtol: float = 1e-3,
@@ -253,8 +264,9 @@ def compare_function(
         rows: functions with a misconception; a row applies if it agrees with the student's function in all cases
             and with `right` not in all of them. A row's function may raise an exception; then it does not apply.
         cases: the arguments of each call.
-        otherwise: makes the message for any other function from the first case that fails, the expected and the
-            received value.
+        otherwise: what is said of any other function: words that follow the call and what came back, or a function
+            that makes the whole message from the first case that fails, the expected and the received value. The
+            message never shows the expected value, because a student can call the function with the same case.
         name: the name of the function in the notebook.
         rtol: relative tolerance of numbers.
         helpers: as in `returned`; True also if `function` is a function of the check, which calls the student's.
@@ -272,7 +284,36 @@ def compare_function(
         if _agrees(row.answer, cases, received, rtol):
             raise AnswerError(row.message)
     place = wrong[0]
-    raise AnswerError(otherwise(cases[place], expected[place], received[place]))
+    if callable(otherwise):
+        raise AnswerError(otherwise(cases[place], expected[place], received[place]))
+    form = _form(expected[place])
+    words = otherwise if _form(received[place]) == form else f"Expected: {form}."
+    raise AnswerError(f"{called(name, cases[place])} returns {short(received[place])}. {words}")
+
+
+def called(name: str, case: Sequence[Any]) -> str:
+    """Returns a call of a student's function as text; a large array is described by its shape."""
+    arguments = [
+        f"an array of the shape {value.shape}"
+        if isinstance(value, np.ndarray) and value.size > _LARGE
+        else short(value)
+        for value in case
+    ]
+    return f"{name}({', '.join(arguments)})"
+
+
+def _form(value: Any) -> str:
+    """Returns what kind of value something is, without the value."""
+    for kind, words in ((bool, "True or False"), (str, "a string"), (Mapping, "a dictionary")):
+        if isinstance(value, kind):
+            return words
+    try:
+        shape = np.asarray(value, dtype=float).shape
+    except (TypeError, ValueError):
+        return f"{len(value)} values" if isinstance(value, list | tuple) else type(value).__name__
+    if len(shape) < 2:
+        return f"a list or an array of {shape[0]} numbers" if shape else "one number"
+    return f"an array of the shape {shape}"
 
 
 def _agrees(
@@ -405,7 +446,7 @@ def _described(error: BaseException) -> str:
 def short(value: Any, length: int = 80) -> str:
     """Returns a value as text of limited length."""
     try:
-        text = " ".join(repr(value).split())
+        text = " ".join(repr(value.item() if isinstance(value, np.generic) else value).split())
     except Exception:  # an object of a student
         text = f"an object of the type {type(value).__name__}"
     return text if len(text) <= length else f"{text[: length - 3]}..."

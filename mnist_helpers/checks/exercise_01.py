@@ -113,6 +113,7 @@ def _digits() -> tuple[tuple[Images, np.ndarray], tuple[Images, np.ndarray]]:
 # --- task 1 ---
 
 _NUM_BYTES = 60_000 * 28 * 28
+_NEARLY = 0.015  # a number rounded to two significant digits
 
 NUM_BYTES: tuple[Row, ...] = (
     Row(28 * 28, "These are the bytes of one image. How many images are there?"),
@@ -161,6 +162,20 @@ NUM_BYTES_FLOAT32: tuple[Row, ...] = (
 )
 
 
+def _compare_bytes(answer: Any, name: str, right: int, rows: Sequence[Row], otherwise: str) -> None:
+    """Accepts the right number, also rounded to three or more significant digits, and nothing else."""
+    value = number(answer, name)
+    rounded = [float(f"{right:.{digits - 1}e}") for digits in (3, 4, 5)]
+    if any(np.isclose(value, accepted, rtol=1e-9, atol=0) for accepted in (right, *rounded)):
+        return
+    if abs(value - right) < _NEARLY * right:
+        otherwise = (
+            f"{name} is {short(answer)}, which is not exact enough. Enter the exact number, or round it correctly "
+            "to at least three significant digits."
+        )
+    compare(value, np.nan, rows, otherwise)
+
+
 @exercise.check
 def memory(num_bytes: Any, num_bytes_float32: Any) -> None:
     """Checks how many bytes MNIST's training images take.
@@ -170,15 +185,17 @@ def memory(num_bytes: Any, num_bytes_float32: Any) -> None:
         num_bytes_float32: the student's number for `float32`.
     """
     given(num_bytes=num_bytes, num_bytes_float32=num_bytes_float32)
-    compare(
-        number(num_bytes, "num_bytes"),
+    _compare_bytes(
+        num_bytes,
+        "num_bytes",
         _NUM_BYTES,
         NUM_BYTES,
         f"num_bytes is {short(num_bytes)}, which is not the number of bytes. Multiply, and leave nothing "
         "out: images, rows and columns of an image, bytes of a pixel.",
     )
-    compare(
-        number(num_bytes_float32, "num_bytes_float32"),
+    _compare_bytes(
+        num_bytes_float32,
+        "num_bytes_float32",
         4 * _NUM_BYTES,
         NUM_BYTES_FLOAT32,
         f"num_bytes is correct, but num_bytes_float32 is not {short(num_bytes_float32)}. Compare the bytes "
@@ -266,25 +283,31 @@ def _rescale_message(case: tuple, expected: Images, received: Any) -> str:
     return f"A pixel of {images[wrong]} should not become {values[wrong]:.4g}."
 
 
+def _rescale_cases() -> tuple[tuple[Images], ...]:
+    """Returns images with every value, and two images with other smallest and largest values."""
+    every_value = np.resize(np.arange(256, dtype=np.uint8), (2, 28, 28))
+    faint = every_value // 2 + np.array([10, 30], np.uint8).reshape(2, 1, 1)
+    return (every_value,), (faint,)
+
+
 @exercise.check
-def rescale(rescaled: Any, *cases: tuple) -> None:
+def rescale(rescaled: Any, *, cases: Sequence[tuple] = ()) -> None:
     """Checks a function that rescales images from 0-255 to 0-1.
 
     Args:
         rescaled: the student's function.
-        *cases: other arguments for each call; then the data type is not looked at.
+        cases: other arguments for each call; then the data type is not looked at.
     """
-    every_value = np.resize(np.arange(256, dtype=np.uint8), (2, 28, 28))
     compare_function(
         rescaled,
         _rescaled,
         RESCALE,
-        cases or ((every_value,),),
+        cases or _rescale_cases(),
         _rescale_message,
         name="rescaled",
     )
     if not cases:
-        found = getattr(returned(rescaled, every_value, name="rescaled"), "dtype", None)
+        found = getattr(returned(rescaled, *_rescale_cases()[0], name="rescaled"), "dtype", None)
         expect(found is not None, "The values are correct, but rescaled should return a NumPy array.")
         expect(
             found == np.float32,
@@ -340,6 +363,14 @@ def _constant_becomes_zero(x_train: Images, x_val: Images, ddof: int) -> tuple[I
 
 def _one_for_all(x_train: Images, x_val: Images, ddof: int) -> tuple[Images, ...]:
     return _divided(x_train.mean(), x_train.std(ddof=ddof), x_train, x_val)
+
+
+def _one_mean_for_all(x_train: Images, x_val: Images, ddof: int) -> tuple[Images, ...]:
+    return _divided(x_train.mean(), _without_zeros(x_train.std(axis=0, ddof=ddof)), x_train, x_val)
+
+
+def _one_std_for_all(x_train: Images, x_val: Images, ddof: int) -> tuple[Images, ...]:
+    return _divided(x_train.mean(axis=0), x_train.std(ddof=ddof), x_train, x_val)
 
 
 def _each_image(x_train: Images, x_val: Images, ddof: int) -> tuple[Images, ...]:
@@ -415,6 +446,11 @@ def _overflowing_mean(x_train: Images, x_val: Images, ddof: int) -> tuple[Images
     return _divided(x_train.mean(axis=0).astype(np.uint8), std, x_train, x_val)
 
 
+def _overflowing_sum(x_train: Images, x_val: Images, ddof: int) -> tuple[Images, ...]:
+    std = _without_zeros(x_train.std(axis=0, ddof=ddof))
+    return _divided(x_train.sum(axis=0, dtype=np.uint8) / len(x_train), std, x_train, x_val)
+
+
 def _validation_left(x_train: Images, x_val: Images, ddof: int) -> Pair:
     return _standardised(x_train, x_val, ddof)[0], x_val
 
@@ -456,6 +492,16 @@ _WRONG_STANDARDISATIONS: tuple[tuple[Callable[..., tuple], str], ...] = (
         _one_for_all,
         "You have taken one mean and one standard deviation for all pixels together. Here each pixel "
         "position has its own: both are tables of 28x28 numbers.",
+    ),
+    (
+        _one_mean_for_all,
+        "You have taken one mean for all pixels together, but a standard deviation for each pixel. Here each "
+        "pixel position has its own mean, too: does `mean` go over the images only?",
+    ),
+    (
+        _one_std_for_all,
+        "You have taken a mean for each pixel, but one standard deviation for all pixels together. Here each "
+        "pixel position has its own: does `std` go over the images only?",
     ),
     (
         _each_image,
@@ -516,6 +562,11 @@ _WRONG_STANDARDISATIONS: tuple[tuple[Callable[..., tuple], str], ...] = (
         _overflowing_mean,
         "The subtraction was calculated in uint8, in which 3 - 5 becomes 254. Keep the mean as a float.",
     ),
+    (
+        _overflowing_sum,
+        "The images were added up in uint8, in which 200 + 100 becomes 44. Let NumPy's `mean` calculate the "
+        "mean, or convert the images to floats first.",
+    ),
     (_validation_left, "The training images are correct, but the validation images are unchanged."),
     (_training_left, "The validation images are correct, but the training images are unchanged."),
     (_exchanged, "Both arrays are correct, but in the wrong order: return the training images first."),
@@ -571,14 +622,14 @@ def _standardise_message(case: tuple, expected: Sequence[Images], received: Any)
 
 
 @exercise.check
-def standardise(standardised: Any, *cases: tuple) -> None:
+def standardise(standardised: Any, *, cases: Sequence[tuple] = ()) -> None:
     """Checks a function that standardises each pixel with the statistics of the training images.
 
     The standard deviation may divide by n or by n - 1, in all cases alike.
 
     Args:
         standardised: the student's function.
-        *cases: other arguments for each call.
+        cases: other arguments for each call.
     """
     cases = cases or (_standardise_case(),)
     received = returned(standardised, *cases[0], name="standardised")
@@ -652,6 +703,17 @@ def _overflow(x_train: Images, y_train: np.ndarray, images: Images) -> np.ndarra
     return np.argmin([((images - mean) ** 2).sum(axis=(1, 2)) for mean in means], axis=0)
 
 
+def _overflowing_sums(x_train: Images, y_train: np.ndarray, images: Images) -> np.ndarray:
+    chosen = [x_train[y_train == digit] for digit in range(10)]
+    means = np.stack([some.sum(axis=0, dtype=np.uint8) / len(some) for some in chosen])
+    return _distances(images, means).argmin(axis=1)
+
+
+def _means_of_others(x_train: Images, y_train: np.ndarray, images: Images) -> np.ndarray:
+    means = np.stack([x_train[y_train != digit].mean(axis=0) for digit in range(10)])
+    return _distances(images, means).argmin(axis=1)
+
+
 def _means_of_notebook(x_train: Images, y_train: np.ndarray, images: Images) -> np.ndarray:
     return _nearest_mean(*_digits()[0], images)
 
@@ -665,6 +727,17 @@ def _dot_products(x_train: Images, y_train: np.ndarray, images: Images) -> np.nd
     return (images.reshape(len(images), -1) @ means.T).argmax(axis=1)
 
 
+_ALL_ADDED = (
+    "All images get the same digit, because the squared differences of all images are added up together, as "
+    "`.sum()` without `axis` does. Each image needs a sum of its own."
+)
+_ONE_POSITION = (
+    "The function returns one position in the whole table of distances, as `argmin` without `axis` does. The "
+    "distances of each image need a position of their own."
+)
+_NINE_DIGITS = (
+    "You compare with nine mean images. How many digits are there, and does your loop reach all of them?"
+)
 NEAREST_MEAN: tuple[Row, ...] = (
     Row(
         lambda x, y, images: _distances(images, _mean_images(x, y)).argmax(axis=1),
@@ -673,8 +746,8 @@ NEAREST_MEAN: tuple[Row, ...] = (
     ),
     Row(
         lambda x, y, images: np.abs(_differences(images, _mean_images(x, y)).sum(axis=2)).argmin(axis=1),
-        "This compares only how much ink there is: differences above and below zero cancel out when they "
-        "are added up. Square each difference first, and then add them up.",
+        "This compares only how much ink there is. Do differences above and below zero cancel out, because they "
+        "are added up before they are squared? Or is each mean a single number, where a mean image is needed?",
     ),
     Row(
         lambda x, y, images: _differences(images, _mean_images(x, y)).sum(axis=2).argmin(axis=1),
@@ -710,6 +783,51 @@ NEAREST_MEAN: tuple[Row, ...] = (
         "Each answer is too large by 1. The digits start with 0, and so do the positions in an array.",
     ),
     Row(
+        lambda x, y, images: _nearest_mean(x, y, images) - 1,
+        "Each answer is too small by 1. The digits start with 0, and so do the positions in an array.",
+    ),
+    Row(lambda x, y, images: _distances(images, _mean_images(x, y)).argmin(), _ONE_POSITION),
+    Row(lambda x, y, images: _distances(images, _mean_images(x, y)).T.argmin(), _ONE_POSITION),
+    Row(
+        lambda x, y, images: _distances(images, _mean_images(x, y)).argmin(axis=0),
+        "The function returns ten numbers, which say which image is nearest to each mean image. The question is "
+        "which mean image is nearest to each image: over which axis does `argmin` go?",
+    ),
+    Row(lambda x, y, images: _distances(images, _mean_images(x, y)).sum(axis=0).argmin(), _ALL_ADDED),
+    Row(
+        lambda x, y, images: np.full(
+            len(images), _distances(images, _mean_images(x, y)).sum(axis=0).argmin()
+        ),
+        _ALL_ADDED,
+    ),
+    Row(
+        lambda x, y, images: np.zeros(len(images)),
+        "Every image gets the digit 0, because the ten distances of an image are equal. Does each digit have its "
+        "own mean image and its own distance?",
+    ),
+    Row(
+        lambda x, y, images: _distances(images, _mean_images(x, y)[1:]).argmin(axis=1),
+        _NINE_DIGITS,
+    ),
+    Row(
+        lambda x, y, images: _distances(images, _mean_images(x, y)[1:]).argmin(axis=1) + 1,
+        _NINE_DIGITS,
+    ),
+    Row(
+        lambda x, y, images: _distances(images, _mean_images(x, y)[:9]).argmin(axis=1),
+        _NINE_DIGITS,
+    ),
+    Row(
+        lambda x, y, images: _distances(images, x[:10]).argmin(axis=1),
+        "`x_train[digit]` is the training image at this position, whatever it shows. The label in y_train says "
+        "which digit an image shows.",
+    ),
+    Row(
+        _means_of_others,
+        "Your mean image of a digit is that of all other digits. Which training images have this digit as "
+        "their label?",
+    ),
+    Row(
         _means_of_notebook,
         "On other images the answers are those of this notebook's training images. Everything that the "
         "function needs must come from its three arguments, nothing from the variables of the notebook.",
@@ -734,6 +852,11 @@ NEAREST_MEAN: tuple[Row, ...] = (
         _overflow,
         "The subtraction was calculated in uint8, in which 3 - 5 becomes 254. Keep the mean images as "
         "floats.",
+    ),
+    Row(
+        _overflowing_sums,
+        "The training images were added up in uint8, in which 200 + 100 becomes 44. Let NumPy's `mean` calculate "
+        "the mean images, or convert the images to floats first.",
     ),
     Row(_majority, "Every image gets the most frequent digit. The answer should depend on the image."),
     Row(
@@ -770,20 +893,25 @@ def _nearest_mean_message(case: tuple, expected: np.ndarray, received: Any) -> s
     )
 
 
+def _nearest_mean_cases() -> tuple[tuple[Images, np.ndarray, Images], ...]:
+    """Returns images of the notebook, and others with ink and background exchanged."""
+    (x_train, y_train), (x_val, _) = _digits()
+    return (x_train, y_train, x_val[:100]), (255 - x_train, y_train, 255 - x_val[100:140])
+
+
 @exercise.check
-def nearest_mean(function: Any, *cases: tuple) -> None:
+def nearest_mean(nearest_mean: Any, *, cases: Sequence[tuple] = ()) -> None:
     """Checks a nearest-centroid classifier.
 
     Args:
-        function: the student's function.
-        *cases: other arguments for each call.
+        nearest_mean: the student's function.
+        cases: other arguments for each call.
     """
-    (x_train, y_train), (x_val, _) = _digits()
     compare_function(
-        function,
+        nearest_mean,
         _nearest_mean,
         NEAREST_MEAN,
-        cases or ((x_train, y_train, x_val[:100]),),
+        cases or _nearest_mean_cases(),
         _nearest_mean_message,
         name="nearest_mean",
     )
@@ -856,6 +984,10 @@ COUNT_SHARED: tuple[Row, ...] = (
         "This is a share. The function should return a number of images.",
     ),
     Row(
+        lambda x_train, x_new: 100 * _count_shared(x_train, x_new) / len(x_new),
+        "This is a percentage. The function should return a number of images.",
+    ),
+    Row(
         lambda x_train, x_new: np.isin(x_new.sum(axis=(1, 2)), x_train.sum(axis=(1, 2))).sum(),
         "Two images can have the same amount of ink and still be different. Compare all pixels.",
     ),
@@ -877,12 +1009,6 @@ def _shared_cases() -> tuple[tuple[Images, Images], ...]:
     twice = x_new.copy()
     twice[12] = x_train[30]
     return (x_train, x_new), (x_train, twice)
-
-
-def _count_message(case: tuple, expected: int, received: Any) -> str:
-    if _shape(received) != () or not isinstance(received, int | float | np.generic | np.ndarray):
-        return f"count_shared should return one number. Received: {short(received)}."
-    return f"Here {expected} of {len(case[1])} images are shared. You count {short(received)}."
 
 
 class _Leak(NamedTuple):
@@ -952,6 +1078,7 @@ def num_shared_rows() -> tuple[Row, ...]:
         ),
         Row(0, "There are shared images: do you count those of x_stored and x_report?"),
         Row(leak.num_shared / leak.num_report, "This is a share. Enter a number of images."),
+        Row(100 * leak.num_shared / leak.num_report, "This is a percentage. Enter a number of images."),
     )
 
 
@@ -1074,7 +1201,8 @@ def shared(
         _count_shared,
         COUNT_SHARED,
         cases or _shared_cases(),
-        _count_message,
+        "This is not the number of images of x_new that are also in x_train. Try your function on a few images "
+        "for which you know the number, such as x_val[:5] and x_val[3:8].",
         name="count_shared",
     )
     if cases:

@@ -112,6 +112,8 @@ summary = exercise.summary
 
 # --- tasks 1 and 2: counting ---
 
+_FIRST = (784, 100, 10)
+
 
 def _parameters(widths: Sequence[int]) -> int:
     return sum((inputs + 1) * neurons for inputs, neurons in pairwise(widths))
@@ -128,6 +130,38 @@ def _biases_of_inputs(widths: Sequence[int]) -> int:
 def _product(widths: Sequence[int]) -> int:
     return int(np.prod(widths))
 
+
+SLIPS: tuple[Row, ...] = (
+    Row(lambda widths: _parameters(widths) + sum(widths[1:]), "You have counted each bias twice."),
+    Row(
+        lambda widths: _parameters([widths[0], *widths]),
+        "You have given the input as many weights and biases as a Dense layer has. It only passes on the numbers "
+        "that come in, and has no parameters.",
+    ),
+    Row(
+        lambda widths: _weights([widths[0], *widths]),
+        "You have given weights to the input, and left out all biases. The input only passes on the numbers that "
+        "come in, and has no parameters.",
+    ),
+    Row(
+        lambda widths: _parameters(widths) + 2 * widths[0],
+        "You have given a weight and a bias to each number that comes in. The input has no parameters.",
+    ),
+    Row(
+        lambda widths: len(widths) - 1,
+        "This is the number of Dense layers. How many parameters does each of them have?",
+    ),
+    Row(
+        len,
+        "This is the number of layers together with the input. How many parameters does each layer have?",
+    ),
+    Row(
+        lambda widths: 2 * (len(widths) - 1),
+        "This is the number of arrays in which the weights and the biases are stored. How many numbers does "
+        "each array hold?",
+    ),
+)
+"""Misconceptions of tasks 1 and 2."""
 
 BY_HAND: tuple[Row, ...] = (
     Row(_weights, "These are the weights. Each neuron has a bias, too."),
@@ -165,6 +199,7 @@ BY_HAND: tuple[Row, ...] = (
         "This is the number of neurons. How many parameters does a single one of them have?",
     ),
     Row(_product, "The layers come one after the other: count each, then add. You have multiplied them."),
+    *SLIPS,
 )
 """Misconceptions: functions from the widths to the wrong number."""
 
@@ -202,16 +237,34 @@ DEEPER: tuple[Row, ...] = (
 
 
 @exercise.check
-def by_hand(answer: Any, widths: Sequence[int] = (784, 100, 10), name: str = "num_params") -> None:
-    """Checks the number of parameters of one network.
+def by_hand(num_params: Any, num_params_deeper: Any, *, deeper: Sequence[int] = ()) -> None:
+    """Checks the numbers of parameters of two networks.
 
     Args:
-        answer: the number.
-        widths: the number of inputs, and the neurons of each layer.
-        name: the variable with the answer.
+        num_params: the student's number for the first network.
+        num_params_deeper: the student's number for the deeper network; without `deeper`, it need only be possible.
+        deeper: the widths of the deeper network, if its number is compared, and not that of the first one.
     """
+    if deeper:
+        _compare_count(num_params_deeper, "num_params_deeper", deeper, (*DEEPER, *BY_HAND))
+        return
+    given(num_params=num_params, num_params_deeper=num_params_deeper)
+    number(num_params, "num_params")
+    value = number(num_params_deeper, "num_params_deeper")
+    _compare_count(num_params, "num_params", _FIRST, BY_HAND)
+    expect(
+        value == round(value),
+        f"num_params_deeper is {value:,.10g}, but a number of parameters is a whole number.",
+    )
+    expect(
+        value > _parameters(_FIRST),
+        f"num_params is correct, but num_params_deeper is {value:,.10g}. The deeper network has one layer more "
+        "than the first network: which of the two has more parameters?",
+    )
+
+
+def _compare_count(answer: Any, name: str, widths: Sequence[int], rows: Sequence[Row]) -> None:
     value = number(answer, name)
-    rows = [*(DEEPER if len(widths) > 3 else ()), *BY_HAND]
     compare(
         value,
         _parameters(widths),
@@ -270,30 +323,29 @@ COUNT: tuple[Row, ...] = (
         "neurons.",
     ),
     Row(_product, "The layers come one after the other: count each, then add. You have multiplied them."),
+    *SLIPS,
     Row(
-        lambda widths: _parameters([784, 100, 10]),
+        lambda widths: _parameters(_FIRST),
         "Your function returns the same number for every list. Its result should depend on `widths`.",
     ),
 )
 
 
 @exercise.check
-def count(count_parameters: Any, *cases: tuple[list[int]]) -> None:
+def count(count_parameters: Any, *, cases: Sequence[tuple[list[int]]] = ()) -> None:
     """Checks a function that counts the parameters of any network.
 
     Args:
         count_parameters: the student's function.
-        *cases: tuples with a list of widths; without them two that the student may know.
+        cases: tuples with a list of widths; without them two that the student may know.
     """
     compare_function(
         count_parameters,
         _parameters,
         COUNT,
         cases or (([784, 100, 10],), ([784, 512, 256, 10],)),
-        lambda case, _, received: (
-            f"For {case[0]}, count_parameters returns {short(received)}, which is not the number of parameters. "
-            "Count a small network such as [3, 2, 1] with pencil and paper, and compare."
-        ),
+        "This is not the number of parameters. Count a small network such as [3, 2, 1] with pencil and paper, "
+        "and compare.",
         name="count_parameters",
         rtol=0,
     )
@@ -408,14 +460,14 @@ BUILD: tuple[Row, ...] = (
 
 
 @exercise.check
-def build(build_network: Any, *cases: list[int]) -> None:
+def build(build_network: Any, *, cases: Sequence[list[int]] = ()) -> None:
     """Checks a function that builds a network, in whatever style of Keras.
 
     Args:
         build_network: the student's function.
-        *cases: lists of widths; without them one that the task names.
+        cases: lists of widths; without them one that the task names, and one with a single layer.
     """
-    for widths in cases or ([64, 32],):
+    for widths in cases or ([64, 32], [20]):
         _check_built(returned(build_network, widths, name="build_network"), widths)
 
 
@@ -431,7 +483,8 @@ def _check_built(answer: Any, widths: list[int]) -> None:
     units = [layer.units for layer in dense]
     expect(
         len(units) == len(widths) + 1,
-        f"For widths {widths}, the network should have {len(widths)} hidden Dense layers and the output layer. "
+        f"For widths {widths}, the network should have {len(widths)} hidden Dense "
+        f"{'layer' if len(widths) == 1 else 'layers'} and the output layer. "
         f"Received: Dense layers of {units} neurons. Loop over widths.",
     )
     expect(
@@ -751,21 +804,21 @@ DIAGNOSIS: tuple[Row, ...] = (
 
 
 @exercise.check
-def diagnosis(answers: Any, **right: str) -> None:
+def diagnosis(diagnosis: Any, *, right: Mapping[str, str] | None = None) -> None:
     """Checks diagnoses of training runs.
 
     Args:
-        answers: letter -> diagnosis, for all letters from A to E.
-        **right: the right diagnoses of the letters that are checked; without them those of A, B and C.
+        diagnosis: letter -> diagnosis, for all letters from A to E.
+        right: the right diagnoses of the letters that are checked; without them those of A, B and C.
     """
-    given(diagnosis=answers)
+    given(diagnosis=diagnosis)
     expect(
-        isinstance(answers, Mapping),
-        f"diagnosis should be a dictionary, {{letter: diagnosis}}. Received: {short(answers)}.",
+        isinstance(diagnosis, Mapping),
+        f"diagnosis should be a dictionary, {{letter: diagnosis}}. Received: {short(diagnosis)}.",
     )
     said = {}
     for letter in "ABCDE":
-        said[letter] = one_of(answers.get(letter), f"diagnosis['{letter}']", DIAGNOSES)
+        said[letter] = one_of(diagnosis.get(letter), f"diagnosis['{letter}']", DIAGNOSES)
     right = right or {"A": "rate too low", "B": "overfitting", "C": "too few validation images"}
     for letter, true in right.items():
         rows = [Row(row.answer[1], row.message.format(letter)) for row in DIAGNOSIS if row.answer[0] == true]
@@ -814,13 +867,13 @@ POINTS: tuple[Row, ...] = (
 
 
 @exercise.check
-def few_images(points_per_image: Any, verdict: Any = None, num_images: int = 0) -> None:
+def few_images(points_per_image: Any, verdict: Any, *, num_images: int = 0) -> None:
     """Checks a conclusion from few validation images.
 
     Args:
-        points_per_image: percentage points that one image is worth.
+        points_per_image: percentage points that one image is worth; only possible ones pass in the notebook.
         verdict: the conclusion.
-        num_images: the number of images, if the number is checked and not the conclusion.
+        num_images: the number of images, if the number is compared, and not the conclusion.
     """
     if num_images:
         rows = [Row(row.answer(num_images), row.message) for row in POINTS]
@@ -834,6 +887,12 @@ def few_images(points_per_image: Any, verdict: Any = None, num_images: int = 0) 
         )
         return
     given(points_per_image=points_per_image, verdict=verdict)
+    points = number(points_per_image, "points_per_image")
+    expect(
+        0 < points < 100,
+        f"points_per_image is {points:.4g}. One more image that is classified correctly raises the accuracy, and "
+        "by less than 100 percentage points.",
+    )
     known = ["the first is better", "both are equally good", "neither is shown to be better"]
     said = one_of(verdict, "verdict", [*known, "the test set must decide"])
     compare(said, "neither is shown to be better", VERDICT, "The scores do not support this claim.")

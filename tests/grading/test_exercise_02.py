@@ -170,7 +170,13 @@ def test_the_students_version_gets_nothing_and_each_check_says_not_done_yet():
 
 
 def test_the_hidden_checks_of_an_untouched_exercise_say_not_done_yet():
-    names = {"num_params_deeper": None, "count_parameters": lambda widths: None, "points_per_image": None}
+    names = {
+        "num_params": None,
+        "num_params_deeper": None,
+        "verdict": None,
+        "count_parameters": lambda widths: None,
+        "points_per_image": None,
+    }
     names |= {"build_network": lambda widths: None, "diagnosis": dict.fromkeys("ABCDE")}
     notebook = in_process.solution(EXERCISE)
     notebook.cells = [cell for cell in notebook.cells if cell.id.endswith("-hidden")]
@@ -225,6 +231,15 @@ def test_the_text_asks_for_what_is_checked(cell, words):
     assert "epochs=10" in CELLS["start"].source and "Dense(64" in CELLS["start"].source
 
 
+def test_the_summary_has_a_heading_and_says_what_it_counts():
+    heading, text = CELLS["text-summary"].source.split("\n\n")
+    assert heading == "### Summary"
+    assert text.endswith(
+        "After a restart of the kernel, run all cells again: the summary counts only what has been checked since "
+        "then."
+    )
+
+
 def test_shadowed_names_change_nothing():
     shadow = "str = list = round = sum = len = data = layers = metrics = keras = np = plots = checks = None\n"
     for task in ("by-hand", "few-images"):
@@ -258,21 +273,43 @@ DEEPER = [784, 100, 100, 10]
 @pytest.mark.parametrize("place", range(len(module.BY_HAND)))
 def test_a_misconception_of_task_1_gets_its_message(place):
     row = module.BY_HAND[place]
-    assert row.message in message(module.by_hand, row.answer([784, 100, 10]))
+    assert row.message in message(module.by_hand, row.answer([784, 100, 10]), 89_610)
     rows = [*module.DEEPER, *module.BY_HAND]
-    said = message(module.by_hand, row.answer(DEEPER), DEEPER, "num_params_deeper")
+    said = message(module.by_hand, 79_510, row.answer(DEEPER), deeper=DEEPER)
     assert any(other.message in said for other in rows)
 
 
 @pytest.mark.parametrize("place", range(len(module.DEEPER)))
 def test_a_misconception_about_the_deeper_network_gets_its_message(place):
     row = module.DEEPER[place]
-    assert row.message in message(module.by_hand, row.answer(DEEPER), DEEPER, "num_params_deeper")
+    assert row.message in message(module.by_hand, 79_510, row.answer(DEEPER), deeper=DEEPER)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (79_510, "which of the two has more parameters"),
+        (0, "which of the two has more parameters"),
+        (89_610.5, "is a whole number"),
+        ([79_510, 10_100], "num_params_deeper should be one number"),
+    ],
+)
+def test_an_impossible_number_of_the_deeper_network_is_told_at_once(answer, words):
+    said = message(module.by_hand, 79_510, answer)
+    assert words in said
+    assert not re.search("89[,_]?610", said.replace("89,610.5", ""))
+
+
+def test_a_possible_number_of_the_deeper_network_waits_for_grading(capsys):
+    module.by_hand(79_510, 79_511)
+    assert "Task 1: correct (1 of 2 points; the rest is checked when graded)" in capsys.readouterr().out
+    message(module.by_hand, 79_510, 79_511, deeper=DEEPER)
+    module.by_hand(None, 89_610, deeper=DEEPER)
 
 
 @pytest.mark.parametrize("answer", [79_509, 79_511, 79_500, 79_510.5, 89_610, 0])
 def test_a_number_of_parameters_is_exact(answer):
-    said = message(module.by_hand, answer)
+    said = message(module.by_hand, answer, 89_610)
     assert "79,510," not in said and "79510" not in said
     assert "Task 1 is not correct yet" in said and "For a hint: checks.exercise_02.by_hand" in said
 
@@ -299,15 +336,16 @@ def test_a_misconception_of_task_2_gets_its_message(place):
     said = message(module.count, row.answer)
     assert row.message in said
     assert "79510" not in said and "535818" not in said.replace(",", "")
-    message(module.count, row.answer, ([784, 10],), ([5, 4, 3, 2, 1],), ([64, 128],))
+    message(module.count, row.answer, cases=[([784, 10],), ([5, 4, 3, 2, 1],), ([64, 128],)])
 
 
 def test_another_wrong_count_names_the_case_and_no_right_number():
     said = message(module.count, lambda widths: 7)
-    assert "For [784, 100, 10], count_parameters returns 7" in said
+    assert "count_parameters([784, 100, 10]) returns 7. This is not the number of parameters." in said
     assert "79" not in said
     said = message(module.count, lambda widths: 79_510 if len(widths) == 3 else 8)
-    assert "For [784, 512, 256, 10], count_parameters returns 8" in said
+    assert "count_parameters([784, 512, 256, 10]) returns 8" in said
+    assert "returns 'many'. Expected: one number." in message(module.count, lambda widths: "many")
 
 
 def test_a_count_close_to_the_right_one_is_wrong():
@@ -432,6 +470,14 @@ def test_another_wrong_network_is_described(network, words):
     said = message(module.build, lambda widths: network())
     assert words in said
     assert "Task 3 is not correct yet" in said
+
+
+def test_lists_of_other_lengths_are_tried_at_once():
+    said = message(module.build, lambda widths: built())
+    assert "For widths [20], the network should have 1 hidden Dense layer and the output layer." in said
+    said = message(module.build, lambda widths: built(widths=(widths[0], 32)))
+    assert "For widths [20]" in said
+    module.build(lambda widths: built(widths=widths, hidden=["relu"] * len(widths)))
 
 
 # --- task 4 ---
@@ -640,7 +686,8 @@ SAID = {
 @pytest.mark.parametrize("letter", "ABCDE")
 def test_a_wrong_diagnosis_is_answered_by_what_the_curves_show(letter):
     for words, phrase in zip([d for d in module.DIAGNOSES if d != RIGHT[letter]], SAID[letter], strict=True):
-        assert phrase in message(module.diagnosis, RIGHT | {letter: words}, **{letter: RIGHT[letter]}), words
+        said = message(module.diagnosis, RIGHT | {letter: words}, right={letter: RIGHT[letter]})
+        assert phrase in said, words
 
 
 @pytest.mark.parametrize("letter", "ABCDE")
@@ -648,7 +695,7 @@ def test_each_wrong_diagnosis_gets_a_message_of_its_own(letter):
     wrong = [words for words in module.DIAGNOSES if words != RIGHT[letter]]
     said = {}
     for words in wrong:
-        said[words] = message(module.diagnosis, RIGHT | {letter: words}, **{letter: RIGHT[letter]})
+        said[words] = message(module.diagnosis, RIGHT | {letter: words}, right={letter: RIGHT[letter]})
         (row,) = [row for row in module.DIAGNOSIS if row.answer == (RIGHT[letter], words)]
         assert row.message.format(letter) in said[words]
         assert RIGHT[letter] not in said[words]
@@ -680,12 +727,26 @@ def test_points_may_be_rounded(value):
 
 @pytest.mark.parametrize("value", [3, 3.2, 3.5, 3.45, 4, 0.033, -3.33])
 def test_points_near_the_right_ones_are_wrong(value):
-    assert "100 / 30" not in message(module.few_images, value, num_images=30)
+    assert "100 / 30" not in message(module.few_images, value, None, num_images=30)
 
 
 @pytest.mark.parametrize("row", module.POINTS)
 def test_a_misconception_about_points_gets_its_message(row):
-    assert row.message in message(module.few_images, row.answer(30), num_images=30)
+    assert row.message in message(module.few_images, row.answer(30), None, num_images=30)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0, "raises the accuracy"),
+        (-3.3, "raises the accuracy"),
+        (100, "by less than 100"),
+        ("3", "points_per_image should be one number"),
+        (None, "Task 6 is not done yet: points_per_image is still None"),
+    ],
+)
+def test_impossible_points_are_told_at_once(value, words):
+    assert words in message(module.few_images, value, "neither is shown to be better")
 
 
 @pytest.mark.parametrize("row", module.VERDICT)

@@ -38,14 +38,14 @@ def exercise():
     )
 
     @exercise.check
-    def count(function, *cases):
+    def count(function, *, cases=()):
         """Checks a count."""
         _core.compare_function(
             function,
             parameters,
             ROWS,
             cases or [([784, 100, 10],)],
-            lambda case, expected, received: f"{case[0]}: expected {expected}, received {received}",
+            "The number of parameters is another one.",
             name="count_parameters",
         )
 
@@ -72,7 +72,12 @@ def test_a_right_answer_says_so_with_its_points(exercise, capsys):
             ROWS[0].answer,
             "Task 1 is not correct yet: these are the weights\nFor a hint: checks.exercise_02.count(",
         ),
-        (lambda widths: 7, "Task 1 is not correct yet: [784, 100, 10]: expected 79510, received 7"),
+        (
+            lambda widths: 7,
+            "not correct yet: count_parameters([784, 100, 10]) returns 7. The number of parameters is another one.",
+        ),
+        (lambda widths: [7, 8], "count_parameters([784, 100, 10]) returns [7, 8]. Expected: one number."),
+        (lambda widths: "7", "count_parameters([784, 100, 10]) returns '7'. Expected: one number."),
         (lambda widths: None, "Task 1 is not done yet: count_parameters returns None"),
         (None, "Task 1 is not done yet: count_parameters is still None"),
         (3, "Task 1 is not correct yet: count_parameters should be a function. Received: 3."),
@@ -106,10 +111,10 @@ def parameters_by_check():
 
 
 def test_other_cases_reach_the_function_and_do_not_share_lists(exercise):
-    exercise.count(parameters, ([5, 4, 3, 2],), ([3, 2],))
+    exercise.count(parameters, cases=[([5, 4, 3, 2],), ([3, 2],)])
     case = ([3, 2],)
     with pytest.raises(AnswerError):
-        exercise.count(lambda widths: widths.append(1) or 1, case)
+        exercise.count(lambda widths: widths.append(1) or 1, cases=[case])
     assert case == ([3, 2],)
 
 
@@ -117,7 +122,7 @@ def test_the_first_row_that_agrees_in_all_cases_gives_the_message(exercise):
     """The second row is right for three widths, so it is known only by other cases."""
     exercise.count(ROWS[1].answer)
     with pytest.raises(AnswerError, match="three widths only"):
-        exercise.count(ROWS[1].answer, ([4, 3, 2],), ([4, 3, 2, 1],))
+        exercise.count(ROWS[1].answer, cases=[([4, 3, 2],), ([4, 3, 2, 1],)])
 
 
 def test_hints_come_in_steps_and_look_at_no_answer(exercise, capsys):
@@ -222,7 +227,7 @@ class Sly(str):
 
 
 def test_objects_of_a_student_are_made_plain_before_they_are_compared(exercise):
-    with pytest.raises(AnswerError, match="received 0"):
+    with pytest.raises(AnswerError, match=r"returns array\(0"):
         exercise.count(lambda widths: Peek())
     with pytest.raises(AnswerError, match="width should be one number"):
         exercise.width(Peek())
@@ -233,9 +238,55 @@ def test_objects_of_a_student_are_made_plain_before_they_are_compared(exercise):
 
 
 def test_cases_of_ones_own_do_not_count_in_the_summary(exercise, capsys):
-    exercise.count(lambda widths: 0, ([3],))
+    exercise.count(lambda widths: 0, cases=[([3],)])
     exercise.summary()
     assert "Task 1  Count    0 of 1  not done yet" in capsys.readouterr().out
+    exercise.count(function=parameters)
+    exercise.summary()
+    assert "Task 1  Count    1 of 1  correct" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("answers", "options", "words"),
+    [
+        ((parameters, ([3, 2],)), {}, "too many positional arguments"),
+        ((), {}, "missing a required argument: 'function'"),
+        ((parameters,), {"hints": 1}, "got an unexpected keyword argument 'hints'"),
+    ],
+)
+def test_a_call_with_other_arguments_says_how_to_call_the_check(exercise, capsys, answers, options, words):
+    exercise.count(parameters)
+    with pytest.raises(UserError) as error:
+        exercise.count(*answers, **options)
+    assert str(error.value) == (
+        f"Expected: checks.exercise_02.count(function). Received: a call with other arguments ({words})."
+    )
+    assert not isinstance(error.value, AnswerError)
+    exercise.summary()
+    assert "Task 1  Count    1 of 1  correct" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        ([417.5, 3.25], [3.25], "returns [3.25]. Expected: a list or an array of 2 numbers."),
+        ((417.5, 3.25), np.zeros(2), "returns array([0., 0.]). Look again."),
+        (np.full((2, 3), 417.5), np.zeros((3, 2)), "Expected: an array of the shape (2, 3)."),
+        ([np.full(2, 417.5), "tie"], 5, "returns 5. Expected: 2 values."),
+        (True, 1.5, "returns 1.5. Expected: True or False."),
+        ("tie", 1.5, "returns 1.5. Expected: a string."),
+        ({"tie": 417.5}, 1.5, "returns 1.5. Expected: a dictionary."),
+        (417.5, 1.5, "f([1, 2], an array of the shape (3, 9), array([1, 2])) returns 1.5. Look again."),
+    ],
+)
+def test_another_answer_is_described_by_its_form_and_never_by_the_right_value(right, wrong, words):
+    case = ([1, 2], np.zeros((3, 9)), np.array([1, 2]))
+    with pytest.raises(AnswerError) as error:
+        _core.compare_function(
+            lambda *_: wrong, lambda *_: right, (), [case], "Look again.", name="f", helpers=True
+        )
+    assert words in str(error.value)
+    assert "417.5" not in str(error.value) and "tie" not in str(error.value)
 
 
 def test_a_check_has_the_name_of_a_task():
