@@ -37,6 +37,10 @@ class NotDoneError(AnswerError):
     """An answer is missing."""
 
 
+class ArgumentsError(UserError, TypeError):
+    """A check is called with other arguments than its own."""
+
+
 class Task(NamedTuple):
     """A task of an exercise.
 
@@ -107,7 +111,7 @@ class Exercise:
             try:
                 received = signature.bind(*answers, **options).arguments
             except TypeError as error:
-                raise UserError(
+                raise ArgumentsError(
                     f"Expected: checks.{self.name}.{task.name}({', '.join(names)}). Received: a call with other "
                     f"arguments ({error})."
                 ) from None
