@@ -23,7 +23,6 @@ import numpy as np
 from mnist_helpers._errors import UserError
 
 _PACKAGE = str(Path(__file__).parent.parent)
-_LARGE = 20  # a message gives the shape of an array with more entries
 _OPEN, _WRONG, _CORRECT = "not done yet", "not correct yet", "correct"
 
 
@@ -36,6 +35,10 @@ class AnswerError(UserError):
 
 class NotDoneError(AnswerError):
     """An answer is missing."""
+
+
+class ArgumentsError(UserError, TypeError):
+    """A check is called with other arguments than its own."""
 
 
 class Task(NamedTuple):
@@ -108,7 +111,7 @@ class Exercise:
             try:
                 received = signature.bind(*answers, **options).arguments
             except TypeError as error:
-                raise UserError(
+                raise ArgumentsError(
                     f"Expected: checks.{self.name}.{task.name}({', '.join(names)}). Received: a call with other "
                     f"arguments ({error})."
                 ) from None
@@ -289,6 +292,9 @@ def compare_function(
     form = _form(expected[place])
     words = otherwise if _form(received[place]) == form else f"Expected: {form}."
     raise AnswerError(f"{called(name, cases[place])} returns {short(received[place])}. {words}")
+
+
+_LARGE = 20  # a message gives the shape of an array with more entries
 
 
 def called(name: str, case: Sequence[Any]) -> str:

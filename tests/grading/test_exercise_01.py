@@ -696,7 +696,9 @@ def test_bytes_may_be_rounded_to_three_or_four_digits_and_nothing_further_off(na
         checks.memory(**(right | {name: answer}))
     for answer in further_off:
         said = message_of(checks.memory, **(right | {name: answer}))
-        assert ("not exact enough" in said) == (abs(answer / right[name] - 1) < 0.015), answer
+        assert (f": {name} is {answer}, which is not exact enough" in said) == (
+            abs(answer / right[name] - 1) < 0.015
+        ), answer
 
 
 def test_what_is_not_even_a_function_or_a_number_is_named():

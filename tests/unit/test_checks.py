@@ -261,7 +261,7 @@ def test_a_call_with_other_arguments_says_how_to_call_the_check(exercise, capsys
     assert str(error.value) == (
         f"Expected: checks.exercise_02.count(function). Received: a call with other arguments ({words})."
     )
-    assert not isinstance(error.value, AnswerError)
+    assert isinstance(error.value, TypeError) and not isinstance(error.value, AnswerError)
     exercise.summary()
     assert "Task 1  Count    1 of 1  correct" in capsys.readouterr().out
 
