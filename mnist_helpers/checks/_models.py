@@ -49,7 +49,11 @@ def accuracy(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> floa
 
 def probabilities(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Returns the probabilities of a network whose outputs are probabilities or logits, float `(n, 10)`."""
-    values = outputs(model, images)
+    return as_probabilities(outputs(model, images))
+
+
+def as_probabilities(values: np.ndarray) -> np.ndarray:
+    """Returns outputs that are probabilities or logits as probabilities."""
     if (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3):
         return values
     powers = np.exp(values - values.max(axis=1, keepdims=True))
