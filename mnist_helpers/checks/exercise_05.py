@@ -559,7 +559,7 @@ def _chi_squared(correction: float) -> Callable[..., float]:
         one, other = _counts(labels, first, second)
         if not one + other:
             return 1.0
-        return float(stats.chi2.sf(max(abs(one - other) - correction, 0) ** 2 / (one + other), 1))
+        return float(stats.chi2.sf((abs(one - other) - correction) ** 2 / (one + other), 1))
 
     return p_value
 
@@ -650,7 +650,7 @@ P_VALUE: tuple[Row, ...] = (
         "The p-value is in percent. It should be a number between 0 and 1.",
     ),
 )
-_PAIRED = ((8, 2, 85, 5), (4, 11, 60, 9), (3, 3, 41, 6), (1, 9, 70, 8), (0, 0, 90, 10))
+_PAIRED = ((8, 2, 85, 5), (4, 11, 60, 9), (3, 3, 41, 6), (2, 10, 70, 8), (0, 0, 90, 10))
 _NO_TOSS = (
     "If no image is classified correctly by exactly one of the two, there is no toss. Return p = 1 then."
 )

@@ -630,8 +630,8 @@ def test_what_passes_in_the_notebook_passes_when_it_is_graded(monkeypatch, loss,
         ((0.5, 0.7), 1.1, "Was model trained with other images, or with other labels?"),
         (
             (0.01, 0.7),
-            0.3,
-            "In history the training loss is 0.010, but the loss of model on x_few and y_few is 0.3",
+            0.4,
+            "In history the training loss is 0.010, but the loss of model on x_few and y_few is 0.4",
         ),
     ],
 )

@@ -810,7 +810,7 @@ def test_mcnemar_may_follow_any_names(names, solved):
 def test_a_wrong_answer_in_one_hidden_case_loses_the_hidden_points():
     for name, wrong in {
         "wilson": "def wilson(k, n):\n    return right(k, n) if n in (20, 10_000) else (0.5, 0.6)",
-        "mcnemar": "def mcnemar(a, b, c):\n    return right(a, b, c) if len(a) in (100, 84, 53, 88) else (1, 2, 1)",
+        "mcnemar": "def mcnemar(a, b, c):\n    return right(a, b, c) if len(a) in (100, 84, 53, 90) else (1, 2, 1)",
         "recall-precision": "def recall_and_precision(m):\n    return right(m) if len(m) < 4 else (m[0], m[1])",
     }.items():
         source = cell(in_process.solution(NAME), name).source
