@@ -338,6 +338,8 @@ def returned(
         sys.setprofile(note)
     try:
         answer = _plain(function(*copies))
+    except AnswerError:  # of a check's own function, which calls the student's
+        raise
     except (Exception, SystemExit) as error:
         if not used:
             raise AnswerError(f"{name} stops with {_described(error)}.") from None

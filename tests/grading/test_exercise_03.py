@@ -465,7 +465,12 @@ def test_batch_normalisation_agrees_with_keras():
             lambda *case: normalise(*case) + (len(case[0]) == 1),
             "With training=False and one image, the num",
         ),
-        (updated, lambda *case: None, "normalise returns None"),
+        (updated, lambda *case: None, "not done yet: normalise returns None"),
+        (
+            updated,
+            lambda *case: np.array(keras.ops.add(normalise(*case), 0)),
+            "not correct yet: normalise calls Keras.",
+        ),
         (updated, lambda *case: exercise_03._normalise(*case), "normalise calls _normalise"),
         (updated, lambda *case: "x", "should return the shape"),
         (
@@ -545,7 +550,8 @@ def test_each_method_is_recognised(solved, method):
     elif method == "Adam":
         model.compile(keras.optimizers.Adam(weight_decay=0.1))
     elif method == "l2":
-        model.layers[-1].kernel_regularizer = keras.regularizers.L2(0.1)
+        model.layers[-1].kernel_regularizer = keras.regularizers.L2(0.005)
+        model.layers[-1].kernel.regularizer = model.layers[-1].kernel_regularizer
         last += float(sum(model.losses))
         assert last > history.history["val_loss"][-1]
     elif method == "stopped":
