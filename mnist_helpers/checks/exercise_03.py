@@ -781,7 +781,7 @@ def _check_history(model: keras.Model, curves: Mapping[str, Sequence[float]]) ->
         "to history what fit has returned when it trained model, with the validation images of the task.",
     )
     as_in_training = _loss_in_training(model, x_few, y_few) + penalty
-    in_history = max(curves["loss"][epoch] for epoch in fitting)
+    in_history = max(curves["loss"][int(epoch)] for epoch in fitting)
     expect(
         as_in_training <= MAX_RATIO * in_history + MAX_MORE,
         f"In history the training loss is {in_history:.3f}, but the loss of model on x_few and y_few is "
