@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import inspect
 import linecache
 import sys
@@ -23,6 +24,7 @@ import numpy as np
 from mnist_helpers._errors import UserError
 
 _PACKAGE = str(Path(__file__).parent.parent)
+_NAMES = {"keras": "Keras", "tensorflow": "TensorFlow"}
 _OPEN, _WRONG, _CORRECT = "not done yet", "not correct yet", "correct"
 
 
@@ -354,7 +356,9 @@ def same(first: Any, second: Any, *, rtol: float = 1e-3) -> bool:
     return one.shape == other.shape and np.allclose(one, other, rtol=rtol, atol=1e-8, equal_nan=True)
 
 
-def returned(function: Any, *arguments: Any, name: str, helpers: bool = False) -> Any:
+def returned(
+    function: Any, *arguments: Any, name: str, helpers: bool = False, refused: Sequence[str] = ()
+) -> Any:
     """Calls a student's function with copies of the arguments, and returns what it returns.
 
     Args:
@@ -362,33 +366,39 @@ def returned(function: Any, *arguments: Any, name: str, helpers: bool = False) -
         *arguments: its arguments.
         name: its name in the notebook.
         helpers: whether the function may call functions of `mnist_helpers`.
+        refused: packages that the function may not call either, such as "keras". Looked at only without `helpers`.
 
     Raises:
         NotDoneError: the function returns `None`, or there is none.
-        AnswerError: it is not a function, it stops with an exception, or it calls the course's helpers although
-            the task is to do without them.
+        AnswerError: it is not a function, it stops with an exception, or it calls the course's helpers, or a
+            refused package, although the task is to do without them.
     """
     given(**{name: function})
     if not callable(function):
         raise AnswerError(f"{name} should be a function. Received: {short(function)}.")
     copies = _copied(arguments)
     used: list[str] = []
-    before, note = sys.getprofile(), functools.partial(_note_helpers, used)
+    before, note = sys.getprofile(), functools.partial(_note_helpers, used, tuple(refused))
+    collects = gc.isenabled()
+    gc.disable()  # objects of refused packages would be deleted in the middle of the function, by their own code
     if not helpers:
         sys.setprofile(note)
     try:
         answer = _plain(function(*copies))
+    except AnswerError:  # of a check's own function, which calls the student's
+        raise
     except (Exception, SystemExit) as error:
-        raise AnswerError(f"{name} stops with {_described(error)}.") from None
+        if not used:
+            raise AnswerError(f"{name} stops with {_described(error)}.") from None
     finally:
         replaced = not helpers and sys.getprofile() is not note
         sys.setprofile(before)
+        if collects:
+            gc.enable()
     if replaced:
         raise AnswerError(f"{name} changes sys.setprofile, with which the check watches the function.")
     if used:
-        raise AnswerError(
-            f"{name} calls {used[0]} of the course's helpers. In this task you write the calculation yourself."
-        )
+        raise AnswerError(f"{name} calls {used[0]}. In this task you write the calculation yourself.")
     if answer is None:
         raise NotDoneError(f"{name} returns None. Does every way through the function end with a `return`?")
     return answer
@@ -427,14 +437,24 @@ def _is_of_framework(answer: Any) -> bool:
     return type(answer).__module__.partition(".")[0] in ("keras", "tensorflow", "jax", "jaxlib", "torch")
 
 
-def _note_helpers(used: list[str], frame: FrameType, event: str, argument: Any) -> None:
-    """Profile function: notes the functions of this package that are the answer, or that code outside it calls."""
-    if event != "call" or frame.f_back is None or not frame.f_code.co_filename.startswith(_PACKAGE):
+def _note_helpers(
+    used: list[str], refused: tuple[str, ...], frame: FrameType, event: str, argument: Any
+) -> None:
+    """Profile function: notes the functions of this package that are the answer, or that code outside it calls.
+
+    Of refused packages it notes the package only: which of its functions was called first says little.
+    """
+    if event != "call" or frame.f_back is None or used:
+        return
+    package = str(frame.f_globals.get("__name__")).partition(".")[0]
+    if package in refused:
+        used.append(_NAMES.get(package, package))
+    if not frame.f_code.co_filename.startswith(_PACKAGE):
         return
     caller = frame.f_back.f_code
     is_answer = caller is returned.__code__ and frame.f_code is not _plain.__code__
     if is_answer or not caller.co_filename.startswith(_PACKAGE):
-        used.append(frame.f_code.co_name)
+        used.append(f"{frame.f_code.co_name} of the course's helpers")
 
 
 def _described(error: BaseException) -> str:

@@ -38,8 +38,12 @@ def network(answer: Any, name: str) -> keras.Model:
 
 
 def outputs(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Returns the outputs of a network in inference mode, float `(n, 10)`."""
-    return np.asarray(keras.Model.predict(model, images, batch_size=256, verbose=0))
+    """Returns the outputs of a network in inference mode, float `(n, 10)`.
+
+    `predict` would make a function of each new network, and TensorFlow warns of this after a few checks.
+    """
+    batches = [images[start : start + 256].astype("float32") for start in range(0, len(images), 256)]
+    return np.concatenate([np.asarray(model(batch, training=False)) for batch in batches])
 
 
 def accuracy(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
@@ -49,7 +53,11 @@ def accuracy(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> floa
 
 def probabilities(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Returns the probabilities of a network whose outputs are probabilities or logits, float `(n, 10)`."""
-    values = outputs(model, images)
+    return as_probabilities(outputs(model, images))
+
+
+def as_probabilities(values: np.ndarray) -> np.ndarray:
+    """Returns outputs that are probabilities or logits as probabilities."""
     if (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3):
         return values
     powers = np.exp(values - values.max(axis=1, keepdims=True))

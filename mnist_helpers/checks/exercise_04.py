@@ -27,8 +27,8 @@ exercise = Exercise(
             "List the values of each hyperparameter first. Each value of one can be combined with each "
             "value of the others.",
             "The share is the number of trials divided by the number of configurations. For the cost, "
-            "count how many trainings there are altogether, then how many images pass through the network "
-            "in one training, and use the speed last.",
+            "count how many training runs there are altogether, then how many images pass through the "
+            "network in one run, and use the speed last.",
         ),
     ),
     Task(
@@ -123,6 +123,7 @@ COUNT: tuple[Row, ...] = (
 )
 
 SHARE: tuple[Row, ...] = (
+    Row(0.03, "share_seen is rounded too much. Give at least three significant digits, or a division."),
     Row(100 * 12 / 360, "This is in percent. A fraction is asked for: 5 % would be 0.05."),
     Row(360 / 12, "You have divided the other way round: the share of a part is never larger than 1."),
     Row(1 / 360, "This is the share of one trial. The search has more."),
@@ -140,7 +141,7 @@ SECONDS: tuple[Row, ...] = (
         10 * 3 * 10_000 / 50_000,
         "This is the cost of the finalists alone. The trials have to be trained, too.",
     ),
-    Row(22 * 10_000 / 50_000, "Each image passes once per EPOCH, and a training has several of them."),
+    Row(22 * 10_000 / 50_000, "Each image passes once per EPOCH, and a training run has several of them."),
     Row(
         22 * 3 * 10_000, "This is the number of images, not of seconds. How many of them pass in one second?"
     ),
@@ -149,18 +150,18 @@ SECONDS: tuple[Row, ...] = (
     Row(
         120 * 3 * 10_000 / 50_000,
         "You have multiplied the trials by the finalists and the seeds. Only the finalists are trained "
-        "again: ADD their trainings.",
+        "again: ADD their training runs.",
     ),
     Row(
         19 * 3 * 10_000 / 50_000,
-        "5 finalists with 2 seeds each are not 5 + 2 trainings: every finalist is trained with every seed.",
+        "5 finalists with 2 seeds each are not 5 + 2 training runs: every finalist is trained with every seed.",
     ),
     Row(17 * 3 * 10_000 / 50_000, "Each finalist is trained once per seed, so more than once."),
     Row(14 * 3 * 10_000 / 50_000, "Not only one of the finalists is trained again, but each of them."),
     Row(
         34 * 3 * 10_000 / 50_000, "Only the finalists are trained with two seeds; each trial is trained once."
     ),
-    Row(22, "This is the number of trainings. How many seconds do they take?"),
+    Row(22, "This is the number of training runs. How many seconds do they take?"),
     Row(22 * 3 * 10_000 / 50_000 / 60, "This is in minutes. The number of seconds is asked for."),
     Row(
         360 * 3 * 10_000 / 50_000, "This is the cost of a grid search. The random search has 12 trials only."
@@ -179,7 +180,7 @@ def size(num_configurations: Any, share_seen: Any, search_seconds: Any) -> None:
     Args:
         num_configurations: the number of configurations of the space.
         share_seen: the share of them that is tried.
-        search_seconds: the duration of the search and of the finalists' trainings.
+        search_seconds: the duration of the search and of the finalists' training runs.
     """
     _core.given(num_configurations=num_configurations, share_seen=share_seen, search_seconds=search_seconds)
     count = _core.number(num_configurations, "num_configurations")
@@ -204,7 +205,7 @@ def size(num_configurations: Any, share_seen: Any, search_seconds: Any) -> None:
         seconds,
         13.2,
         SECONDS,
-        f"{seconds:g} seconds is not correct. Count the trainings of the trials and of the finalists, then "
+        f"{seconds:g} seconds is not correct. Count the training runs of the trials and of the finalists, then "
         "the images that pass in one training.",
     )
 
@@ -218,12 +219,12 @@ _DRAWS = (1, 2)
 
 
 @exercise.check
-def space(function: Any, *seeds: int) -> None:
+def space(function: Any, *, seeds: Sequence[int] = ()) -> None:
     """Checks a search space and that the function returns the values that it is given.
 
     Args:
         function: the student's `space`.
-        *seeds: seeds with which values are drawn for the function to return. If there are any, the space itself is
+        seeds: seeds with which values are drawn for the function to return. If there are any, the space itself is
             not looked at.
     """
     asked = keras_tuner.HyperParameters()
@@ -244,7 +245,7 @@ def _check_names(declared: Mapping[str, Any]) -> None:
     expect(
         seed is None,
         f"{seed!r} is among the hyperparameters, but the best seed is chance: it does not carry over to "
-        "other trainings. The seed is the noise that a gain is compared with. It is nothing to search "
+        "other training runs. The seed is the noise that a gain is compared with. It is nothing to search "
         "for.",
     )
     missing = [name for name in NAMES if name not in declared]
@@ -727,6 +728,7 @@ def _check_lines(answer: Any) -> None:
 _UNCHANGED, _MORE_CONFIGURATIONS, _MORE_SEEDS, _BOTH = 0.00811, 0.01252, 0.00405, 0.00627
 
 MORE_CONFIGURATIONS: tuple[Row, ...] = (
+    *(Row(number, "This is rounded too much. Give at least three digits.") for number in (0.013, 0.01)),
     Row(
         0.1 - _MORE_CONFIGURATIONS,
         "This is the mean of the best scores. By how much does it lie below the true loss?",
@@ -952,6 +954,7 @@ def _mean(name: str) -> float:
 
 
 GAIN: tuple[Row, ...] = (
+    Row(0.08, "gain is rounded too much. Give four decimals."),
     Row(
         _mean("default") - IN_SEARCH["rank 1"],
         "You have used the loss of rank 1 in the search. It is the best of many trials, so it is partly "
@@ -1015,14 +1018,14 @@ VERDICT: tuple[Row, ...] = (
 
 
 @exercise.check
-def winner(function: Any, gain: Any, verdict: Any, *cases: tuple[Losses]) -> None:
+def winner(function: Any, gain: Any, verdict: Any, *, cases: Sequence[tuple[Losses]] = ()) -> None:
     """Checks a function that selects a configuration, and a conclusion from the losses of three seeds.
 
     Args:
         function: the student's `winner`.
         gain: by how much the selected configuration is better than the default.
         verdict: rank 3 compared with rank 1.
-        *cases: arguments for the function. If there are any, the conclusion is not looked at.
+        cases: arguments for the function. If there are any, the conclusion is not looked at.
     """
     _core.compare_function(function, _winner, WINNER, cases or WINNER_CASES, _about_the_winner, name="winner")
     if cases:
@@ -1044,10 +1047,7 @@ def _about_the_winner(case: tuple[Losses], expected: str, received: Any) -> str:
         return (
             f"winner should return one of the names, {', '.join(losses)}. Received: {_core.short(received)}."
         )
-    candidate = _lowest(losses)
-    gain = np.mean(losses["default"]) - np.mean(losses[candidate])
     return (
-        f"For the losses {_core.short(losses, 200)}, winner returns {received!r}. The lowest mean lies "
-        f"{gain:.4f} below the default's, and the noise is {max(_noises(losses)):.4f}. Do you find the "
-        "same numbers, and what does the rule say then?"
+        f"For the losses {_core.short(losses, 200)}, winner returns {received!r}. Which name has the lowest mean, "
+        "and is this mean lower than that of 'default' by more than twice the noise?"
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -105,7 +106,17 @@ exercise = Exercise(
 )
 summary = exercise.summary
 
-_ROUNDED = 2.5e-3  # relative tolerance of a number that was rounded to two or three digits
+_ROUNDED = 2.5e-3  # relative tolerance of a number that was rounded to three digits
+_MORE_DIGITS = "Give at least three significant digits."
+
+
+def _compare_number(answer: Any, name: str, right: float, rows: Sequence[Row], otherwise: str) -> None:
+    """Compares a number that may be rounded to three digits; the message for fewer digits says so."""
+    value = number(answer, name)
+    digits = [
+        Row(float(f"{right:.{places}g}"), f"{name} is rounded too much. {_MORE_DIGITS}") for places in (2, 1)
+    ]
+    compare(value, right, [*digits, *rows], otherwise, rtol=_ROUNDED)
 
 
 # --- task 1: precision and recall by hand ---
@@ -113,84 +124,97 @@ _ROUNDED = 2.5e-3  # relative tolerance of a number that was rounded to two or t
 _DIAGONAL, _ROW, _COLUMN = 17, 24, 21  # of the digit 1 in the confusion matrix of nearest_mean
 _CORRECT, _IMAGES = 208, 239  # all of its correct predictions, all validation images
 
-PRECISION_BY_HAND: tuple[Row, ...] = (
-    Row(
-        _DIAGONAL / _ROW,
-        "precision_1 is the recall: you have divided by the number of images that are a 1. Precision "
-        "looks at the images that were predicted to be a 1.",
-    ),
-    Row(
-        _DIAGONAL / _IMAGES,
-        "For precision_1 you have divided by all images. Only the images that were predicted to be a 1 "
-        "count.",
-    ),
-    Row(
-        _DIAGONAL / _CORRECT,
-        "For precision_1 you have divided by all correct predictions. Which images were predicted to be a 1?",
-    ),
-    Row(
-        _CORRECT / _IMAGES,
-        "precision_1 is the accuracy, which concerns all ten digits. The precision of the 1 needs one "
-        "column only.",
-    ),
-    Row(
-        1 - _DIAGONAL / _COLUMN,
-        "precision_1 is the fraction of the predictions that are wrong. Precision is the fraction that "
-        "is correct.",
-    ),
-    Row(
-        _DIAGONAL / (_COLUMN - _DIAGONAL),
-        "For precision_1 you have divided by the wrong predictions only. The correct ones belong to the "
-        "sum, too.",
-    ),
-    Row(
-        23 / 24,
-        "precision_1 is the value for the digit 0, because the first row and column belong to the 0. Use "
-        "those of the 1.",
-    ),
-    Row(100 * _DIAGONAL / _COLUMN, "precision_1 is in percent. It should be a fraction between 0 and 1."),
-    Row(_DIAGONAL, "precision_1 is the number of correct predictions. By what must you divide it?"),
-    Row(
-        _COLUMN,
-        "precision_1 is the number of images that were predicted to be a 1. How many of them are a 1?",
-    ),
+
+class Measure(NamedTuple):
+    """The words for recall or precision: what is summed, and how the parts are called.
+
+    Attributes:
+        name: "recall" or "precision".
+        other: the other one.
+        sums: which sums of the confusion matrix the other one divides by, and what this one needs instead.
+        images: which images count.
+        line: where they are in the matrix.
+        missed: what 1 minus this fraction is.
+        rest: how the images off the diagonal, and those on it, are called.
+    """
+
+    name: str
+    other: str
+    sums: tuple[str, str]
+    images: str
+    line: str
+    missed: str
+    rest: tuple[str, str]
+
+
+_OF_RECALL = Measure(
+    "recall",
+    "precision",
+    ("columns", "A row holds the images that are the class"),
+    "that are {one}",
+    "row",
+    "was not found. Recall is the fraction that was found",
+    ("the mistakes", "The images that were found"),
 )
-RECALL_BY_HAND: tuple[Row, ...] = (
-    Row(
-        _DIAGONAL / _COLUMN,
-        "recall_1 is the precision: you have divided by the number of images that were predicted to be a "
-        "1. Recall looks at the images that are a 1.",
-    ),
-    Row(
-        _DIAGONAL / _IMAGES,
-        "For recall_1 you have divided by all images. Only the images that are a 1 count.",
-    ),
-    Row(
-        _DIAGONAL / _CORRECT,
-        "For recall_1 you have divided by all correct predictions. Which images are a 1?",
-    ),
-    Row(
-        _CORRECT / _IMAGES,
-        "recall_1 is the accuracy, which concerns all ten digits. The recall of the 1 needs one row only.",
-    ),
-    Row(
-        1 - _DIAGONAL / _ROW,
-        "recall_1 is the fraction of the 1s that were not found. Recall is the fraction that was found.",
-    ),
-    Row(
-        _DIAGONAL / (_ROW - _DIAGONAL),
-        "For recall_1 you have divided by the mistakes only. The images that were found belong to the "
-        "sum, too.",
-    ),
-    Row(
-        23 / 24,
-        "recall_1 is the value for the digit 0, because the first row and column belong to the 0. Use "
-        "those of the 1.",
-    ),
-    Row(100 * _DIAGONAL / _ROW, "recall_1 is in percent. It should be a fraction between 0 and 1."),
-    Row(_DIAGONAL, "recall_1 is the number of 1s that were found. By what must you divide it?"),
-    Row(_ROW, "recall_1 is the number of images that are a 1. How many of them were found?"),
+_OF_PRECISION = Measure(
+    "precision",
+    "recall",
+    ("rows", "A column holds the images that were predicted to be the class"),
+    "that were predicted to be {one}",
+    "column",
+    "was predicted by mistake. Precision is the fraction of the predictions that is correct",
+    ("the wrong predictions", "The correct ones"),
 )
+
+
+def _by_hand(measure: Measure, whole: int, other: int) -> tuple[Row, ...]:
+    """Returns the wrong answers to `recall_1` or `precision_1`.
+
+    Args:
+        measure: its words.
+        whole: number of images by which the diagonal should be divided.
+        other: number of images by which the other measure divides it.
+    """
+    name = f"{measure.name}_1"
+    images = measure.images.format(one="a 1")
+    others = (_OF_PRECISION if measure is _OF_RECALL else _OF_RECALL).images.format(one="a 1")
+    return (
+        Row(
+            _DIAGONAL / other,
+            f"{name} is the {measure.other}: you have divided by the number of images {others}. The "
+            f"{measure.name} looks at the images {images}.",
+        ),
+        Row(
+            _DIAGONAL / _IMAGES,
+            f"For {name} you have divided by all images. Only the images {images} count.",
+        ),
+        Row(
+            _DIAGONAL / _CORRECT,
+            f"For {name} you have divided by all correct predictions. Only the images {images} count.",
+        ),
+        Row(
+            _CORRECT / _IMAGES,
+            f"{name} is the accuracy, which concerns all ten digits. The {measure.name} of the 1 needs one "
+            f"{measure.line} only.",
+        ),
+        Row(1 - _DIAGONAL / whole, f"{name} is the fraction that {measure.missed}."),
+        Row(
+            _DIAGONAL / (whole - _DIAGONAL),
+            f"For {name} you have divided by {measure.rest[0]} only. {measure.rest[1]} belong to the sum, too.",
+        ),
+        Row(
+            23 / 24,
+            f"{name} is the value for the digit 0, because the first row and column belong to the 0. Use "
+            "those of the 1.",
+        ),
+        Row(100 * _DIAGONAL / whole, f"{name} is in percent. It should be a fraction between 0 and 1."),
+        Row(_DIAGONAL, f"{name} is the number of correct predictions. By what must you divide it?"),
+        Row(whole, f"{name} is the number of images {images}. How many of them are classified correctly?"),
+    )
+
+
+PRECISION_BY_HAND = _by_hand(_OF_PRECISION, _COLUMN, _ROW)
+RECALL_BY_HAND = _by_hand(_OF_RECALL, _ROW, _COLUMN)
 MISTAKEN_FOR: tuple[Row, ...] = (
     Row(
         8,
@@ -220,21 +244,21 @@ def by_hand(precision_1: Any, recall_1: Any, mistaken_for: Any) -> None:
         mistaken_for: the digit that is predicted for a 1 most often by mistake.
     """
     given(precision_1=precision_1, recall_1=recall_1, mistaken_for=mistaken_for)
-    compare(
-        number(precision_1, "precision_1"),
+    _compare_number(
+        precision_1,
+        "precision_1",
         _DIAGONAL / _COLUMN,
         PRECISION_BY_HAND,
         "precision_1 does not fit the figure. How many images were predicted to be a 1, and how many of "
-        "these are a 1? Give at least three digits.",
-        rtol=_ROUNDED,
+        "these are a 1? Give at least three significant digits.",
     )
-    compare(
-        number(recall_1, "recall_1"),
+    _compare_number(
+        recall_1,
+        "recall_1",
         _DIAGONAL / _ROW,
         RECALL_BY_HAND,
         "recall_1 does not fit the figure. How many images are a 1, and how many of these were found? "
-        "Give at least three digits.",
-        rtol=_ROUNDED,
+        "Give at least three significant digits.",
     )
     compare(
         number(mistaken_for, "mistaken_for"),
@@ -248,95 +272,75 @@ def by_hand(precision_1: Any, recall_1: Any, mistaken_for: Any) -> None:
 # --- task 2: precision and recall of every class ---
 
 
-def _recall(matrix: np.ndarray) -> np.ndarray:
-    return np.diag(matrix) / matrix.sum(axis=1)
+def _fraction(axis: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns the function that divides the diagonal by sums along an axis: 1 is the recall, 0 the precision."""
+    return lambda matrix: np.diag(matrix) / matrix.sum(axis=axis)
 
 
-def _precision(matrix: np.ndarray) -> np.ndarray:
-    return np.diag(matrix) / matrix.sum(axis=0)
+_recall, _precision = _fraction(1), _fraction(0)
 
 
-def _of_all_images(matrix: np.ndarray) -> np.ndarray:
-    return np.diag(matrix) / matrix.sum()
+def _of_classes(measure: Measure, right: Callable[..., np.ndarray], axis: int) -> tuple[Row, ...]:
+    """Returns the functions that compute the recall or the precision of each class wrongly."""
+    name, images = measure.name, measure.images.format(one="the class")
+    return (
+        Row(
+            _fraction(1 - axis),
+            f"This is the {measure.other} where the {name} should be: you have divided by the sums of the "
+            f"{measure.sums[0]}. {measure.sums[1]}. Return the recall first.",
+        ),
+        Row(
+            lambda matrix: np.diag(matrix) / matrix.sum(),
+            f"For the {name} you have divided by all images. It looks only at the images {images}: one "
+            f"{measure.line}.",
+        ),
+        Row(
+            lambda matrix: np.diag(matrix) / np.trace(matrix),
+            f"For the {name} you have divided by all correct predictions. It looks only at the images "
+            f"{images}: one {measure.line}.",
+        ),
+        Row(
+            lambda matrix: np.diag(matrix) / (matrix.sum(axis=axis) - np.diag(matrix)),
+            f"For the {name} you have divided by {measure.rest[0]} only. {measure.rest[1]} belong to the "
+            "sum, too.",
+        ),
+        Row(
+            lambda matrix: 1 - right(matrix),
+            f"Where the {name} should be, you return the fraction that {measure.missed}.",
+        ),
+        Row(lambda matrix: 100 * right(matrix), f"The {name} is in percent. Fractions were asked for."),
+        Row(
+            np.diag,
+            f"The {name} is only the diagonal, a number of images. Divide it by the number of all images "
+            f"{images}.",
+        ),
+        *(
+            Row(_rounded(right, digits), f"The {name} is rounded too much. {_MORE_DIGITS}")
+            for digits in (1, 2)
+        ),
+    )
 
 
-def _of_all_correct(matrix: np.ndarray) -> np.ndarray:
-    return np.diag(matrix) / np.trace(matrix)
+def _rounded(function: Callable[..., Any], decimals: int) -> Callable[..., Any]:
+    """Returns a function that rounds what another one returns."""
+    return lambda *case: np.round(function(*case), decimals)
 
 
-RECALL: tuple[Row, ...] = (
-    Row(
-        _precision,
-        "This is the precision where the recall should be: you have divided by the sums of the columns. "
-        "A row holds the images that are the class. Return the recall first.",
-    ),
-    Row(
-        _of_all_images,
-        "You have divided by all images. Recall looks only at the images that are the class: one row.",
-    ),
-    Row(
-        _of_all_correct,
-        "You have divided by all correct predictions. Recall looks only at the images that are the "
-        "class: one row.",
-    ),
-    Row(
-        lambda matrix: np.diag(matrix) / (matrix.sum(axis=1) - np.diag(matrix)),
-        "For the recall you have divided by the mistakes only. The images that were found belong to the "
-        "sum, too.",
-    ),
-    Row(
-        lambda matrix: 1 - _recall(matrix),
-        "This is the fraction of each class that was not found. Recall is the fraction that was found.",
-    ),
-    Row(lambda matrix: 100 * _recall(matrix), "The recall is in percent. Fractions were asked for."),
-    Row(
-        np.diag, "The recall is only the diagonal, a number of images. Divide it by the images of each class."
-    ),
-)
-PRECISION: tuple[Row, ...] = (
-    Row(
-        _recall,
-        "This is the recall where the precision should be: you have divided by the sums of the rows. A "
-        "column holds the images that were predicted to be the class.",
-    ),
-    Row(
-        _of_all_images,
-        "For the precision you have divided by all images. It looks only at the images that were "
-        "predicted to be the class: one column.",
-    ),
-    Row(
-        _of_all_correct,
-        "For the precision you have divided by all correct predictions. It looks only at the images that "
-        "were predicted to be the class: one column.",
-    ),
-    Row(
-        lambda matrix: np.diag(matrix) / (matrix.sum(axis=0) - np.diag(matrix)),
-        "For the precision you have divided by the wrong predictions only. The correct ones belong to "
-        "the sum, too.",
-    ),
-    Row(
-        lambda matrix: 1 - _precision(matrix),
-        "This is the fraction of the predictions that are wrong. Precision is the fraction that is correct.",
-    ),
-    Row(lambda matrix: 100 * _precision(matrix), "The precision is in percent. Fractions were asked for."),
-    Row(
-        np.diag,
-        "The precision is only the diagonal, a number of images. Divide it by the predictions of each class.",
-    ),
-)
+RECALL = _of_classes(_OF_RECALL, _recall, 1)
+PRECISION = _of_classes(_OF_PRECISION, _precision, 0)
 _MATRICES = ([[8, 2], [1, 10]], [[6, 1, 3], [1, 5, 0], [4, 2, 9]])
 
 
 @exercise.check
-def recall_precision(function: Any, *matrices: Sequence[Sequence[int]]) -> None:
+def recall_precision(function: Any, *, matrices: Sequence[Sequence[Sequence[int]]] = _MATRICES) -> None:
     """Checks a function that computes recall and precision of each class from a confusion matrix.
 
     Args:
         function: the student's function.
-        *matrices: confusion matrices; empty for those of the exercise.
+        matrices: confusion matrices.
     """
     name = "recall_and_precision"
-    cases = [(np.array(matrix),) for matrix in matrices or _MATRICES]
+    cases = [(np.array(matrix),) for matrix in matrices]
     for (matrix,) in cases:
         _check_shape_of_two(returned(function, matrix, name=name), len(matrix))
     for part, what, right, rows in ((0, "recall", _recall, RECALL), (1, "precision", _precision, PRECISION)):
@@ -345,8 +349,9 @@ def recall_precision(function: Any, *matrices: Sequence[Sequence[int]]) -> None:
             right,
             rows,
             cases,
-            _is_not(what),
+            functools.partial(_is_not, what),
             name=name,
+            rtol=_ROUNDED,
             helpers=True,
         )
 
@@ -358,10 +363,10 @@ def _shown(value: Any) -> str:
         return short(value)
 
 
-def _is_not(what: str) -> Callable[[tuple, Any, Any], str]:
-    return lambda case, expected, received: (
-        f"The {what} of the classes for the matrix {case[0].tolist()} is not {short(received)}. "
-        f"Expected: {expected.round(3).tolist()}."
+def _is_not(what: str, case: tuple, expected: np.ndarray, received: Any) -> str:
+    return (
+        f"The {what} of the classes for the matrix {case[0].tolist()} is not {short(received)}. Choose one class: "
+        f"which images does its {what} count, and in which row or column are they?"
     )
 
 
@@ -476,6 +481,8 @@ WILSON: tuple[Row, ...] = (
         lambda k, n: _ends(_centre(k, n), _half(k, n) ** 2 * _denominator(k, n) / 1.96),
         "The square root is missing in half.",
     ),
+    Row(_rounded(_wilson, 1), f"The two ends are rounded too much. {_MORE_DIGITS}"),
+    Row(_rounded(_wilson, 2), f"The two ends are rounded too much. {_MORE_DIGITS}"),
     Row(
         lambda *_: _wilson(18, 20),
         "The function returns the same for all numbers of images. Use its arguments num_correct and "
@@ -486,15 +493,14 @@ _COUNTS = ((18, 20), (9774, 10_000))
 
 
 @exercise.check
-def wilson(function: Any, *counts: tuple[int, int]) -> None:
+def wilson(function: Any, *, counts: Sequence[tuple[int, int]] = _COUNTS) -> None:
     """Checks a function that computes the Wilson interval of an accuracy.
 
     Args:
         function: the student's function.
-        *counts: pairs of correct predictions and images; empty for those of the exercise.
+        counts: pairs of correct predictions and images.
     """
-    cases = counts or _COUNTS
-    for case in cases:
+    for case in counts:
         interval = returned(function, *case, name="wilson")
         expect(
             _shape(interval) == (2,),
@@ -504,11 +510,11 @@ def wilson(function: Any, *counts: tuple[int, int]) -> None:
         function,
         _wilson,
         WILSON,
-        cases,
+        counts,
         lambda case, expected, received: (
-            f"For {case[0]:,} correct predictions of {case[1]:,}, the interval goes from {expected[0]:.4f} to "
-            f"{expected[1]:.4f}. Yours goes from {_shown(received[0])} to {_shown(received[1])}. "
-            "Compare p, centre and half with the formula one by one, and look at every bracket."
+            f"For {case[0]:,} correct predictions of {case[1]:,}, your interval goes from {_shown(received[0])} to "
+            f"{_shown(received[1])}, which is not correct. Compare p, centre and half with the formula one by one, "
+            "and look at every bracket."
         ),
         name="wilson",
     )
@@ -553,7 +559,7 @@ def _chi_squared(correction: float) -> Callable[..., float]:
         one, other = _counts(labels, first, second)
         if not one + other:
             return 1.0
-        return float(stats.chi2.sf(max(abs(one - other) - correction, 0) ** 2 / (one + other), 1))
+        return float(stats.chi2.sf((abs(one - other) - correction) ** 2 / (one + other), 1))
 
     return p_value
 
@@ -621,6 +627,13 @@ P_VALUE: tuple[Row, ...] = (
         "This p-value compares two accuracies as if they came from different images. Both classifiers "
         "have classified the same images.",
     ),
+    Row(
+        lambda *case: 2 * float(stats.binom.cdf(min(_counts(*case)), sum(_counts(*case)), 0.5)),
+        "This p-value is twice that of one side, which is larger than 1 if both counts are equal. No probability "
+        "is larger than 1.",
+    ),
+    Row(_rounded(_p_value, 1), f"The p-value is rounded too much. {_MORE_DIGITS}"),
+    Row(_rounded(_p_value, 2), f"The p-value is rounded too much. {_MORE_DIGITS}"),
     Row(_chi_squared(0), _CHI_SQUARED),
     Row(_chi_squared(1), _CHI_SQUARED),
     Row(
@@ -637,22 +650,21 @@ P_VALUE: tuple[Row, ...] = (
         "The p-value is in percent. It should be a number between 0 and 1.",
     ),
 )
-_PAIRED = ((8, 2, 85, 5), (4, 11, 60, 9), (0, 0, 90, 10))
+_PAIRED = ((8, 2, 85, 5), (4, 11, 60, 9), (3, 3, 41, 6), (2, 10, 70, 8), (0, 0, 90, 10))
 _NO_TOSS = (
     "If no image is classified correctly by exactly one of the two, there is no toss. Return p = 1 then."
 )
 
 
 @exercise.check
-def mcnemar(function: Any, *counts: tuple[int, int, int, int]) -> None:
+def mcnemar(function: Any, *, counts: Sequence[tuple[int, int, int, int]] = _PAIRED) -> None:
     """Checks a function that compares two classifiers with McNemar's exact test.
 
     Args:
         function: the student's function.
-        *counts: for each case, how many images only the first, only the second, both and none classify correctly;
-            empty for those of the exercise.
+        counts: for each case, how many images only the first, only the second, both and none classify correctly.
     """
-    cases = [made_up(*case) for case in counts or _PAIRED]
+    cases = [made_up(*case) for case in counts]
     for place, case in enumerate(cases):
         _check_three(function, case, first_one=place == 0)
     tosses = [case for case in cases if sum(_counts(*case))]
@@ -662,9 +674,9 @@ def mcnemar(function: Any, *counts: tuple[int, int, int, int]) -> None:
         COUNTED,
         tosses,
         lambda case, expected, received: (
-            f"Of {len(case[0])} images, {expected[0]} are classified correctly by the first classifier only, and "
-            f"{expected[1]} by the second only. Your counts: {_shown(received[0])} and {_shown(received[1])}. "
-            "Combine `first == labels` and `second == labels` with & and ~."
+            f"For {len(case[0])} images, your counts are {_shown(received[0])} and {_shown(received[1])}, which "
+            "is not correct. Each counts the images that one classifier predicts correctly and the other one "
+            "does not."
         ),
         name="mcnemar",
         helpers=True,
@@ -675,8 +687,9 @@ def mcnemar(function: Any, *counts: tuple[int, int, int, int]) -> None:
         P_VALUE,
         tosses,
         lambda case, expected, received: (
-            f"{_counts(*case)[0]} heads in {sum(_counts(*case))} tosses, or a result at least as uneven, "
-            f"in either direction: p = {expected:.4f}. Yours is {_shown(received)}."
+            f"Your counts are correct, {_counts(*case)[0]} and {_counts(*case)[1]}, but {_shown(received)} is not "
+            "the p-value. How many tosses are there, how many of them are heads, and how likely is a result at "
+            "least this uneven, in either direction?"
         ),
         name="mcnemar",
         rtol=1.5e-2,  # rounding to three decimals is accepted
@@ -697,6 +710,12 @@ def _check_three(function: Any, case: tuple[np.ndarray, ...], first_one: bool) -
         raise AnswerError(f"{error} It should return three values in all cases. {_NO_TOSS}") from None
     except AnswerError as error:
         raise AnswerError(f"{error} {_NO_TOSS}" if not sum(_counts(*case)) else f"{error}") from None
+    third = answer[2] if isinstance(answer, tuple | list) and len(answer) == 3 else None
+    expect(
+        not hasattr(third, "pvalue"),
+        "The third value is everything that the test returns. The p-value is one attribute of it: see the text of "
+        "the task.",
+    )
     expect(
         _shape(answer) == (3,),
         f"mcnemar should return three numbers: only_first, only_second, p_value. Received: {short(answer)}.",
@@ -858,13 +877,13 @@ def shift(accuracy_right: Any, accuracy_trained: Any, accuracy_down: Any, reason
         ("accuracy_down", accuracy_down, _THREE_DOWN, ACCURACY_DOWN, "step 3: down, right = 3, 0"),
     )
     for name, answer, right, rows, step in observed:
-        compare(
-            number(answer, name),
+        _compare_number(
+            answer,
+            name,
             right,
             rows,
             f"{name} is not what the experiment gives. Check the settings of {step}. Run the cell again and "
             "write down at least three decimal places of the accuracy.",
-            rtol=_ROUNDED,
         )
     compare(one_of(reason, "reason", "ABCD"), "C", REASON, "Think about reason again.")
 
@@ -942,7 +961,6 @@ GAIN: tuple[Row, ...] = (
         "gain is the difference between one_neighbour and nearest_mean. The question is about "
         "five_neighbours.",
     ),
-    Row(11, "gain is rounded too much. Give at least one decimal place."),
 )
 FACTOR: tuple[Row, ...] = (
     Row(
@@ -1011,13 +1029,13 @@ def conclusion(verdict_1: Any, verdict_2: Any, verdict_3: Any, gain: Any, factor
     )
     for name, answer, right, rows in verdicts:
         compare(one_of(answer, name, VERDICTS), right, rows, f"Think about {name} again.")
-    compare(
-        number(gain, "gain"),
+    _compare_number(
+        gain,
+        "gain",
         _GAIN,
         GAIN,
         "gain is not the difference of the two accuracies. How many of all images does each classify "
         "correctly, in percent?",
-        rtol=_ROUNDED,
     )
     compare(
         number(factor, "factor"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import types
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from mnist_course.grading import class_report
@@ -73,7 +75,7 @@ def test_points_and_titles_of_checks_and_cells_agree():
     tasks = class_report.tasks_of(in_process.solution(EXERCISE))
     assert [task.name for task in tasks] == [task.name for task in exercise_03.exercise.tasks]
     for number, (cell, task) in enumerate(zip(tasks, exercise_03.exercise.tasks, strict=True), 1):
-        assert cell.title == f"Task {number}: {task.title[0].lower()}{task.title[1:]}"
+        assert cell.title == f"Task {number}: {task.title}"
         points = {f"{task.name}-tests": task.points, f"{task.name}-hidden": task.when_graded}
         assert cell.tests == {name: value for name, value in points.items() if value}
         assert len(task.hints) == (0 if task.for_teacher else 2)
@@ -276,7 +278,7 @@ def by_loop(inputs, rate, training, rng):
 @pytest.mark.parametrize("function", [by_drop, by_product, by_choice, by_loop])
 def test_dropout_in_other_styles(function):
     exercise_03.dropout(function)
-    exercise_03.dropout(function, (0.0, 11), (0.1, 12), (0.5, 13), (0.9, 14))
+    exercise_03.dropout(function, cases=((0.0, 11), (0.1, 12), (0.5, 13), (0.9, 14)))
 
 
 @pytest.mark.parametrize("row", exercise_03.DROPOUT, ids=lambda row: row.message[:40])
@@ -322,6 +324,67 @@ def test_other_wrong_dropout(watched, function, message):
     assert message in refused(exercise_03.dropout, function)
 
 
+def by_layer(inputs, rate, training, rng):
+    return np.array(layers.Dropout(rate)(inputs, training=training))
+
+
+def by_given_layer(inputs, rate, training, rng):
+    return np.array(LAYER(inputs, training=training)) if training else inputs
+
+
+def by_random(inputs, rate, training, rng):
+    return np.array(keras.random.dropout(inputs, rate)) if training else inputs
+
+
+def by_tensorflow(inputs, rate, training, rng):
+    return tf.nn.dropout(inputs, rate).numpy() if training else inputs
+
+
+def by_ops(inputs, rate, training, rng):
+    keep = rng.random(inputs.shape) >= rate
+    return np.array(keras.ops.where(keep, inputs / (1 - rate), 0.0)) if training else inputs
+
+
+def by_failing_layer(inputs, rate, training, rng):
+    return layers.Dropout(2 + rate)(inputs, training=training)
+
+
+LAYER = layers.Dropout(0.2)
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (by_layer, "Keras"),
+        (by_given_layer, "Keras"),
+        (by_random, "Keras"),
+        (by_tensorflow, "TensorFlow"),
+        (by_ops, "Keras"),
+        (by_failing_layer, "Keras"),
+    ],
+)
+def test_keras_may_not_do_the_work(watched, function, name):
+    said = refused(exercise_03.dropout, function)
+    assert f"dropout calls {name}. In this task you write the calculation yourself." in said
+
+
+def test_what_the_interpreter_deletes_in_the_meantime_is_not_refused(watched):
+    class Old:
+        def __del__(self):
+            keras.ops.zeros(1)
+
+    gc.set_threshold(1)
+    try:
+        circle = [Old()]
+        circle.append(circle)
+        del circle
+        exercise_03.dropout(by_drop)
+        assert gc.isenabled()
+    finally:
+        gc.set_threshold(700, 10, 10)
+        gc.collect()
+
+
 # --- task 3: batch normalisation ---
 
 
@@ -346,19 +409,22 @@ def updated(moving, of_batch, momentum):
     return moving - (1 - momentum) * (moving - of_batch)
 
 
-MORE = ((0.0, 3.0, 0.99),), ((5, 5, 1e-3, 21), (64, 10, 1e-3, 22), (3, 40, 2.0, 23))
+MORE = {
+    "updates": ((0.0, 3.0, 0.99),),
+    "batches": ((5, 5, 1e-3, 21), (64, 10, 1e-3, 22), (3, 40, 2.0, 23)),
+}
 
 
 @pytest.mark.parametrize("function", [normalise, by_neuron])
 def test_batch_normalisation_in_other_styles(function):
     exercise_03.batchnorm(updated, function)
-    exercise_03.batchnorm(updated, function, *MORE)
+    exercise_03.batchnorm(updated, function, **MORE)
 
 
 @pytest.mark.parametrize("row", exercise_03.NORMALISE, ids=lambda row: row.message[:40])
 def test_each_misconception_of_batch_normalisation_gets_its_message(row):
     assert row.message in refused(exercise_03.batchnorm, updated, row.answer)
-    assert row.message in refused(exercise_03.batchnorm, updated, row.answer, *MORE)
+    assert row.message in refused(exercise_03.batchnorm, updated, row.answer, **MORE)
 
 
 @pytest.mark.parametrize("row", exercise_03.UPDATED, ids=lambda row: row.message[:40])
@@ -399,7 +465,12 @@ def test_batch_normalisation_agrees_with_keras():
             lambda *case: normalise(*case) + (len(case[0]) == 1),
             "With training=False and one image, the num",
         ),
-        (updated, lambda *case: None, "normalise returns None"),
+        (updated, lambda *case: None, "not done yet: normalise returns None"),
+        (
+            updated,
+            lambda *case: np.array(keras.ops.add(normalise(*case), 0)),
+            "not correct yet: normalise calls Keras.",
+        ),
         (updated, lambda *case: exercise_03._normalise(*case), "normalise calls _normalise"),
         (updated, lambda *case: "x", "should return the shape"),
         (
@@ -473,18 +544,24 @@ def test_each_method_is_recognised(solved, method):
     history = keras.callbacks.History()
     history.history, history.params = dict(solved["history"].history), {"epochs": 60}
     assert "none was found" in refused(exercise_03.improve, model, history)
+    last = history.history["val_loss"][-1]
     if method == "AdamW":
         model.compile(keras.optimizers.AdamW(weight_decay=1.0))
     elif method == "Adam":
         model.compile(keras.optimizers.Adam(weight_decay=0.1))
     elif method == "l2":
-        model.layers[-1].kernel_regularizer = keras.regularizers.L2(0.1)
+        model.layers[-1].kernel_regularizer = keras.regularizers.L2(0.005)
+        model.layers[-1].kernel.regularizer = model.layers[-1].kernel_regularizer
+        last += float(sum(model.losses))
+        assert last > history.history["val_loss"][-1]
     elif method == "stopped":
         model.history = history
-        history.history = {name: values[:40] for name, values in history.history.items()}
+        history.history = {name: [*values[:39], values[-1]] for name, values in history.history.items()}
     else:
         loss, _ = solved["model"].evaluate(solved["x_val"], solved["y_val"], verbose=0)
         history.history["val_loss"] = [2.0, loss, 1.1, 1.3]
+    if method in ("AdamW", "Adam", "l2"):
+        history.history["val_loss"] = [2.0, last]
     exercise_03.improve(model, history)
 
 
@@ -500,6 +577,7 @@ def seen_as(monkeypatch, val_loss, train_loss):
 
     monkeypatch.setattr(exercise_03, "probabilities", probabilities)
     monkeypatch.setattr(exercise_03, "network", lambda model, name: model)
+    monkeypatch.setattr(exercise_03, "_loss_in_training", lambda model, images, labels: train_loss)
 
 
 @pytest.mark.parametrize(
@@ -529,7 +607,61 @@ def test_each_kind_of_failed_improvement_gets_its_message(
 def test_the_limit_itself_is_enough(monkeypatch):
     seen_as(monkeypatch, 0.9999, 1.5)
     model = keras.Sequential([keras.Input(shape=(28, 28)), layers.Dropout(0.2)])
-    exercise_03.improve(model, {"loss": [1.0], "val_loss": [0.9999]})
+    exercise_03.improve(model, {"loss": [1.4], "val_loss": [0.9999]})
+
+
+@pytest.mark.parametrize(("loss", "message"), [(1.09, ""), (1.11, "at most 1.1 is asked for")])
+def test_what_passes_in_the_notebook_passes_when_it_is_graded(monkeypatch, loss, message):
+    """The limit on other images is more generous."""
+    few, (x_val, y_val) = exercise_03.few_digits()
+    others = {"images": x_val[:200], "labels": y_val[:200]}
+    monkeypatch.setattr(exercise_03, "few_digits", lambda: (few, tuple(others.values())))
+    seen_as(monkeypatch, loss, loss)
+    model = keras.Sequential([keras.Input(shape=(28, 28)), layers.Dropout(0.2)])
+    curves = {"loss": [loss], "val_loss": [loss]}
+    assert "at most 1.0 is asked for" in refused(exercise_03.improve, model, curves)
+    if message:
+        assert message in refused(exercise_03.improve, model, curves, **others)
+    else:
+        exercise_03.improve(model, curves, **others)
+
+
+@pytest.mark.parametrize(
+    ("in_history", "in_training", "message"),
+    [
+        ((0.5, 0.7), 0.9, ""),  # averages over an epoch, dropout
+        ((1.2, 0.7), 0.4, ""),
+        ((0.5, 0.7005), 0.9, ""),
+        ((0.5, 0.702), 0.9, "no epoch of history has this loss"),
+        ((0.5, 0.7), 1.1, "Was model trained with other images, or with other labels?"),
+        (
+            (0.01, 0.7),
+            0.4,
+            "In history the training loss is 0.010, but the loss of model on x_few and y_few is 0.4",
+        ),
+    ],
+)
+def test_the_history_is_that_of_the_training_with_the_given_images(
+    monkeypatch, in_history, in_training, message
+):
+    seen_as(monkeypatch, 0.7, in_training)
+    model = keras.Sequential([keras.Input(shape=(28, 28)), layers.Dropout(0.2)])
+    curves = {"loss": [2.0, in_history[0]], "val_loss": [2.0, in_history[1]]}
+    if message:
+        assert message in refused(exercise_03.improve, model, curves)
+    else:
+        exercise_03.improve(model, curves)
+
+
+def test_the_check_changes_no_moving_average():
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input(shape=(28, 28)), layers.Flatten(), layers.BatchNormalization()])
+    model.add(layers.Dense(10))
+    (x_few, y_few), _ = exercise_03.few_digits()
+    before = model.get_weights()
+    in_training = exercise_03._loss_in_training(model, x_few, y_few)
+    assert all(map(np.array_equal, before, model.get_weights()))
+    assert in_training != metrics.negative_log_likelihood(y_few, exercise_03.probabilities(model, x_few))
 
 
 def test_the_given_network_fails_by_far_and_the_solution_passes_by_far(solved):
@@ -658,7 +790,18 @@ def by_hand(plain, other):
 
 @pytest.mark.parametrize("cases", [(), HIDDEN])
 def test_conclusions_in_other_styles(cases):
-    exercise_03.conclusion(by_hand, *cases)
+    exercise_03.conclusion(by_hand, cases=cases)
+
+
+def test_further_cases_are_given_by_name_only():
+    for check, answers in (
+        (exercise_03.dropout, [by_drop]),
+        (exercise_03.batchnorm, [updated, normalise]),
+        (exercise_03.conclusion, [by_hand]),
+        (exercise_03.improve, ["model", "history"]),
+    ):
+        with pytest.raises(TypeError, match="positional argument"):
+            check(*answers, ())
 
 
 @pytest.mark.parametrize("row", exercise_03.CONCLUSION, ids=lambda row: row.message[:40])

@@ -67,7 +67,7 @@ def test_points_and_titles_of_checks_and_cells_agree():
     tasks = class_report.tasks_of(in_process.solution(EXERCISE))
     assert [task.name for task in tasks] == [task.name for task in exercise_04.exercise.tasks]
     for number, (cell, task) in enumerate(zip(tasks, exercise_04.exercise.tasks, strict=True), 1):
-        assert cell.title == f"Task {number}: {task.title[0].lower()}{task.title[1:]}"
+        assert cell.title == f"Task {number}: {task.title}"
         points = {f"{task.name}-tests": task.points, f"{task.name}-hidden": task.when_graded}
         assert cell.tests == {name: value for name, value in points.items() if value}
         assert len(task.hints) >= 2 or task.for_teacher
@@ -336,7 +336,7 @@ def other_styles():
 def test_spaces_in_several_styles_are_correct(place):
     space = other_styles()[place]
     exercise_04.space(space)
-    exercise_04.space(space, 7, 8)
+    exercise_04.space(space, seeds=(7, 8))
 
 
 def test_a_space_of_just_400_configurations_is_correct_and_one_of_more_is_not():
@@ -632,6 +632,32 @@ def test_each_wrong_conclusion_gets_its_message():
 )
 def test_conclusions_may_be_rounded(conclusion):
     exercise_04.winner(exercise_04._winner, *conclusion)
+
+
+@pytest.mark.parametrize(
+    ("check", "answers", "message"),
+    [
+        ("size", (360, 0.03, 13.2), "share_seen is rounded too much. Give at least three significant digits"),
+        ("luck", (0.013, 0.00405, "more seeds"), "This is rounded too much. Give at least three digits."),
+        ("winner", (exercise_04._winner, 0.08, "tie"), "gain is rounded too much."),
+    ],
+)
+def test_a_number_with_too_few_digits_is_not_called_wrong(check, answers, message):
+    assert message in refused(getattr(exercise_04, check), *answers)
+
+
+def test_the_message_about_a_winner_does_not_do_the_calculation():
+    said = refused(exercise_04.winner, lambda losses: "default", *TIE)
+    assert "winner always returns" in said
+    said = refused(exercise_04.winner, lambda losses: min(losses), *TIE)
+    assert "For the losses {" in said and "Which name has the lowest mean" in said
+    assert "0.02" not in said and "0.0010" not in said
+
+
+def test_further_cases_are_given_by_name_only():
+    for check, answers in (("space", [len]), ("winner", [len, *TIE]), ("leaks", [{7}, len, len])):
+        with pytest.raises(TypeError, match="positional argument"):
+            getattr(exercise_04, check)(*answers, ())
 
 
 def test_winner_in_other_styles_is_correct():

@@ -399,7 +399,8 @@ def test_each_row_about_the_recall_gives_its_message(row):
         return (row.answer(matrix), checks._precision(matrix))
 
     assert row.message in message(checks.recall_precision, function)
-    assert row.message in message(checks.recall_precision, function, [[90, 10], [5, 3]], [[7, 1], [2, 9]])
+    matrices = [[90, 10], [5, 3]], [[7, 1], [2, 9]]
+    assert row.message in message(checks.recall_precision, function, matrices=matrices)
 
 
 @pytest.mark.parametrize("row", checks.PRECISION, ids=range(len(checks.PRECISION)))
@@ -495,15 +496,66 @@ def test_numbers_by_hand_may_be_rounded_and_of_any_type(capsys, answers):
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
-        ("precision_1", 0.8),
         ("precision_1", 0.813),
-        ("recall_1", 0.7),
         ("recall_1", 0.75),
         ("mistaken_for", 7),
     ],
 )
 def test_other_numbers_by_hand_do_not_fit_the_figure(name, answer):
     assert f"{name} does not fit the figure" in message(checks.by_hand, **{**BY_HAND, name: answer})
+
+
+@pytest.mark.parametrize(
+    ("check", "right", "name", "answer"),
+    [
+        (checks.by_hand, BY_HAND, "precision_1", 0.8),
+        (checks.by_hand, BY_HAND, "recall_1", 0.7),
+        (checks.shift, SHIFT, "accuracy_right", 0.5),
+        (checks.shift, SHIFT, "accuracy_trained", 1.0),
+        (checks.shift, SHIFT, "accuracy_down", 0.5),
+        (checks.conclusion, CONCLUSION, "gain", 11),
+        (checks.conclusion, CONCLUSION, "gain", 10),
+    ],
+)
+def test_a_number_with_too_few_digits_is_not_called_wrong(check, right, name, answer):
+    said = message(check, **{**right, name: answer})
+    assert f"{name} is rounded too much. Give at least three significant digits." in said
+
+
+def test_results_of_functions_may_be_rounded_to_three_digits():
+    def rounded(function):
+        def to_three_digits(*case):
+            return [float(f"{value:.3g}") for value in function(*case)]
+
+        return to_three_digits
+
+    checks.recall_precision(
+        lambda matrix: (rounded(checks._recall)(matrix), rounded(checks._precision)(matrix)),
+        matrices=([[90, 10], [5, 3]], [[8, 2], [1, 10]]),
+    )
+    checks.wilson(rounded(checks._wilson))
+    checks.mcnemar(lambda *case: (*checks._counts(*case), round(checks._p_value(*case), 3)))
+
+
+def test_no_message_shows_the_expected_value():
+    """What a function should return for a case that a student can try."""
+    said = message(checks.recall_precision, lambda matrix: (checks._recall(matrix) ** 2,) * 2)
+    assert "[[8, 2], [1, 10]] is not [0.64" in said.replace("array(", "")
+    assert "0.8," not in said and "0.909" not in said
+    said = message(checks.wilson, lambda *_: (0.5, 0.6))
+    assert "your interval goes from 0.5 to 0.6, which is not correct" in said
+    assert "0.69" not in said and "0.97" not in said
+    said = message(checks.mcnemar, lambda *_: (7, 3, 0.5))
+    assert "For 100 images, your counts are 7 and 3, which is not correct" in said
+    assert not re.search("[82]", said.split(":", 1)[1].split("hint")[0])
+    said = message(checks.mcnemar, lambda *case: (*checks._counts(*case), 0.5))
+    assert "but 0.5 is not the p-value" in said and "0.1" not in said
+
+
+def test_further_cases_are_given_by_name_only():
+    for check in (checks.recall_precision, checks.wilson, checks.mcnemar):
+        with pytest.raises(TypeError, match="positional argument"):
+            check(len, ())
 
 
 def test_the_digit_is_the_answer_and_neither_text_nor_a_list():
@@ -679,7 +731,7 @@ def test_near_misses_of_a_conclusion_are_not_correct(name, answer):
 @pytest.mark.parametrize("counts", [(18, 20), (0, 7), (3, 40), (20, 20), (208, 239), (9_988, 10_000)])
 def test_the_interval_is_the_known_one(counts):
     assert np.allclose(checks._wilson(*counts), proportion_confint(*counts, method="wilson"), atol=1e-4)
-    checks.wilson(lambda *counts: proportion_confint(*counts, method="wilson"), counts)
+    checks.wilson(lambda *counts: proportion_confint(*counts, method="wilson"), counts=[counts])
 
 
 @pytest.mark.parametrize(
@@ -758,7 +810,7 @@ def test_mcnemar_may_follow_any_names(names, solved):
 def test_a_wrong_answer_in_one_hidden_case_loses_the_hidden_points():
     for name, wrong in {
         "wilson": "def wilson(k, n):\n    return right(k, n) if n in (20, 10_000) else (0.5, 0.6)",
-        "mcnemar": "def mcnemar(a, b, c):\n    return right(a, b, c) if len(a) in (100, 84) else (1, 2, 0.3)",
+        "mcnemar": "def mcnemar(a, b, c):\n    return right(a, b, c) if len(a) in (100, 84, 53, 90) else (1, 2, 1)",
         "recall-precision": "def recall_and_precision(m):\n    return right(m) if len(m) < 4 else (m[0], m[1])",
     }.items():
         source = cell(in_process.solution(NAME), name).source
@@ -776,7 +828,7 @@ def test_wilson_returns_two_numbers(answer):
 
 
 def test_wilson_of_texts_is_not_correct():
-    assert "Yours goes from 'a' to 'b'" in message(checks.wilson, lambda *_: ("a", "b"))
+    assert "your interval goes from 'a' to 'b'" in message(checks.wilson, lambda *_: ("a", "b"))
 
 
 @pytest.mark.parametrize("answer", [3, {"a": 1}, (1, 2), (1, (2, 3), 4), "abc"])
