@@ -121,8 +121,8 @@ def test_the_untouched_example_is_not_done_yet():
         ("np.mean(image != 0)", 2, ""),
         ("(image > 0).sum()", 0, "not their share"),
         ("image.mean() / 255", 0, "mean brightness"),
-        ("1 / 3", 1, "For the image"),
-        ("image.size", 0, "For the image [[0, 9, 0], [0, 255, 0]], you return 6."),
+        ("1 / 3", 1, "This is not the share of its pixels that have ink."),
+        ("image.size", 0, "share_of_ink(array([[ 0, 9, 0], [ 0, 255, 0]])) returns 6."),
     ],
 )
 def test_right_and_wrong_answers_to_the_example(answer, points, message):
