@@ -672,9 +672,7 @@ def _wrong_numbers(case: tuple, expected: np.ndarray, received: Any) -> str:
 
 NUM_FEW = 300
 MAX_VAL_LOSS = 1.0
-MAX_OTHER_LOSS = (
-    1.25  # on other images, which may be harder: what passes in the notebook passes when it is graded
-)
+MAX_OTHER_LOSS = 1.1  # on other images, so that what passes in the notebook passes when it is graded
 SAME_LOSS = 1e-3  # relative difference; another training may come close to a loss in some epoch
 MAX_RATIO, MAX_MORE = 1.5, 0.3  # of the loss on the given training images, compared with that in the history
 
