@@ -619,9 +619,9 @@ def grade_assignments(folder: Path, seconds: int, memory: int, workers: int | No
 )
 @click.option(
     "--due",
-    type=click.DateTime(["%Y-%m-%d %H:%M"]),
+    type=click.DateTime(["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"]),
     metavar="TIME",
-    help="Note as late what was submitted after this time, such as '2026-03-03 23:59'.",
+    help="Note as late what was submitted after this time, such as 2026-03-03T23:59.",
 )
 def collect_assignments(folder: Path, source: Path, roster: Path | None, due: datetime | None) -> None:
     """Bring a learning platform's download into FOLDER/submitted/.

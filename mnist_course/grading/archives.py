@@ -310,7 +310,7 @@ class _Reader:
 
 def _is_ignored(name: str) -> bool:
     """Returns whether an operating system, an editor or JupyterLab has added a file or folder."""
-    return name.casefold() in _IGNORED or name.startswith((".", "~$"))
+    return name.casefold() in _IGNORED or (name != ".." and name.startswith((".", "~$")))
 
 
 def _parts(name: str) -> tuple[tuple[str, ...], str]:

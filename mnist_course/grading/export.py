@@ -29,7 +29,10 @@ from mnist_helpers._errors import UserError
 _CANVAS_KEYS = (
     "Canvas ID, SIS User ID or SIS Login ID (a gradebook that Canvas exports is a roster that has them)"
 )
-_CANVAS_ADVICE = "In Canvas: Grades > Import, and look at the changes that it shows. A column fills the assignment with its name."
+_CANVAS_ADVICE = (
+    "In Canvas: Grades > Import, and look at the changes that it shows. "
+    "A column fills the assignment that has its name."
+)
 _NOT_HANDED_IN, _NOT_GRADED = "not handed in", "not graded"
 
 
@@ -237,8 +240,9 @@ def _for_moodle(rows: Sequence[_Row], maxima: Mapping[str, float]) -> _Table:
         )
     items = ", ".join(f"{name}: {_text(most)}" for name, most in maxima.items())
     advice = (
-        f"In Moodle: Grades > Import > CSV file, encoding UTF-8, separator comma. Map from {key!r} to the same, and "
-        f"each exercise to a grade item with its maximum ({items}). A new item has the maximum 100: change that first."
+        f"In Moodle: Grades > Import > CSV file, encoding UTF-8, separator comma. Map from {key!r} to the same, "
+        f"and each exercise to a grade item with its maximum ({items}). A new item has the maximum 100: change "
+        "that first."
     )
     return _Table(lines, left_out, advice)
 

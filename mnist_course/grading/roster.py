@@ -174,7 +174,7 @@ def read_roster(path: Path) -> Roster:
             name: cells[place].strip().lstrip("#") if place < len(cells) else ""
             for name, place in columns.items()
         }
-        if any(values.values()) and not _is_of_canvas(values, columns):
+        if any(values.values()) and not (_is_gradebook(header) and _is_no_student(values)):
             students[line] = _student(path, line, values)
     if not students:
         raise UserError(f"{path} has no students. Expected: {_EXPECTED}.")
@@ -260,7 +260,7 @@ def _columns(header: Sequence[str]) -> dict[str, int]:
         for name in map(_plain, known):
             if name in names:
                 places.setdefault(column, names.index(name))
-    if {"sisuserid", "sisloginid"}.intersection(names) and "id" in names:  # Canvas's ID is its own number
+    if _is_gradebook(header) and "id" in names:  # Canvas's ID is its own number
         places["canvas_id"] = names.index("id")
         places.pop("id", None)
         if "sisuserid" in names:
@@ -272,16 +272,15 @@ def _plain(cell: str) -> str:
     return "".join(sign for sign in unicodedata.normalize("NFC", cell).casefold() if sign.isalnum())
 
 
-def _is_of_canvas(values: dict[str, str], columns: dict[str, int]) -> bool:
-    """Returns whether a row of Canvas's gradebook is not that of a student."""
-    name = values.get("name", "")
-    if "canvas_id" not in columns:
-        return False
-    return (
-        name in ("Points Possible", "Student, Test")
-        or not name
-        or not any(values.get(column) for column in ("canvas_id", "id", "login"))
-    )
+def _is_gradebook(header: Sequence[str]) -> bool:
+    """Returns whether Canvas has exported this file as its gradebook."""
+    return bool({"sisuserid", "sisloginid"}.intersection(map(_plain, header)))
+
+
+def _is_no_student(values: Mapping[str, str]) -> bool:
+    """Returns whether a row of Canvas's gradebook is one of its own: the maxima, the policies, the test student."""
+    numbers = (values.get(column) for column in ("canvas_id", "id", "login"))
+    return values.get("name") in ("", "Points Possible", "Student, Test") or not any(numbers)
 
 
 def _student(path: Path, line: int, values: dict[str, str]) -> Student:
