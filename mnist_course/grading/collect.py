@@ -309,6 +309,7 @@ def _summary(
         if sum((other.student, other.exercise) == (of.student, of.exercise) for other in mine) > 1
     ]
     invalid = [f"{of.student}/{of.exercise}: {of.file} cannot be read" for of in counting if not of.readable]
+    blank = [f"{of.student}/{of.exercise}" for of in counting if of.readable and not of.answered]
     others = [f"{other.file}: {other.reason}" for other, _ in batch.others]
     strangers = sorted(name for name in students if not record.students.get(name))
     text = (
@@ -321,6 +322,7 @@ def _summary(
         _list("Late", late)
         + _list("More than one attempt", several)
         + _list("Not readable", invalid)
+        + _list("Without answers, as it was given out", blank)
         + _list("Kept", lines)
         + _list("NOT RECOGNISED", others)
         + _list("Not in the roster", strangers)
@@ -344,7 +346,19 @@ def _not_handed_in(folder: Path, record: Record, roster: Roster, exercises: Mapp
         have.setdefault(exercise, set())
         if known := collected.student_of(student, record, roster):
             have[exercise].add(known)
+    unclear = {
+        collected.student_of(other.student, record, roster)
+        for other in record.not_recognised
+        if other.kept_as
+    }
     return "".join(
-        _list(f"{exercise}: not handed in", [of.name for of in roster.students if of not in have[exercise]])
+        _list(
+            f"{exercise}: not handed in",
+            [
+                f"{of.name} (but a file that was not recognised)" if of in unclear else of.name
+                for of in roster.students
+                if of not in have[exercise]
+            ],
+        )
         for exercise in sorted(have)
     )

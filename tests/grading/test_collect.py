@@ -350,6 +350,14 @@ def test_what_cannot_be_read_is_collected_so_that_the_grading_says_why(folder, c
     assert "Not readable (1):\n  - Ann Lee/tiny: Ann Lee/tiny.ipynb cannot be read" in summary
 
 
+def test_a_notebook_without_answers_is_named(folder, class_list, tmp_path):
+    summary = collect.collect(
+        folder, zipped(tmp_path / "b.zip", {"1001/x.ipynb": untouched(folder)}), roster=class_list
+    )
+    assert "Without answers, as it was given out (1):\n  - Ann Lee/tiny\n" in summary
+    assert (folder / "submitted/Ann Lee/tiny/tiny.ipynb").read_bytes() == untouched(folder)
+
+
 def test_m9_of_notebooks_that_were_submitted_together_the_one_with_answers_counts(
     folder, class_list, tmp_path
 ):
@@ -590,6 +598,7 @@ def test_l3_what_is_no_notebook_reaches_the_report(folder, class_list, tmp_path)
     }
     assert "NOT RECOGNISED (4):" in summary and "onlinetext.html: is not a notebook\n" in summary
     assert "work.rar: is an archive of a kind that is not read; a zip file is" in summary
+    assert "  - Ann Lee (but a file that was not recognised)\n" in summary and "  - राम शर्मा\n" in summary
     name = "Ann Lee_1_assignsubmission_file_/tiny.ipynb"
     collect.collect(folder, zipped(tmp_path / "m2.zip", {name: notebook("a")}, {name: EVENING}))
     assert not (folder / "submitted/Ann Lee/answers.py").exists()
