@@ -381,7 +381,32 @@ def test_what_is_not_known_to_be_later_does_not_replace_anything(folder, class_l
     assert "not known whether it is later" in collected.read(folder).attempts[1].decision
 
 
+def test_a_new_download_of_an_old_attempt_is_not_a_later_attempt(folder, class_list, tmp_path):
+    """The times in an archive can be those of the download."""
+    name = "Ann Lee_4711_assignsubmission_file_/tiny.ipynb"
+    for number, (mark, time) in enumerate(
+        (("old", MORNING), ("new", NOON), ("old", EVENING), ("new", EVENING))
+    ):
+        source = zipped(tmp_path / f"{number}.zip", {name: notebook(mark)}, {name: time})
+        collect.collect(folder, source, roster=class_list)
+    assert submitted(folder) == {"Ann Lee/tiny": "new"}
+    assert [of.time for of in collected.read(folder).attempts] == [
+        "2026-03-03 10:12:00",
+        "2026-03-03 12:00:00",
+    ]
+
+
 # --- nothing is lost ---
+
+
+def test_a_file_by_hand_that_is_also_an_earlier_attempt_stays(folder, class_list, tmp_path):
+    unpacked(folder / "submitted", {"Ann Lee/my.ipynb": notebook("one")})
+    for mark, time in (("one", MORNING), ("two", EVENING)):
+        name = "Ann Lee/tiny.ipynb"
+        source = zipped(tmp_path / f"{mark}.zip", {name: notebook(mark)}, {name: time})
+        summary = collect.collect(folder, source, roster=class_list)
+    assert submitted(folder) == {"Ann Lee": "one"}
+    assert "submitted/Ann Lee/my.ipynb was put there or changed by hand; it was kept" in summary
 
 
 @pytest.mark.parametrize(
