@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -151,6 +152,45 @@ class _Folder(click.ParamType):
         return path
 
 
+class _Existing(click.ParamType):
+    """A file or a folder that exists, as an absolute path with `~` expanded.
+
+    Args:
+        is_file: True for a file only.
+    """
+
+    name = "path"
+
+    def __init__(self, *, is_file: bool = False) -> None:
+        self._is_file = is_file
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Returns the path, or fails with what was expected."""
+        path = _expand(value, param.get_error_hint(ctx) if param else self.name)
+        is_right = os.path.isfile(path) or (not self._is_file and os.path.isdir(path))  # noqa: PTH112, PTH113
+        if not os.fspath(value) or not is_right:
+            expected = "a file that exists" if self._is_file else "a file or a folder that exists"
+            self.fail(f"Expected: {expected}. Received: {os.fspath(value)!r}.", param, ctx)
+        return path
+
+
+class _NewFile(click.ParamType):
+    """A file to write, as an absolute path with `~` expanded."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Returns the path, or fails with what was expected."""
+        path = _expand(value, param.get_error_hint(ctx) if param else self.name)
+        # os.path raises no error for a name that is too long.
+        is_right = os.path.isdir(path.parent) and not os.path.isdir(path)  # noqa: PTH112
+        if not os.fspath(value) or not is_right or not _files.is_writable_place(path.parent):
+            expected = "a file in a folder that exists and can be written"
+            self.fail(f"Expected: {expected}. Received: {os.fspath(value)!r}.", param, ctx)
+        return path
+
+
+_NEW_FILE = _NewFile()
 _NEW_FOLDER = _Folder(exists=False)
 _EXISTING_FOLDER = _Folder(exists=True)
 
@@ -564,6 +604,51 @@ def grade_assignments(folder: Path, seconds: int, memory: int, workers: int | No
 
     limits = Limits(seconds=seconds, memory_bytes=memory * 2**30)
     click.echo(grade(folder, limits=limits, workers=workers or 0, fresh=fresh))
+
+
+@assignments.command(
+    "collect", epilog=_help("mnist-course assignments collect class-2026 submissions.zip --roster roster.csv")
+)
+@click.argument("folder", type=_Folder(exists=True, for_nbgrader=True))
+@click.argument("source", type=_Existing(), metavar="ARCHIVE_OR_FOLDER")
+@click.option(
+    "--roster",
+    type=_Existing(is_file=True),
+    metavar="FILE",
+    help="The class: a CSV file with name, email, id. The folder keeps it, so that it is needed only once.",
+)
+@click.option(
+    "--due",
+    type=click.DateTime(["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"]),
+    metavar="TIME",
+    help="Note as late what was submitted after this time, such as 2026-03-03T23:59.",
+)
+def collect_assignments(folder: Path, source: Path, roster: Path | None, due: datetime | None) -> None:
+    """Bring a learning platform's download into FOLDER/submitted/.
+
+    ARCHIVE_OR_FOLDER is what Moodle, Canvas, Brightspace or Google Classroom gives out. The latest attempt of each
+    student counts.
+    """
+    from mnist_course.grading.collect import collect
+
+    click.echo(collect(folder, source, roster=roster, due=due))
+
+
+@assignments.command(
+    "export", epilog=_help("mnist-course assignments export class-2026 --moodle marks-moodle.csv")
+)
+@click.argument("folder", type=_Folder(exists=True, for_nbgrader=True))
+@click.option("--moodle", type=_NEW_FILE, metavar="FILE", help="Write a file for Moodle's grade import.")
+@click.option("--canvas", type=_NEW_FILE, metavar="FILE", help="Write a file for Canvas's gradebook import.")
+@click.option("--csv", type=_NEW_FILE, metavar="FILE", help="Write a list with all students.")
+def export_assignments(folder: Path, moodle: Path | None, canvas: Path | None, csv: Path | None) -> None:
+    """Write the marks for a learning platform.
+
+    A mark that does not exist is an empty cell. Names, e-mail addresses and ids come from the roster.
+    """
+    from mnist_course.grading.export import export
+
+    click.echo(export(folder, moodle=moodle, canvas=canvas, csv_file=csv))
 
 
 @main.command(epilog=_help("mnist-course notebooks"))

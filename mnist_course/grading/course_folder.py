@@ -4,6 +4,7 @@ source/, release/, nbgrader_config.py      written by `assignments build`
 submitted/STUDENT/                         what students submit
 autograded/, feedback/, gradebook.db       written by nbgrader
 graded.json, report.*, marks.csv           written by `assignments grade`
+roster.csv, collected.json, replaced/      written by `assignments collect`
 """
 
 from __future__ import annotations

@@ -149,6 +149,11 @@ def _key(path: Path, exercise: Exercise) -> str:
     return digest.hexdigest()
 
 
+def is_current(submission: Submission, exercise: Exercise, entry: Graded) -> bool:
+    """Returns whether a submission and its exercise are still those that were graded."""
+    return entry.key == _key(submission.path, exercise)
+
+
 def _is_graded(before: Graded, key: str, limits: Limits) -> bool:
     if before.key != key:
         return False

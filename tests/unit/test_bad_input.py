@@ -165,6 +165,23 @@ BY_OPTION = [
         for value in NO_FOLDERS
     ),
     *((["assignments", "grade", value], "a folder that exists") for value in ("nowhere", "x" * 300)),
+    *(
+        (["assignments", "collect", ".", value], "a file or a folder that exists")
+        for value in ("", "nowhere", "x" * 300)
+    ),
+    (["assignments", "collect", "nowhere", "."], "a folder that exists"),
+    *(
+        (["assignments", "collect", ".", ".", "--roster", value], "a file that exists")
+        for value in ("", "nowhere", ".")
+    ),
+    (["assignments", "collect", ".", ".", "--due", "tomorrow"], "--due"),
+    (["assignments", "collect", "."], "Missing argument"),
+    *(
+        (["assignments", "export", ".", option, value], "a file in a folder that exists")
+        for option in ("--moodle", "--canvas", "--csv")
+        for value in ("", ".", "nowhere/marks.csv")
+    ),
+    (["assignments", "export", "."], "at least one of --moodle FILE"),
     *((["data", "check", value], "a folder that exists") for value in ("nowhere", "./nowhere")),
     *((["data", "--data-dir", value], "--data-dir") for value in (*NO_FOLDERS, "nowhere")),
     *((["params", value], "Unknown lesson") for value in ("06", "2", "baseline", "02,,03", "../02")),

@@ -1,5 +1,6 @@
 """The command line: what is typed arrives, what goes wrong is one message, and every page of help is complete."""
 
+import datetime
 import importlib
 import inspect
 import os
@@ -91,6 +92,7 @@ def arguments_at(target, command_line, monkeypatch):
 RUN, STUDY = "mnist_course.run.runner.run_lessons", "mnist_course.run.study.run_study"
 SPEC, DATA = "mnist_course.run.study.check_spec", "mnist_helpers.data.load_arrays"
 GRADE, BUILD = "mnist_course.grading.grade.grade", "mnist_course.grading.release.build"
+COLLECT, EXPORT = "mnist_course.grading.collect.collect", "mnist_course.grading.export.export"
 OFFLINE = object()  # the option sets MNIST_COURSE_OFFLINE
 
 # (command, parameter): the command line (FOLDER is a temporary folder, OWN a dataset), the function that it must
@@ -192,6 +194,27 @@ ARRIVALS = {
     ),
     ("assignments grade", "workers"): ("assignments grade OWN --workers 5", GRADE, {"workers": 5}),
     ("assignments grade", "fresh"): ("assignments grade OWN --fresh", GRADE, {"fresh": True}),
+    ("assignments collect", "folder"): ("assignments collect OWN FOLDER/..", COLLECT, {"folder": "OWN"}),
+    ("assignments collect", "source"): ("assignments collect FOLDER/.. OWN", COLLECT, {"source": "OWN"}),
+    ("assignments collect", "roster"): (
+        "assignments collect OWN OWN --roster FILE",
+        COLLECT,
+        {"roster": "FILE"},
+    ),
+    ("assignments collect", "due"): (
+        "assignments collect OWN OWN --due 2026-03-03T23:59",
+        COLLECT,
+        {"due": datetime.datetime(2026, 3, 3, 23, 59)},
+    ),
+    ("assignments export", "folder"): ("assignments export OWN", EXPORT, {"folder": "OWN"}),
+    **{
+        ("assignments export", option): (
+            f"assignments export OWN --{option} FOLDER",
+            EXPORT,
+            dict.fromkeys(("moodle", "canvas", "csv_file")) | {argument: "FOLDER"},
+        )
+        for option, argument in (("moodle", "moodle"), ("canvas", "canvas"), ("csv", "csv_file"))
+    },
     ("notebooks", "offline"): ("notebooks --offline", "mnist_course.run.runner.refresh_lessons", OFFLINE),
 }
 # What arrives where nothing is typed, and the defaults that a user relies on.
@@ -260,6 +283,7 @@ def check_arrival(command_line, target, expected, tmp_path, own_folder, monkeypa
     (tmp_path / "results" / "here").mkdir(parents=True)
     monkeypatch.setattr("mnist_course.reports.timings.measured", lambda folders: {})
     places = {"OWN": own_folder, "FOLDER": tmp_path / "new", "RESULTS": tmp_path / "results"}
+    places["FILE"] = next(own_folder.iterdir())
 
     def placed(value):
         if isinstance(value, dict):
@@ -357,6 +381,9 @@ def _here(tmp_path, monkeypatch):
         ("bundle {}", "mnist_course.handout.bundle.bundle", "folder"),
         ("assignments build {}", BUILD, "folder"),
         ("assignments grade {}", GRADE, "folder"),
+        ("assignments collect {0} {0}", COLLECT, "folder"),
+        ("assignments collect {0} {0}", COLLECT, "source"),
+        ("assignments export {}", EXPORT, "folder"),
         ("data --data-dir {}", DATA, "data_dir"),
         ("data check {}", "mnist_helpers.data.resolve_dataset", "dataset"),
     ],
@@ -364,7 +391,7 @@ def _here(tmp_path, monkeypatch):
 def test_r1_a_typed_path_is_made_absolute_once(
     typed, path, command_line, target, argument, tmp_path, monkeypatch
 ):
-    if "grade" in command_line or "data" in command_line:
+    if any(word in command_line for word in ("grade", "collect", "export", "data")):
         (tmp_path / path).mkdir()
     arrived = arguments_at(target, command_line.format(typed).split(), monkeypatch)[argument]
     assert str(arrived) == str(tmp_path / path)
@@ -424,11 +451,11 @@ def test_r11_a_folder_with_an_odd_name_works_or_is_refused(name, is_link, tmp_pa
     ):
         arguments = arguments_at(target, [*command, str(folder)], monkeypatch)
         assert str(folder) in map(str, arguments.values()), command
-    for command in ("build", "grade"):
+    for command in ("build", "grade", "export"):
         if set(name) & set("*?[%"):
             assert "without * ? [ %" in invoke("assignments", command, folder, status=2).output
         else:
-            target = {"build": BUILD, "grade": GRADE}[command]
+            target = {"build": BUILD, "grade": GRADE, "export": EXPORT}[command]
             assert (
                 arguments_at(target, ["assignments", command, str(folder)], monkeypatch)["folder"] == folder
             )
@@ -687,6 +714,8 @@ def test_every_example_is_a_right_command_line_of_its_command(path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     for folder in ("class-2026", "home/mnist", "home/kmnist"):
         (tmp_path / folder).mkdir(parents=True)
+    for file in ("submissions.zip", "roster.csv"):
+        (tmp_path / file).touch()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     page = invoke(*path, "--help").output
     (example,) = re.findall(r"Example:\n +mnist-course (.+)", page)

@@ -1,0 +1,367 @@
+"""Marks for a learning platform: what Moodle and Canvas import, and a CSV file for a school's own list.
+
+A mark that does not exist is an empty cell, never 0: it was not handed in, not graded, not graded again after a
+change, or waits for a teacher. Marks come from nbgrader's gradebook, names and numbers from `roster.csv`.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mnist_course.grading import (
+    class_report,
+    collected,
+    course_folder,
+    grade,
+    nbgrader_bridge,
+    placing,
+    submissions,
+)
+from mnist_course.grading.course_folder import Exercise
+from mnist_course.grading.roster import Roster, Student, kept_roster
+from mnist_helpers import _files
+from mnist_helpers._errors import UserError
+
+_CANVAS_KEYS = (
+    "Canvas ID, SIS User ID or SIS Login ID (a gradebook that Canvas exports is a roster that has them)"
+)
+_CANVAS_ADVICE = (
+    "In Canvas: Grades > Import, and look at the changes that it shows. "
+    "A column fills the assignment that has its name."
+)
+_NOT_HANDED_IN, _NOT_GRADED = "not handed in", "not graded"
+
+
+class Mark(NamedTuple):
+    """A student's mark in an exercise.
+
+    Attributes:
+        points: the points; `None` if there is no mark.
+        status: the empty string, or "not handed in" or "not graded".
+        reason: why it was not graded.
+    """
+
+    points: float | None
+    status: str = ""
+    reason: str = ""
+
+
+class _Row(NamedTuple):
+    """A student with marks: of the roster, or one that only has a folder."""
+
+    student: Student
+    marks: dict[str, Mark]
+    in_roster: bool
+
+
+class _Table(NamedTuple):
+    """A file to write: its rows, its encoding, students who could not be matched, and what to do with it."""
+
+    rows: list[list[str]]
+    left_out: list[str]
+    advice: str
+    encoding: str = "utf-8"
+
+
+def export(
+    folder: Path, *, moodle: Path | None = None, canvas: Path | None = None, csv_file: Path | None = None
+) -> str:
+    """Writes the marks of a grading folder for learning platforms.
+
+    Args:
+        folder: a folder made by `release.build`, in which submissions were graded.
+        moodle: the file for Moodle's grade import.
+        canvas: the file for Canvas's gradebook import.
+        csv_file: the file for a school's own list, with all students of the roster.
+
+    Returns:
+        A summary for the terminal.
+
+    Raises:
+        UserError: there is no file to write, no mark, or no roster for a platform; or a file is there that is no
+            earlier export. Nothing was written then.
+    """
+    asked = [(moodle, _for_moodle), (canvas, _for_canvas), (csv_file, _for_lists)]
+    wanted = [(path, make) for path, make in asked if path]
+    if not wanted:
+        raise UserError("Expected: at least one of --moodle FILE, --canvas FILE, --csv FILE. Received: none.")
+    if len({path for path, _ in wanted}) < len(wanted):
+        raise UserError("Expected: a different FILE for each option. Received: the same twice.")
+    nbgrader_bridge.check_installed()
+    folder = folder.resolve()
+    exercises = {name: course_folder.read_exercise(folder, name) for name in course_folder.exercises(folder)}
+    nbgrader_bridge.check_files(folder)
+    roster = kept_roster(folder)
+    if roster is None and (moodle or canvas):
+        raise UserError(
+            f"{folder} has no roster, and without one a platform cannot tell whose marks these are. First: "
+            f"mnist-course assignments collect {folder} ARCHIVE --roster FILE"
+        )
+    marks, submitted = read_marks(folder, exercises)
+    rows = _rows(marks, roster or Roster([]), collected.read(folder), submitted)
+    if not any(mark.points is not None for row in rows for mark in row.marks.values()):
+        raise UserError(f"There are no marks yet. First: mnist-course assignments grade {folder}")
+    maxima = {name: _maximum(exercises[name]) for name in submitted}
+    tables = [(path, make(rows, maxima)) for path, make in wanted]
+    for path, table in tables:
+        _check_place(path, table)
+    for path, table in tables:
+        _write(path, table)
+    return _summary(tables, rows, maxima)
+
+
+# --- marks ---
+
+
+def read_marks(
+    folder: Path, exercises: Mapping[str, Exercise]
+) -> tuple[dict[str, dict[str, Mark]], list[str]]:
+    """Reads what is in `submitted/` and in the gradebook now.
+
+    Returns:
+        Student's folder -> exercise -> mark, and the exercises that somebody has submitted.
+
+    Raises:
+        UserError: the gradebook or `graded.json` is damaged.
+    """
+    found, students, remarks = submissions.find(folder / course_folder.SUBMITTED, placing.cells_of(exercises))
+    graded, known = course_folder.read_graded(folder), nbgrader_bridge.read_marks(folder)
+    waiting = _waiting_for_teacher(folder)
+    marks: dict[str, dict[str, Mark]] = {student: {} for student in students}
+    for submission in found:
+        exercise, entry = exercises[submission.exercise], graded.get(submission.label)
+        points = known.get(submission.label, {}).get("marks", {})
+        if entry is None or not submission.can_be_graded:
+            mark = Mark(None, _NOT_GRADED, "it was not graded yet")
+        elif not grade.is_current(submission, exercise, entry):
+            mark = Mark(None, _NOT_GRADED, "it has changed since it was graded")
+        elif entry.seconds is None or not points:
+            mark = Mark(None, _NOT_GRADED, "; ".join(entry.problems) or "see the report")
+        elif submission.label in waiting:
+            mark = Mark(None, _NOT_GRADED, f"{waiting[submission.label]} waits for a mark by hand")
+        else:
+            mark = Mark(sum(points.values()))
+        marks[submission.student][submission.exercise] = mark
+    for remark in remarks:  # a file that was not recognised can be a submission to any exercise
+        if remark.not_graded and remark.student in marks:
+            for name in exercises:
+                marks[remark.student].setdefault(name, Mark(None, _NOT_GRADED, remark.text))
+    given = {submission.exercise for submission in found}
+    return marks, [name for name in exercises if name in given]
+
+
+def _waiting_for_teacher(folder: Path) -> dict[str, str]:
+    """Returns submission -> an answer with points that only a teacher can give, and has not given yet."""
+    with nbgrader_bridge.gradebook(folder) as book:
+        return {
+            f"{submission.student.id}/{submission.assignment.name}": of.name
+            for assignment in book.assignments
+            for submission in assignment.submissions
+            for notebook in submission.notebooks
+            for of in notebook.grades
+            if of.needs_manual_grade and of.max_score and of.auto_score is None and of.manual_score is None
+        }
+
+
+def _maximum(exercise: Exercise) -> float:
+    return sum(sum(task.tests.values()) for task in class_report.tasks_of(exercise.release))
+
+
+def _rows(
+    marks: Mapping[str, Mapping[str, Mark]],
+    roster: Roster,
+    record: collected.Record,
+    submitted: Sequence[str],
+) -> list[_Row]:
+    """Returns a row for each student of the roster, then one for each folder of somebody else."""
+    folders: dict[Student, list[str]] = {student: [] for student in roster.students}
+    others = []
+    for folder in marks:
+        student = collected.student_of(folder, record, roster)
+        if student:
+            folders[student].append(folder)
+        else:
+            others.append(_Row(Student(folder), _complete(marks[folder], submitted), in_roster=False))
+    rows = []
+    for student, mine in folders.items():
+        of_student = {
+            name: _merged([(of, marks[of][name]) for of in mine if name in marks[of]]) for name in submitted
+        }
+        rows.append(_Row(student, of_student, in_roster=True))
+    return rows + others
+
+
+def _complete(marks: Mapping[str, Mark], submitted: Sequence[str]) -> dict[str, Mark]:
+    return {name: marks.get(name, Mark(None, _NOT_HANDED_IN)) for name in submitted}
+
+
+def _merged(found: Sequence[tuple[str, Mark]]) -> Mark:
+    """Returns the mark of a student, who can have several folders, but only one of them with this exercise."""
+    if len(found) > 1:
+        names = ", ".join(folder for folder, _ in found)
+        return Mark(None, _NOT_GRADED, f"the student has several folders with it: {names}")
+    return found[0][1] if found else Mark(None, _NOT_HANDED_IN)
+
+
+# --- formats ---
+
+
+def _for_moodle(rows: Sequence[_Row], maxima: Mapping[str, float]) -> _Table:
+    """Makes the file for Moodle: Grades > Import > CSV file.
+
+    Moodle asks which column identifies the student, and which grade item each other column belongs to. An empty
+    cell is no mark.
+    """
+    with_marks = _with_marks(rows)
+    keys = {"Email address": "email", "ID number": "id"}
+
+    def known(key: str) -> int:
+        return sum(bool(row.in_roster and getattr(row.student, keys[key])) for row in with_marks)
+
+    key = max(keys, key=known)
+    header = [
+        "Email address",
+        "ID number",
+        "Full name",
+        *_titles(maxima),
+    ]
+    lines, left_out = [header], []
+    for row in with_marks:
+        if not row.in_roster or not getattr(row.student, keys[key]):
+            left_out.append(_why_left_out(row, key.lower()))
+            continue
+        student = row.student
+        lines.append(
+            [student.email, student.id, _safe(student.name), *(_cell(row.marks[name]) for name in maxima)]
+        )
+    items = ", ".join(f"{name}: {_text(most)}" for name, most in maxima.items())
+    advice = (
+        f"In Moodle: Grades > Import > CSV file, encoding UTF-8, separator comma. Map from {key!r} to the same, "
+        f"and each exercise to a grade item with its maximum ({items}). A new item has the maximum 100: change "
+        "that first."
+    )
+    return _Table(lines, left_out, advice)
+
+
+def _for_canvas(rows: Sequence[_Row], maxima: Mapping[str, float]) -> _Table:
+    """Makes the file for Canvas: Grades > Import.
+
+    The first five columns have Canvas's names and order; ID, SIS User ID or SIS Login ID identifies the student.
+    The row "Points Possible" has the maxima, with which Canvas makes new assignments. An empty cell is no mark.
+    """
+    header = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", *maxima]
+    lines = [header, ["    Points Possible", "", "", "", "", *map(_text, maxima.values())]]
+    left_out = []
+    for row in _with_marks(rows):
+        student = row.student
+        if not row.in_roster or not (student.canvas_id or student.id or student.login):
+            left_out.append(_why_left_out(row, _CANVAS_KEYS))
+            continue
+        identity = [_safe(student.name), student.canvas_id, student.id, student.login, _safe(student.section)]
+        lines.append([*identity, *(_cell(row.marks[name]) for name in maxima)])
+    return _Table(lines, left_out, _CANVAS_ADVICE)
+
+
+def _for_lists(rows: Sequence[_Row], maxima: Mapping[str, float]) -> _Table:
+    """Makes the file for a school's own list: all students, and a word where there is no mark.
+
+    The total is empty where a mark is missing because something was not graded.
+    """
+    header = [
+        "Name",
+        "Email",
+        "ID",
+        *_titles(maxima),
+        "Total",
+        "Maximum",
+    ]
+    lines = [header]
+    for row in rows:
+        marks = [row.marks[name] for name in maxima]
+        points = [mark.points for mark in marks if mark.points is not None]
+        is_whole = points and all(mark.status != _NOT_GRADED for mark in marks)
+        student = row.student
+        lines.append(
+            [
+                _safe(student.name),
+                student.email,
+                student.id,
+                *(_cell(mark) or mark.status for mark in marks),
+                _text(sum(points)) if is_whole else "",
+                _text(sum(maxima.values())),
+            ]
+        )
+    return _Table(lines, [], "", "utf-8-sig")  # spreadsheets need the mark
+
+
+def _titles(maxima: Mapping[str, float]) -> list[str]:
+    return [f"{name} (of {_text(most)})" for name, most in maxima.items()]
+
+
+def _with_marks(rows: Sequence[_Row]) -> list[_Row]:
+    return [row for row in rows if any(mark.points is not None for mark in row.marks.values())]
+
+
+def _why_left_out(row: _Row, key: str) -> str:
+    reason = f"the roster has no {key}" if row.in_roster else "not in the roster"
+    return f"{row.student.name}: {reason}"
+
+
+def _safe(text: str) -> str:
+    """Returns a name that a spreadsheet does not take for a formula."""
+    return text if not text or re.match(r"\w", text) else f"'{text}"
+
+
+def _cell(mark: Mark) -> str:
+    return "" if mark.points is None else _text(mark.points)
+
+
+def _text(points: float) -> str:
+    return f"{points:.2f}".rstrip("0").rstrip(".")
+
+
+# --- writing ---
+
+
+def _check_place(path: Path, table: _Table) -> None:
+    """Refuses to replace a file that is no earlier export, such as the roster."""
+    if path.is_dir() or not _files.is_writable_place(path.parent) or not path.parent.is_dir():
+        raise UserError(f"Expected: a file in a folder that can be written. Received: {path}.")
+    if path.exists():
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            first = next(csv.reader([file.readline(10_000)]), [])
+        if first[:3] != table.rows[0][:3]:
+            raise UserError(f"{path} exists, and is no earlier export. Give another name, or delete it.")
+
+
+def _write(path: Path, table: _Table) -> None:
+    with (
+        _files.atomic_write(path) as temporary,
+        temporary.open("w", encoding=table.encoding, newline="") as file,
+    ):
+        csv.writer(file).writerows(table.rows)
+
+
+def _summary(tables: Sequence[tuple[Path, _Table]], rows: Sequence[_Row], maxima: Mapping[str, float]) -> str:
+    counts = [
+        f"{name}: {sum(row.marks[name].points is not None for row in rows)} marks (of {_text(most)} points)"
+        for name, most in maxima.items()
+    ]
+    missing = [
+        f"{row.student.name}/{name}: {mark.status}{f' ({mark.reason})' if mark.reason else ''}"
+        for row in rows
+        for name, mark in row.marks.items()
+        if mark.points is None
+    ]
+    lines = [*counts, *_list("Without a mark, so that the cell is empty", missing)]
+    for path, table in tables:
+        lines += [f"Written: {path}", *_list("Left out", table.left_out), *filter(None, [table.advice])]
+    return "\n".join("".join(sign if sign.isprintable() else "?" for sign in line) for line in lines)
+
+
+def _list(title: str, entries: Sequence[str]) -> list[str]:
+    return [f"{title} ({len(entries)}):", *(f"  - {entry}" for entry in entries)] if entries else []

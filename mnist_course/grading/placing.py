@@ -1,0 +1,165 @@
+"""Put collected files into `submitted/`, so that nothing that is there already is lost.
+
+A replaced attempt is moved into `replaced/`; a file that was put there or changed by hand stays where it is.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mnist_course.grading import collected, course_folder, submissions
+from mnist_course.grading.collected import Attempt, NotRecognised, Record
+from mnist_course.grading.course_folder import Exercise
+from mnist_helpers import _files
+
+REPLACED = "replaced"
+TIMESTAMP = "timestamp.txt"  # nbgrader's: when a notebook was submitted
+_MAX_NAME = 60  # characters of a student's folder
+
+
+class Batch(NamedTuple):
+    """What one archive holds.
+
+    Attributes:
+        attempts: the notebooks of exercises.
+        others: all other files, with a copy of the content if there is one.
+        copies: sha256 -> a copy of the content.
+    """
+
+    attempts: list[Attempt]
+    others: list[tuple[NotRecognised, Path | None]]
+    copies: dict[str, Path]
+
+
+def folder_name(name: str) -> str:
+    """Returns a name that is safe as a folder, in a glob pattern and in a spreadsheet."""
+    text = unicodedata.normalize("NFC", name)
+    text = "".join(
+        sign if unicodedata.category(sign)[0] in "LMN" or sign in " ._@+'’-" else " " for sign in text
+    )
+    text = " ".join(text.split())[:_MAX_NAME]
+    return re.sub(r"^[\W_]+|[ .'’]+$", "", text) or "unnamed"
+
+
+def cells_of(exercises: Mapping[str, Exercise]) -> dict[str, set[str]]:
+    """Returns exercise -> the names of its cells."""
+    return {
+        name: set(filter(None, map(submissions.name_of, of.release.cells))) for name, of in exercises.items()
+    }
+
+
+def named_after(name: str, exercises: Mapping[str, Exercise]) -> str:
+    """Returns the exercise whose name is a part of a file's name, or the empty string."""
+    found = (known for known in exercises if re.search(rf"(?<![^\W_]){re.escape(known)}(?![^\W_])", name))
+    return next(found, "")
+
+
+def place(
+    folder: Path, batch: Batch, record: Record, exercises: Mapping[str, Exercise]
+) -> tuple[list[Attempt], list[str]]:
+    """Adds a batch to the record, and brings `submitted/` up to date.
+
+    Returns:
+        The attempts that were not known, and what the teacher should know.
+    """
+    known = {attempt.key: attempt for attempt in record.attempts}
+    new = []
+    for attempt in batch.attempts:
+        if attempt.key not in known:
+            known[attempt.key] = attempt
+            new.append(attempt)
+    record.attempts += new
+    _remove_others(folder, record, exercises)
+    existing = submitted(folder, exercises)
+    lines: list[str] = []
+    for student, exercise in sorted({(attempt.student, attempt.exercise) for attempt in batch.attempts}):
+        of_both = [of for of in record.attempts if (of.student, of.exercise) == (student, exercise)]
+        best = collected.decide(of_both)
+        lines += _place_one(folder, best, of_both, batch.copies, existing.get((student, exercise)))
+    _keep_others(folder, batch, record, exercises)
+    return new, lines
+
+
+def submitted(folder: Path, exercises: Mapping[str, Exercise]) -> dict[tuple[str, str], Path]:
+    """Returns (student's folder, exercise) -> the notebook that the grading takes from `submitted/`."""
+    found, _, _ = submissions.find(folder / course_folder.SUBMITTED, cells_of(exercises))
+    return {(submission.student, submission.exercise): submission.path for submission in found}
+
+
+def _place_one(
+    folder: Path,
+    best: Attempt,
+    attempts: Sequence[Attempt],
+    copies: Mapping[str, Path],
+    existing: Path | None,
+) -> list[str]:
+    place = folder / course_folder.SUBMITTED / best.student / best.exercise
+    target = place / f"{best.exercise}.ipynb"
+    label = f"{best.student}/{best.exercise}"
+    if existing is None and target.exists():
+        existing = target
+    if existing is not None:
+        digest = _files.sha256(existing) if existing.is_file() else ""
+        if digest == best.sha256:
+            return []
+        if existing != target or digest not in {attempt.sha256 for attempt in attempts}:
+            shown = existing.relative_to(folder)
+            return [
+                f"{label}: {shown} was put there or changed by hand; it was kept, and it is what is graded"
+            ]
+    if best.sha256 not in copies:
+        return [f"{label}: the attempt that counts is missing; collect {best.archive} again"]
+    if existing is not None:
+        _move_aside(folder, target)
+    place.mkdir(parents=True, exist_ok=True)
+    _files.write(target, copies[best.sha256].read_bytes())
+    if best.time:
+        _files.write(place / TIMESTAMP, best.time + "\n")
+    return []
+
+
+def _move_aside(folder: Path, path: Path) -> None:
+    """Moves a file of `submitted/` into `replaced/`, under a name that is free."""
+    place = folder / REPLACED / path.parent.relative_to(folder / course_folder.SUBMITTED)
+    place.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while (free := place / f"{path.stem}-{number}{path.suffix}").exists():
+        number += 1
+    path.rename(free)
+
+
+def _remove_others(folder: Path, record: Record, exercises: Mapping[str, Exercise]) -> None:
+    """Moves aside what was kept only to be named, of students who have handed in a notebook since."""
+    for other in record.not_recognised:
+        if other.kept_as and not _may_be_submission(other, record, exercises):
+            path = folder / course_folder.SUBMITTED / other.student / other.kept_as
+            if path.is_file():
+                _move_aside(folder, path)
+            other.kept_as = ""
+
+
+def _keep_others(folder: Path, batch: Batch, record: Record, exercises: Mapping[str, Exercise]) -> None:
+    """Keeps what may be a student's submission where the grading finds it: its report then says NOT GRADED."""
+    known = {(other.file, other.archive): other for other in record.not_recognised}
+    for other, copy in batch.others:
+        if (other.file, other.archive) in known:
+            continue
+        known[other.file, other.archive] = other
+        record.not_recognised.append(other)
+        if other.student and copy and _may_be_submission(other, record, exercises):
+            name = Path(other.file.rpartition("/")[2])
+            path = folder / course_folder.SUBMITTED / other.student / f"{folder_name(name.stem)}{name.suffix}"
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _files.write(path, copy.read_bytes())
+                other.kept_as = path.name
+
+
+def _may_be_submission(other: NotRecognised, record: Record, exercises: Mapping[str, Exercise]) -> bool:
+    has = {attempt.exercise for attempt in record.attempts if attempt.student == other.student}
+    named = named_after(other.file.rpartition("/")[2], exercises)
+    return named not in has if named else not has

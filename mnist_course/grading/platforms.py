@@ -1,0 +1,222 @@
+"""Whose file is it? What learning platforms write into the names of the files and folders that they give out.
+
+Moodle      `First Last_4711_assignsubmission_file_/NAME`, or flat `First Last_4711_assignsubmission_file_NAME`; the
+            number is another one in each assignment; a group may stand before the name (`Group A-First Last`).
+Canvas      flat `lastfirst_LATE_12345_678901_NAME`: the student's number, which stays the same, and the file's,
+            which is higher for what was submitted later; `-1` at the end of NAME is a second file of this name.
+Brightspace `12345-67890 - First Last - Mar 3, 2026 1012 AM/NAME`, a folder for each attempt.
+Google      `First Last - NAME`, or a folder with the student's name.
+Others      a folder with the student's name, e-mail address, id or login, at any depth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import re
+from collections.abc import Collection
+from typing import NamedTuple
+
+from mnist_course.grading import archives
+from mnist_course.grading.roster import Roster, Student
+
+_MOODLE = re.compile(r"(?P<name>.+?)_(?P<number>\d+)_assignsubmission_(?P<kind>[a-z]+)(?:_.*)?", re.DOTALL)
+_CANVAS = re.compile(
+    r"(?P<name>.+?)(?P<late>_?LATE)?_(?P<user>\d+)_(?P<file>\d+)_.+", re.IGNORECASE | re.DOTALL
+)
+_BRIGHTSPACE = re.compile(r"(?P<number>\d+-\d+) - (?P<name>.+) - (?P<time>[^-]+ \d{1,2}:?\d\d(?: ?[AP]M)?)")
+_GOOGLE = re.compile(r"(?P<name>\S+ \S.*?) - \S.*")
+_HIDDEN_NAME = re.compile(r"(?:.+-)?participant|anon(?:ymous)?.*", re.IGNORECASE)
+_COPY = re.compile(r"-Copy\d*$|[ _]?\(\d+\)$|^Copy of |^Kopie von ", re.IGNORECASE)
+_NOBODY = "no student's name is in its path"
+_FILLING = {
+    "copy",
+    "of",
+    "final",
+    "late",
+    "submission",
+    "solution",
+    "homework",
+    "assignment",
+    "v1",
+    "v2",
+    "v3",
+}
+
+
+class Origin(NamedTuple):
+    """What the path of a file says.
+
+    Attributes:
+        platform: Moodle, Canvas, Brightspace, Google Classroom or "folders".
+        students: the students of the roster whom it can mean; empty if the student is not in the roster.
+        name: the student's name, as the path has it.
+        number: the platform's number of the student (Canvas) or of the student's submission (Moodle).
+        container: what is one attempt: files with the same container were submitted together.
+        order: a number that is higher for later attempts; 0 if there is none.
+        late: whether it was late; `None` if the path does not say so.
+        time: local time of the submission; `None` if the path does not say it.
+    """
+
+    platform: str
+    students: tuple[Student, ...]
+    name: str
+    container: tuple[str, ...]
+    number: str = ""
+    order: int = 0
+    late: bool | None = None
+    time: datetime.datetime | None = None
+
+
+def origins(
+    paths: Collection[tuple[str, ...]], roster: Roster, exercises: Collection[str]
+) -> dict[tuple[str, ...], Origin | str]:
+    """Finds out whose files they are; see `origin_of`."""
+    above = wrappers_of(paths, roster, exercises)
+    known = {path: origin_of(path, roster, exercises, None) for path in paths}
+    for origin in known.values():
+        if isinstance(origin, Origin):
+            above |= {origin.container[:end] for end in range(1, len(origin.container))}
+    return {
+        path: origin_of(path, roster, exercises, above) if origin == _NOBODY else origin
+        for path, origin in known.items()
+    }
+
+
+def origin_of(
+    path: tuple[str, ...],
+    roster: Roster,
+    exercises: Collection[str],
+    above: Collection[tuple[str, ...]] | None,
+) -> Origin | str:
+    """Finds out whose file it is.
+
+    Args:
+        path: the folders, the archives, and the name of the file.
+        roster: the class.
+        exercises: the names of the exercises: a folder with such a name is no student's.
+        above: the folders that hold several students; `None` to leave out folders of people who are not in the
+            roster.
+
+    Returns:
+        The origin, or the reason why it cannot be told.
+    """
+    found = (
+        _of_moodle_or_brightspace(path, roster)
+        or _of_folder(path, roster)
+        or _of_canvas(path, roster)
+        or _of_file_name(path, roster, exercises)
+        or (None if above is None else _of_stranger(path, exercises, above))
+    )
+    if found is None:
+        return _NOBODY
+    if found.platform in ("Moodle", "Canvas") and not found.students and _HIDDEN_NAME.fullmatch(found.name):
+        return "the platform has hidden the student's name; reveal the identities, and download again"
+    if len(found.students) > 1:
+        return f"{found.name!r} can be {len(found.students)} students of the roster"
+    return found
+
+
+def wrappers_of(
+    paths: Collection[tuple[str, ...]], roster: Roster, exercises: Collection[str]
+) -> set[tuple[str, ...]]:
+    """Returns the folders at the beginning of all paths that hold everything and are no student's."""
+    found: set[tuple[str, ...]] = set()
+    depth = 0
+    while paths and min(map(len, paths)) > depth + 2 and len({path[: depth + 1] for path in paths}) == 1:
+        path = next(iter(paths))
+        if any(other[depth + 1] in exercises for other in paths) or roster.find(path[depth]):
+            break
+        depth += 1
+        found.add(path[:depth])
+    return found
+
+
+def _of_moodle_or_brightspace(path: tuple[str, ...], roster: Roster) -> Origin | None:
+    for place, part in enumerate(path):
+        if match := _MOODLE.fullmatch(part):
+            container = (*path[:place], f"{match['name']}_{match['number']}")
+            students, name = _without_group(match["name"], roster)
+            return Origin("Moodle", tuple(students), name, container, match["number"])
+        if match := _BRIGHTSPACE.fullmatch(part):
+            students = roster.find(match["name"])
+            time = _brightspace_time(match["time"])
+            return Origin(
+                "Brightspace", tuple(students), match["name"], path[: place + 1], match["number"], time=time
+            )
+    return None
+
+
+def _without_group(name: str, roster: Roster) -> tuple[list[Student], str]:
+    """Finds a student with or without the group before the name."""
+    parts = name.split("-")
+    for start in range(len(parts)):
+        if students := roster.find(rest := "-".join(parts[start:])):
+            return students, rest
+    return [], name
+
+
+def _brightspace_time(text: str) -> datetime.datetime | None:
+    words = text.upper().replace(",", " ").replace(".", " ").replace(":", "").split()
+    words = [word.zfill(4) if len(word) == 3 and word.isdigit() else word for word in words]
+    for day in ("%b %d %Y", "%B %d %Y", "%d %b %Y", "%d %B %Y"):
+        for hour in ("%I%M %p", "%H%M"):
+            with contextlib.suppress(ValueError):
+                return datetime.datetime.strptime(" ".join(words), f"{day} {hour}")
+    return None
+
+
+def _of_folder(path: tuple[str, ...], roster: Roster) -> Origin | None:
+    for part in path[:-1]:
+        name = archives.without_suffix(part)
+        if students := roster.find(name):
+            return Origin("folders", tuple(students), name, path[:-1])
+    return None
+
+
+def _of_canvas(path: tuple[str, ...], roster: Roster) -> Origin | None:
+    for place, part in enumerate(path):
+        is_file = place == len(path) - 1 or archives.is_archive(part)
+        match = _CANVAS.fullmatch(part) if is_file else None
+        if not match or match["name"].casefold() in ("exercise", "lesson", "copy"):
+            continue
+        known = roster.with_canvas_id(match["user"])
+        # Whoever has another number of Canvas in the roster is somebody else.
+        named = [of for of in roster.find(match["name"], is_compact=True) if not of.canvas_id]
+        students = (known,) if known else tuple(named)
+        late = bool(match["late"])
+        name = match["name"]
+        return Origin(
+            "Canvas", students, name, path[: place + 1], match["user"], int(match["file"]), late=late
+        )
+    return None
+
+
+def _of_file_name(path: tuple[str, ...], roster: Roster, exercises: Collection[str]) -> Origin | None:
+    """Finds `First Last - NAME`, `NAME - First Last` and, with an exercise's name, `First_Last_exercise_01`."""
+    stem = _COPY.sub("", path[-1].rpartition(".")[0] or path[-1])
+    segments = [_COPY.sub("", segment) for segment in stem.split(" - ")]
+    for segment in segments:
+        if students := roster.find(segment):
+            return Origin("Google Classroom", tuple(students), segment, (*path[:-1], segment))
+    words = re.split(r"[_\s]+", stem)
+    known = _FILLING.union(*(name.casefold().split("_") for name in exercises))
+    while words and (words[0].casefold() in known or words[0].isdigit()):
+        words.pop(0)
+    while words and (words[-1].casefold() in known or words[-1].isdigit()):
+        words.pop()
+    name = " ".join(words)
+    students = roster.find(name) if name else []
+    return Origin("Google Classroom", tuple(students), name, (*path[:-1], name)) if students else None
+
+
+def _of_stranger(
+    path: tuple[str, ...], exercises: Collection[str], above: Collection[tuple[str, ...]]
+) -> Origin | None:
+    """Finds the name of somebody who is not in the roster."""
+    for place, part in enumerate(path[:-1]):
+        is_above = path[: place + 1] in above or part in exercises or part == "submitted"
+        if not is_above and not archives.is_archive(part):
+            return Origin("folders", (), part, path[:-1])
+    match = _GOOGLE.fullmatch(path[-1])
+    return Origin("Google Classroom", (), match["name"], (*path[:-1], match["name"])) if match else None
