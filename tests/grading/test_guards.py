@@ -18,6 +18,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),  # nbgrader's
 ]
 
+ISOLATED = sandbox.can_isolate()
 SQUARE = "\ndef double(x):\n    return x * x"
 TWICE = "\ndef double(x):\n    return 2 * x"
 SHELL = "from IPython import get_ipython\nshell = get_ipython()\n"
@@ -38,10 +39,9 @@ async def run(self, raw_cell, **options):
     text = raw_cell.replace("assert", "0 and")
     return await before(self, text, **options | {{"transformed_cell": text}})
 type(shell).run_cell_async = run"""
-OPTIMISED = f"{SHELL}import builtins\nreal = compile\n" + (
-    "builtins.compile = lambda *given, **more: real(*given, **more | {'optimize': 2})\n"
-    "shell.compile.__class__.__call__ = lambda self, source, name, kind: real(source, name, kind, self.flags, 1, 2)\n"
-    "import codeop, ast\nshell.compile.ast_parse = lambda *given: ast.parse('0')"
+OPTIMISED = (
+    "import builtins\nreal = compile\n"
+    "builtins.compile = lambda *given, **more: real(*given, **more | {'optimize': 2})"
 )
 SHADOWS = "str = list = len = isinstance = float = KeyError = hasattr = 7"
 PATCHED = (
@@ -78,7 +78,7 @@ CASES = {
     "square, assertions dropped below IPython": Case(
         DEEP + SQUARE, (0, 0, 0), ("not notice a false assertion",)
     ),
-    "square, optimised": Case(OPTIMISED + SQUARE, (0, 0, 0), ("not notice a false assertion",)),
+    "square, optimised": Case(OPTIMISED + SQUARE, (0, 0, 1), ("builtins.compile",)),
     "right, displays replaced": Case(f"{RICH}\n{NO_TRACEBACK}\n{CUSTOM}\n{DEBUGGER}{TWICE}", (1, 1, 1)),
     "right, names shadowed": Case(SHADOWS + TWICE, (1, 1, 1), number="number = len  # 7"),
     "right, checks patched": Case(
@@ -96,7 +96,12 @@ def ran(notebook: nbformat.NotebookNode, folder: Path, *versions: nbformat.Noteb
 
     repaired, problems = submissions.repair(notebook, *versions)
     outcome = sandbox.run(
-        repaired, folder, limits=sandbox.Limits(120, 2**32), hidden=[], isolated=False, stop=threading.Event()
+        repaired,
+        folder,
+        limits=sandbox.Limits(120, 2**32),
+        hidden=[folder.parent],
+        isolated=ISOLATED,
+        stop=threading.Event(),
     )
     done = nbgrader_bridge.with_outputs(repaired, outcome)
     nbformat.writes(done).encode()
@@ -123,7 +128,7 @@ def test_a_mark_is_right_whatever_is_replaced(tmp_path, name):
     assert "assert False" not in written
     if SPY in case.number:
         assert "saw nothing" in written
-        assert "PermissionError" in written
+        assert "PermissionError" in written or not ISOLATED
 
 
 def test_no_word_no_point(tmp_path, monkeypatch):
