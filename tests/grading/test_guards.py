@@ -50,12 +50,17 @@ PATCHED = (
     "_core.compare.__code__ = (lambda *given, **more: None).__code__\n"
     "_core.AnswerError = Warning\nsys.modules['mnist_helpers.checks._core'] = sys"
 )
-SPY = (
-    "\nimport linecache, os, sys\nseen = [In, shell.history_manager.input_hist_raw, linecache.cache]\n"
-    "seen += [getattr(sys, 'last_value', ''), shell._last_traceback, *map(ascii, map(open, os.listdir('.')))]\n"
-    "print('saw it' if any('531' in str(part) for part in seen) else 'saw nothing', os.listdir('.'))\n"
-    "try:\n    open(f'/proc/{os.getppid()}/mem', 'rb')\nexcept OSError as error:\n    print(type(error).__name__)"
-)
+SPY = """
+import linecache, os, sys
+files = [open(name).read() for name in os.listdir('.') if os.path.isfile(name)]
+seen = [In, shell.history_manager.input_hist_raw, linecache.cache, files]
+seen += [getattr(sys, 'last_value', ''), shell._last_traceback]
+print('seen:', sum(str(5 * 106 + 1) in str(part) for part in seen))
+try:
+    open(f'/proc/{os.getppid()}/mem', 'rb')
+except OSError as error:
+    print('refused:', type(error).__name__)
+"""
 
 
 class Case(NamedTuple):
@@ -127,8 +132,8 @@ def test_a_mark_is_right_whatever_is_replaced(tmp_path, name):
     written = nbformat.writes(done)
     assert "assert False" not in written
     if SPY in case.number:
-        assert "saw nothing" in written
-        assert "PermissionError" in written or not ISOLATED
+        assert "seen: 0" in written
+        assert "refused: PermissionError" in written or not ISOLATED
 
 
 def test_no_word_no_point(tmp_path, monkeypatch):
