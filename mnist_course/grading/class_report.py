@@ -225,7 +225,9 @@ def _student(student: str, maximum: float, results: Mapping[str, Result]) -> dic
         exercise: {
             "points": sum(result.marks.values()) if result.marks else None,
             "seconds": result.seconds,
-            "feedback": f"feedback/{student}/{exercise}/{exercise}.html" if result.marks else None,
+            "feedback": f"feedback/{submissions.working_name(student)}/{exercise}/{exercise}.html"
+            if result.marks
+            else None,
         }
         for exercise, result in results.items()
     }
@@ -240,7 +242,7 @@ def _student(student: str, maximum: float, results: Mapping[str, Result]) -> dic
 
 def _points_by_test(tasks: Mapping[str, list[Task]], results: Results) -> list[list]:
     return [
-        [student, exercise, task.name, test, result.marks[test], most]
+        [_cell(student), exercise, task.name, test, result.marks[test], most]
         for student, of_student in results.items()
         for exercise, result in of_student.items()
         for task in tasks[exercise]
@@ -254,11 +256,15 @@ def _marks(content: Mapping[str, Any]) -> list[list]:
     rows = []
     for student in content["students"]:
         marks = [_mark(student["exercises"].get(exercise)) for exercise in content["submitted"]]
-        name = student["student"]
-        # A spreadsheet must not take a name for a formula.
-        name = name if re.match(r"\w", name) else f"'{name}"
-        rows.append([name, *marks, _points(student["points"]), _points(student["max_points"])])
+        rows.append(
+            [_cell(student["student"]), *marks, _points(student["points"]), _points(student["max_points"])]
+        )
     return rows
+
+
+def _cell(name: str) -> str:
+    """Returns a student's name for a spreadsheet, which must not take it for a formula."""
+    return name if re.match(r"\w", name) else f"'{name}"
 
 
 def _write_csv(path: Path, columns: list[str], rows: list[list], encoding: str = "utf-8") -> None:

@@ -19,7 +19,16 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mnist_course.grading import archives, collected, course_folder, placing, platforms, submissions
+from mnist_course.grading import (
+    archives,
+    collected,
+    course_folder,
+    placing,
+    platforms,
+    reading,
+    recognition,
+    submissions,
+)
 from mnist_course.grading.archives import Member
 from mnist_course.grading.collected import Attempt, NotRecognised, Record
 from mnist_course.grading.course_folder import Exercise
@@ -181,7 +190,7 @@ def _exercises_of(
         if member.copy and not member.problem and is_notebook_like:
             shutil.copyfile(member.copy, _made(stage / str(number)) / _STAGED)
             staged[str(number)] = member.path
-    found, _, remarks = submissions.find(stage, placing.cells_of(exercises))
+    found, _, remarks = submissions.find(stage, placing.releases_of(exercises))
     known = {staged[submission.student]: (submission.exercise, "") for submission in found}
     for remark in remarks:
         if remark.student in staged and staged[remark.student] not in known:
@@ -198,8 +207,8 @@ def _named_but_damaged(name: str, copy: Path, exercises: Mapping[str, Exercise])
     if not exercise or not name.lower().endswith(".ipynb"):
         return ""
     try:
-        submissions.read(copy)
-    except submissions.NotReadableError:
+        reading.read(copy)
+    except reading.NotReadableError:
         return exercise
     return ""
 
@@ -207,15 +216,10 @@ def _named_but_damaged(name: str, copy: Path, exercises: Mapping[str, Exercise])
 def _quality(copy: Path, exercise: Exercise) -> tuple[bool, bool]:
     """Returns whether a notebook can be read, and whether an answer differs from the students' version."""
     try:
-        repaired, _ = submissions.repair(submissions.read(copy), *exercise)
-    except submissions.NotReadableError:
+        notebook = reading.read(copy)
+    except reading.NotReadableError:
         return False, False
-    given = {submissions.name_of(cell): cell.source.split() for cell in exercise.release.cells}
-    return True, any(
-        cell.source.split() != given.get(name)
-        for cell in repaired.cells
-        if (name := submissions.name_of(cell)) and cell.metadata.nbgrader.solution
-    )
+    return True, recognition.num_answers(notebook, exercise.release) > 0
 
 
 def _prefer_one(same: Sequence[tuple[Attempt, str]]) -> None:

@@ -128,7 +128,9 @@ def read_marks(
     Raises:
         UserError: the gradebook or `graded.json` is damaged.
     """
-    found, students, remarks = submissions.find(folder / course_folder.SUBMITTED, placing.cells_of(exercises))
+    found, students, remarks = submissions.find(
+        folder / course_folder.SUBMITTED, placing.releases_of(exercises)
+    )
     graded, known = course_folder.read_graded(folder), nbgrader_bridge.read_marks(folder)
     waiting = _waiting_for_teacher(folder)
     marks: dict[str, dict[str, Mark]] = {student: {} for student in students}

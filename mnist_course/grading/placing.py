@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import nbformat
+
 from mnist_course.grading import collected, course_folder, submissions
 from mnist_course.grading.collected import Attempt, NotRecognised, Record
 from mnist_course.grading.course_folder import Exercise
@@ -45,11 +47,9 @@ def folder_name(name: str) -> str:
     return re.sub(r"^[\W_]+|[ .'’]+$", "", text) or "unnamed"
 
 
-def cells_of(exercises: Mapping[str, Exercise]) -> dict[str, set[str]]:
-    """Returns exercise -> the names of its cells."""
-    return {
-        name: set(filter(None, map(submissions.name_of, of.release.cells))) for name, of in exercises.items()
-    }
+def releases_of(exercises: Mapping[str, Exercise]) -> dict[str, nbformat.NotebookNode]:
+    """Returns exercise -> the students' version."""
+    return {name: of.release for name, of in exercises.items()}
 
 
 def named_after(name: str, exercises: Mapping[str, Exercise]) -> str:
@@ -86,7 +86,7 @@ def place(
 
 def submitted(folder: Path, exercises: Mapping[str, Exercise]) -> dict[tuple[str, str], Path]:
     """Returns (student's folder, exercise) -> the notebook that the grading takes from `submitted/`."""
-    found, _, _ = submissions.find(folder / course_folder.SUBMITTED, cells_of(exercises))
+    found, _, _ = submissions.find(folder / course_folder.SUBMITTED, releases_of(exercises))
     return {(submission.student, submission.exercise): submission.path for submission in found}
 
 
