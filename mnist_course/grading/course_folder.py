@@ -3,7 +3,9 @@
 source/, release/, nbgrader_config.py      written by `assignments build`
 submitted/STUDENT/                         what students submit
 autograded/, feedback/, gradebook.db       written by nbgrader
-graded.json, report.*, marks.csv           written by `assignments grade`
+graded.json, report.*, marks.csv,          written by `assignments grade`
+sentences.html, sentences.csv
+roster.csv                                 who is registered for the course, if the teacher has it
 """
 
 from __future__ import annotations
@@ -16,12 +18,12 @@ from typing import Any
 
 import nbformat
 
-from mnist_course.grading import submissions
+from mnist_course.grading import submissions, tables
 from mnist_helpers import _files, results
 from mnist_helpers._errors import UserError
 
 CONFIG_FILE, GRADEBOOK, SUBMITTED = "nbgrader_config.py", "gradebook.db", "submitted"
-_GRADED_FILE = "graded.json"
+_GRADED_FILE, _ROSTER_FILE = "graded.json", "roster.csv"
 _MADE_BY = "# Made by mnist-course assignments build."
 CONFIG = f"""{_MADE_BY} nbgrader reads this file too, and lines may be added.
 c = get_config()  # noqa: F821
@@ -116,6 +118,18 @@ def read(path: Path) -> nbformat.NotebookNode:
         raise UserError(f"{path} {error}. To restore it, build the grading folder again.") from error
 
 
+def registered(folder: Path) -> list[str]:
+    """Returns the names of those who are registered for the course, from `roster.csv`; empty if there is none.
+
+    Raises:
+        UserError: the file is damaged, or has no column `name`.
+    """
+    path = folder / _ROSTER_FILE
+    if not path.exists():
+        return []
+    return [row["name"] for _, row in tables.read(path, ("name",)) if row["name"]]
+
+
 # --- what is graded already ---
 
 
@@ -133,6 +147,7 @@ class Graded:
         messages: failed test, or answer that raised an error -> its message.
         not_done: failed tests that say that the answer is missing.
         sentences: answer that a teacher reads -> its text.
+        answers: answer -> a hash of its text, to find submissions with the same answers.
         in_feedback: the marks and comments that its feedback page shows.
     """
 
@@ -145,6 +160,7 @@ class Graded:
     messages: dict = dataclasses.field(default_factory=dict)
     not_done: list = dataclasses.field(default_factory=list)
     sentences: dict = dataclasses.field(default_factory=dict)
+    answers: dict = dataclasses.field(default_factory=dict)
     in_feedback: dict | None = None
 
     def __post_init__(self) -> None:
@@ -152,6 +168,7 @@ class Graded:
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} is a {type(getattr(self, name)).__name__}")
         texts = [*self.problems, *self.messages.values(), *self.not_done, *self.sentences.values()]
+        texts += self.answers.values()
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("a problem, a message, a sentence or the name of a test is not a text")
         if self.too_small and [type(limit) for limit in self.too_small] != [int, int]:
