@@ -1,8 +1,8 @@
 """Points and comments that a teacher gives by hand: read from nbgrader's gradebook, and written into it.
 
 nbgrader keeps them beside the points of the tests, and counts them instead (`manual_score`) or in addition
-(`extra_credit`). A cell with a maximum of 0, such as a sentence, takes points as extra credit only; nbgrader counts it
-only if the cell has a score, too, so it gets a `manual_score` of 0 here.
+(`extra_credit`). A cell with a maximum of 0, such as a sentence, takes points as extra credit only. nbgrader counts
+extra credit only if the cell has a score, too, so such a cell gets a `manual_score` of 0 here.
 """
 
 from __future__ import annotations
@@ -59,12 +59,11 @@ def read_table(path: Path) -> list[_Entry]:
         UserError: the file is no such table.
     """
     rows = tables.read(path, ("student", "exercise", "task", "points", "comment"))
-    entries = [
+    return [
         _Entry(number, *(row.get(name, "") for name in _Entry._fields[1:]))
         for number, row in rows
         if row["points"] or row["comment"]
     ]
-    return entries
 
 
 def mark(folder: Path, path: Path) -> str:

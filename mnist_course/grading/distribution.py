@@ -32,7 +32,7 @@ def of(percentages: Iterable[float], pass_mark: float) -> dict[str, Any]:
     for value in values:
         counts[min(int((value + _TOLERANCE) // _WIDTH), len(counts) - 1)] += 1
     names = [f"{start} to {start + _WIDTH - 1}" for start in range(0, 100 - _WIDTH, _WIDTH)]
-    names.append(f"{100 - _WIDTH} to {100 if max(values, default=0) <= 100 else 'more'}")
+    names.append(f"{100 - _WIDTH} or more")
     return {
         "count": len(values),
         "mean": statistics.fmean(values) if values else None,
