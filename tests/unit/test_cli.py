@@ -91,6 +91,7 @@ def arguments_at(target, command_line, monkeypatch):
 RUN, STUDY = "mnist_course.run.runner.run_lessons", "mnist_course.run.study.run_study"
 SPEC, DATA = "mnist_course.run.study.check_spec", "mnist_helpers.data.load_arrays"
 GRADE, BUILD = "mnist_course.grading.grade.grade", "mnist_course.grading.release.build"
+MARK = "mnist_course.grading.by_hand.mark"
 OFFLINE = object()  # the option sets MNIST_COURSE_OFFLINE
 
 # (command, parameter): the command line (FOLDER is a temporary folder, OWN a dataset), the function that it must
@@ -191,6 +192,14 @@ ARRIVALS = {
         {"limits.memory_bytes": 3 * 2**30},
     ),
     ("assignments grade", "workers"): ("assignments grade OWN --workers 5", GRADE, {"workers": 5}),
+    ("assignments grade", "given"): (
+        "assignments grade OWN --exercise exercise_01 --exercise exercise_03",
+        GRADE,
+        {"given": ("exercise_01", "exercise_03")},
+    ),
+    ("assignments grade", "pass_mark"): ("assignments grade OWN --pass-mark 60", GRADE, {"pass_mark": 60}),
+    ("assignments mark", "folder"): ("assignments mark OWN marks.csv", MARK, {"folder": "OWN"}),
+    ("assignments mark", "table"): ("assignments mark OWN TABLE", MARK, {"path": "TABLE"}),
     ("assignments grade", "fresh"): ("assignments grade OWN --fresh", GRADE, {"fresh": True}),
     ("notebooks", "offline"): ("notebooks --offline", "mnist_course.run.runner.refresh_lessons", OFFLINE),
 }
@@ -240,7 +249,14 @@ DEFAULTS = [
     (
         "assignments grade OWN",
         GRADE,
-        {"limits.seconds": 120, "limits.memory_bytes": 4 * 2**30, "workers": 0, "fresh": False},
+        {
+            "limits.seconds": 120,
+            "limits.memory_bytes": 4 * 2**30,
+            "workers": 0,
+            "fresh": False,
+            "given": (),
+            "pass_mark": 50,
+        },
     ),
 ]
 
