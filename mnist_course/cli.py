@@ -589,9 +589,9 @@ def grade_assignments(
 @click.argument("folder", type=_Folder(exists=True, for_nbgrader=True))
 @click.argument("table")
 def mark_assignments(folder: Path, table: str) -> None:
-    """Bring points and comments from TABLE, a CSV file, into the gradebook.
+    """Bring a teacher's points and comments into the gradebook.
 
-    FOLDER/sentences.csv is such a table, and the page FOLDER/sentences.html saves one.
+    They are in TABLE, a CSV file: FOLDER/sentences.csv is one, and the page FOLDER/sentences.html saves one.
     """
     from mnist_course.grading import by_hand
 

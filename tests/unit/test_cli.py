@@ -199,7 +199,7 @@ ARRIVALS = {
     ),
     ("assignments grade", "pass_mark"): ("assignments grade OWN --pass-mark 60", GRADE, {"pass_mark": 60}),
     ("assignments mark", "folder"): ("assignments mark OWN marks.csv", MARK, {"folder": "OWN"}),
-    ("assignments mark", "table"): ("assignments mark OWN TABLE", MARK, {"path": "TABLE"}),
+    ("assignments mark", "table"): ("assignments mark OWN OWN/marks.csv", MARK, {"path": "OWN/marks.csv"}),
     ("assignments grade", "fresh"): ("assignments grade OWN --fresh", GRADE, {"fresh": True}),
     ("notebooks", "offline"): ("notebooks --offline", "mnist_course.run.runner.refresh_lessons", OFFLINE),
 }
