@@ -98,7 +98,8 @@ def mark(folder: Path, path: Path) -> str:
         nbgrader_bridge.gradebook(folder) as book,
         book.db.no_autoflush,
     ):
-        problems, seen = [], {}
+        problems: list[str] = []
+        seen: dict[tuple, _Entry] = {}
         for entry in entries:
             key = entry[1:4]
             now = graded.get(f"{entry.student}/{entry.exercise}")

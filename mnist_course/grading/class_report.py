@@ -185,7 +185,7 @@ def write(
         for student, of_student in results.items()
     ]
     whole = [student["percent"] for student in students if student["percent"] is not None]
-    content = {
+    content: dict[str, Any] = {
         "written": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "pass_mark": rules.pass_mark,
         "exercises": exercises,

@@ -308,7 +308,7 @@ def write_feedback(folder: Path, submission: submissions.Submission) -> None:
 
     It has the course's own template, unless the folder's `nbgrader_config.py` names another one.
     """
-    import bleach
+    from nbconvert.preprocessors import SanitizeHTML
     from nbgrader.converters import GenerateFeedback
 
     student, exercise = submission.student, submission.exercise
@@ -318,7 +318,7 @@ def write_feedback(folder: Path, submission: submissions.Submission) -> None:
         exporter = feedback.config.HTMLExporter
         exporter.template_name, exporter.extra_template_basedirs = "course_feedback", [str(_TEMPLATES)]
         feedback.config.CSSHTMLHeaderPreprocessor.style = "xcode"  # nbconvert's own colours are too pale
-        feedback.config.SanitizeHTML.setdefault("tags", [*bleach.ALLOWED_TAGS, *_TABLE_TAGS])
+        feedback.config.SanitizeHTML.setdefault("tags", [*SanitizeHTML().tags, *_TABLE_TAGS])
     feedback.preprocessors = [
         functools.partial(_hide_tests, release),
         *feedback.preprocessors,

@@ -91,7 +91,7 @@ def write(
             of_task = [row for row in found if (row.exercise, row.task) == (exercise, task.name)]
             if of_task:
                 full = sum(task.tests.values())
-                entry = {"exercise": exercise, "title": titles[exercise], "task": task.title}
+                entry: dict[str, Any] = {"exercise": exercise, "title": titles[exercise], "task": task.title}
                 entry |= {"name": task.name, "maximum": full, "most": full or maximum, "sentences": of_task}
                 of_tasks.append(entry)
     _files.write(folder / PAGE, _page(of_tasks))

@@ -39,7 +39,7 @@ def entry_of(
         unclear: whether the student submitted something that was not recognised, so that it is not known whether an
             exercise is missing.
     """
-    exercises = {
+    exercises: dict[str, dict[str, Any]] = {
         exercise: {
             "points": sum(result.marks.values()) if result.marks else None,
             "seconds": result.seconds,
