@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mnist_course.grading import course_folder, nbgrader_bridge, tables
+from mnist_course.grading import course_folder, nbgrader_bridge, submissions, tables
 from mnist_course.grading.class_report import ByHand
 from mnist_helpers import _files
 from mnist_helpers._errors import UserError
@@ -102,7 +102,7 @@ def mark(folder: Path, path: Path) -> str:
         seen: dict[tuple, _Entry] = {}
         for entry in entries:
             key = entry[1:4]
-            now = graded.get(f"{entry.student}/{entry.exercise}")
+            now = graded.get(f"{submissions.working_name(entry.student)}/{entry.exercise}")
             current = now.sentences.get(entry.task) if now else None
             try:
                 if seen.setdefault(key, entry)[5:] != entry[5:]:
@@ -154,7 +154,7 @@ def _give(book: Any, entry: _Entry) -> int:
     """Brings one row into the gradebook, and returns how many of its values are new."""
     from nbgrader.api import MissingEntry
 
-    place = (entry.exercise, entry.exercise, entry.student)
+    place = (entry.exercise, entry.exercise, submissions.working_name(entry.student))
     try:
         book.find_submission_notebook(*place)
     except MissingEntry as error:
@@ -186,7 +186,8 @@ def _give(book: Any, entry: _Entry) -> int:
 
 
 def _no_points(book: Any, entry: _Entry) -> str:
-    notebook = book.find_submission_notebook(entry.exercise, entry.exercise, entry.student)
+    student = submissions.working_name(entry.student)
+    notebook = book.find_submission_notebook(entry.exercise, entry.exercise, student)
     names = ", ".join(sorted(grade.name for grade in notebook.grades))
     return f"{entry.task!r} takes no points. Expected one of: {names}"
 

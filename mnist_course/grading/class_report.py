@@ -327,7 +327,7 @@ def _points_by_test(tasks: Mapping[str, list[Task]], results: Results) -> list[l
             for task in tasks[exercise]:
                 extra = {} if task.tests or not result.marks.get(task.name) else {task.name: 0.0}
                 rows += [
-                    [student, exercise, task.name, test, result.marks[test], most]
+                    [tables.defused(student), exercise, task.name, test, result.marks[test], most]
                     for test, most in (task.tests | extra).items()
                     if test in result.marks
                 ]

@@ -18,7 +18,7 @@ from typing import Any
 
 import nbformat
 
-from mnist_course.grading import submissions, tables
+from mnist_course.grading import tables
 from mnist_helpers import _files, results
 from mnist_helpers._errors import UserError
 
@@ -113,9 +113,15 @@ def read(path: Path) -> nbformat.NotebookNode:
         UserError: the file is missing or damaged.
     """
     try:
-        return submissions.read(path)
-    except submissions.NotReadableError as error:
-        raise UserError(f"{path} {error}. To restore it, build the grading folder again.") from error
+        notebook = nbformat.read(path, as_version=4)
+        nbformat.validate(notebook)
+    except Exception as error:  # nbformat raises many kinds of errors on damaged files
+        reason = (str(error).strip() or "no details").splitlines()[0][:200]
+        raise UserError(
+            f"{path} is not a notebook ({type(error).__name__}: {reason}). To restore it, build the grading folder "
+            "again."
+        ) from error
+    return notebook
 
 
 def registered(folder: Path) -> list[str]:
@@ -149,6 +155,8 @@ class Graded:
         sentences: answer that a teacher reads -> its text.
         answers: answer -> a hash of its text, to find submissions with the same answers.
         in_feedback: the marks and comments that its feedback page shows.
+        scores: test -> points that the test gave, as the gradebook then held them.
+        cleared: cell -> a mark or comment, given by hand for earlier answers, that no longer counts.
     """
 
     key: str
@@ -162,13 +170,15 @@ class Graded:
     sentences: dict = dataclasses.field(default_factory=dict)
     answers: dict = dataclasses.field(default_factory=dict)
     in_feedback: dict | None = None
+    scores: dict = dataclasses.field(default_factory=dict)
+    cleared: dict = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, kind in typing.get_type_hints(Graded).items():
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} is a {type(getattr(self, name)).__name__}")
         texts = [*self.problems, *self.messages.values(), *self.not_done, *self.sentences.values()]
-        texts += self.answers.values()
+        texts += [*self.answers.values(), *self.cleared.values()]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("a problem, a message, a sentence or the name of a test is not a text")
         if self.too_small and [type(limit) for limit in self.too_small] != [int, int]:

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -27,6 +27,9 @@ from mnist_course.grading import (
     class_report,
     course_folder,
     nbgrader_bridge,
+    reading,
+    regrading,
+    release,
     sandbox,
     sentences,
     similar,
@@ -84,10 +87,9 @@ def grade(
     if unknown := [name for name in given if name not in exercises]:
         raise UserError(f"Unknown exercise {unknown[0]!r}. Expected: {', '.join(exercises)}.")
     rules = class_report.Rules(pass_mark, given, course_folder.registered(folder))
-    cells = {
-        name: set(filter(None, map(submissions.name_of, of.release.cells))) for name, of in exercises.items()
-    }
-    found, students, remarks = submissions.find(folder / course_folder.SUBMITTED, cells)
+    found, students, remarks = submissions.find(
+        folder / course_folder.SUBMITTED, {name: of.release for name, of in exercises.items()}
+    )
     if not students:
         raise UserError(
             f"There are no submissions. Expected: {folder / course_folder.SUBMITTED}/STUDENT/EXERCISE.ipynb, a "
@@ -97,19 +99,36 @@ def grade(
     with _files.lock(
         folder / ".grading.lock", f"Another process is grading in {folder}. Wait until it has ended."
     ):
-        graded = {} if fresh else course_folder.read_graded(folder)
+        regrading.restore_exercises(folder, exercises)
+        graded = course_folder.read_graded(folder)
         isolated = sandbox.can_isolate()
         to_grade = [submission for submission in found if submission.can_be_graded]
+        keys = {of.label: _key(of.path, exercises[of.exercise]) for of in to_grade}
+        remarks += regrading.follow_renamed(folder, to_grade, keys, graded, exercises)
+        if fresh:
+            for entry in graded.values():
+                entry.key = ""  # of no content
+        course_folder.write_graded(folder, graded)
+        done = _done(folder, to_grade, keys, graded, exercises, limits)
         try:
             with warnings.catch_warnings():  # here, because threads share the filters
                 # nbformat warns about what we repair, SQLAlchemy about nbgrader.
                 warnings.simplefilter("ignore")
                 _grade_all(
-                    folder, exercises, to_grade, graded, limits, workers or cores.usable_cores(), isolated
+                    folder,
+                    exercises,
+                    to_grade,
+                    keys,
+                    done,
+                    graded,
+                    limits,
+                    workers or cores.usable_cores(),
+                    isolated,
                 )
                 _renew_feedback(folder, to_grade, graded)
         finally:
             results, more = _results(folder, found, students, isolated)
+            more += regrading.remarks_on_absent(students, nbgrader_bridge.read_marks(folder))
             remarks += more + _identical(folder, found, exercises)
             summary = _report(folder, exercises, results, remarks, limits, rules)
     return summary
@@ -136,7 +155,8 @@ def _report(
     """Writes the class report and the sentences, and returns the summary for the terminal."""
     tasks = {name: class_report.tasks_of(of.release) for name, of in exercises.items()}
     titles = {name: class_report.title_of(of.release) or name for name, of in exercises.items()}
-    marks = by_hand.read(folder)
+    names = {submissions.working_name(student): student for student in results}
+    marks = [mark._replace(student=names.get(mark.student, mark.student)) for mark in by_hand.read(folder)]
     said = sentences.write(folder, titles, tasks, results, marks)
     summary = class_report.write(folder, titles, tasks, results, remarks, limits, by_hand=marks, rules=rules)
     return f"{summary}\n{said}".rstrip()
@@ -146,6 +166,8 @@ def _grade_all(
     folder: Path,
     exercises: Mapping[str, Exercise],
     found: Sequence[Submission],
+    keys: Mapping[str, str],
+    done: Collection[str],
     graded: dict[str, Graded],
     limits: Limits,
     workers: int,
@@ -160,7 +182,7 @@ def _grade_all(
         tqdm(total=len(found), unit="submission", disable=None, smoothing=0) as bar,
     ):
         base = Path(temporary).resolve()
-        hidden = [base, folder]
+        hidden = [base, folder, *_solutions()]
         if not (elsewhere := (folder / course_folder.SUBMITTED).resolve()).is_relative_to(folder):  # a link
             hidden.append(elsewhere)
         run = functools.partial(sandbox.run, limits=limits, hidden=hidden, isolated=isolated, stop=stop)
@@ -168,18 +190,19 @@ def _grade_all(
         try:
             for number, submission in enumerate(found):
                 exercise = exercises[submission.exercise]
-                key = _key(submission.path, exercise)
-                before = graded.get(submission.label)
-                if before and _is_graded(before, key, limits):
+                key = keys[submission.label]
+                if submission.label in done:
                     bar.update()
                     reason = "time limit reached before; --fresh or a larger --seconds tries again"
-                    tqdm.write(f"{submission.label}: {reason if before.too_small else 'graded before'}")
+                    too_small = graded[submission.label].too_small
+                    tqdm.write(f"{submission.label}: {reason if too_small else 'graded before'}")
                 else:
                     work = base / str(number)
                     jobs[pool.submit(_repair_and_run, submission.path, exercise, work, run)] = submission, key
             for future in as_completed(jobs):
                 submission, key = jobs[future]
-                entry = Graded(key, isolated)
+                before = graded.get(submission.label)
+                entry = Graded(key, isolated, cleared=dict(before.cleared) if before else {})
                 _record(folder, base / "repaired", submission, future, limits, entry)
                 graded[submission.label] = entry
                 course_folder.write_graded(folder, graded)
@@ -191,10 +214,40 @@ def _grade_all(
             raise
 
 
+def _solutions() -> list[Path]:
+    """Returns the folders of this system that hold solutions: those of the repository, and of its history."""
+    places = [release.EXERCISES, release.EXERCISES.parents[1] / ".git"]
+    return [place.resolve() for place in places if place.is_dir()]
+
+
+def _done(
+    folder: Path,
+    found: Sequence[Submission],
+    keys: Mapping[str, str],
+    graded: Mapping[str, Graded],
+    exercises: Mapping[str, Exercise],
+    limits: Limits,
+) -> set[str]:
+    """Returns the submissions that need not run again: unchanged ones whose marks are in the gradebook."""
+    recorded = regrading.read(folder)
+    tests = {
+        name: {test for task in class_report.tasks_of(of.release) for test in task.tests}
+        for name, of in exercises.items()
+    }
+    return {
+        of.label
+        for of in found
+        if (before := graded.get(of.label))
+        and _is_graded(before, keys[of.label], limits)
+        and regrading.is_complete(before, recorded.get(of.label), tests[of.exercise])
+    }
+
+
 def _key(path: Path, exercise: Exercise) -> str:
     digest = hashlib.sha256(nbformat.writes(exercise.source).encode())
     with contextlib.suppress(OSError), path.open("rb") as file:
-        digest.update(file.read(submissions.MAX_BYTES + 1))
+        while part := file.read(2**20):
+            digest.update(part)
     return digest.hexdigest()
 
 
@@ -208,7 +261,7 @@ def _is_graded(before: Graded, key: str, limits: Limits) -> bool:
 
 def _repair_and_run(path: Path, exercise: Exercise, work: Path, run: Callable[..., sandbox.Outcome]) -> _Ran:
     """Runs a submission; in a thread, so it does not use nbgrader, which changes the process's folder."""
-    notebook, problems = submissions.repair(submissions.read(path), *exercise)
+    notebook, problems = submissions.repair(reading.read(path), *exercise)
     work.mkdir()
     try:
         outcome = run(notebook, work)
@@ -224,9 +277,13 @@ def _record(
     try:
         notebook, outcome = future.result()
         notebook = nbgrader_bridge.with_outputs(notebook, outcome)
+        leaks = nbgrader_bridge.hide_leaks(notebook)
+        entry.cleared |= regrading.clear_marks(folder, submission, notebook)
         nbgrader_bridge.record_marks(folder, repaired, submission, notebook)
-    except submissions.NotReadableError as error:
+    except reading.NotReadableError as error:
         entry.problems = [str(error)]
+        if (folder / "feedback" / submission.working_name / submission.exercise).is_dir():
+            entry.problems.append("the feedback and the gradebook still show an earlier submission")
     except Exception as error:  # the other submissions are graded in any case, and this one is tried again
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         entry.try_again, entry.problems = True, [f"could not be graded: {reason}"]
@@ -234,7 +291,7 @@ def _record(
         entry.try_again = outcome.disturbed
         entry.too_small = list(limits) if outcome.out_of_time else None
         entry.seconds = round(outcome.seconds, 1)
-        entry.problems = outcome.problems
+        entry.problems = outcome.problems + leaks
         entry.messages, entry.not_done = _messages(notebook)
         entry.sentences = nbgrader_bridge.sentences(notebook)
         entry.answers = similar.digests(notebook)
@@ -275,15 +332,16 @@ def _line(submission: Submission, entry: Graded) -> str:
 
 def _renew_feedback(folder: Path, found: Sequence[Submission], graded: dict[str, Graded]) -> None:
     """Writes feedback pages again whose marks or comments have changed since."""
-    marks = nbgrader_bridge.read_marks(folder)
+    marks, recorded = nbgrader_bridge.read_marks(folder), regrading.read(folder)
     for submission in found:
         known, entry = marks.get(submission.label), graded.get(submission.label)
         if known is None or entry is None:
             continue
+        entry.scores = recorded[submission.label].scores
         now = {**known, "hidden_tests": False}  # earlier versions showed them: their pages are written again
         # The feedback to a submission that was graded just now shows the same marks.
         entry.in_feedback = entry.in_feedback or now
-        kept = folder / "autograded" / submission.student / submission.exercise
+        kept = folder / "autograded" / submission.working_name / submission.exercise
         if entry.in_feedback != now and kept.is_dir():
             nbgrader_bridge.write_feedback(folder, submission)
             entry.in_feedback = now
@@ -295,11 +353,12 @@ def _results(
 ) -> tuple[dict[str, dict[str, class_report.Result]], list[Remark]]:
     """Returns student -> exercise -> result, from the gradebook and `graded.json`; and remarks on submissions."""
     graded, marks = course_folder.read_graded(folder), nbgrader_bridge.read_marks(folder)
+    recorded = regrading.read(folder)
     results: dict[str, dict[str, class_report.Result]] = {student: {} for student in students}
     remarks = []
     for submission in found:
         student, exercise = submission.student, submission.exercise
-        # Why a submission in a folder with a wrong name is not graded is a remark on that folder.
+        # Why a file without the answers of its exercise is not graded is a remark on that file.
         problems = ["not graded yet"] if submission.can_be_graded else []
         entry = graded.get(submission.label, Graded("", isolated, problems=problems))
         points = marks.get(submission.label, {}).get("marks", {}) if entry.seconds is not None else {}
@@ -307,4 +366,5 @@ def _results(
             points, entry.messages, entry.not_done, entry.sentences, entry.seconds, entry.isolated
         )
         remarks += [Remark(student, exercise, text, not_graded=not points) for text in entry.problems]
+        remarks += regrading.remarks_on_cleared(submission, entry.cleared, recorded.get(submission.label))
     return results, remarks

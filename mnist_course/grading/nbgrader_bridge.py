@@ -20,7 +20,7 @@ from typing import Any
 
 import nbformat
 
-from mnist_course.grading import class_report, course_folder, sandbox, submissions, tables
+from mnist_course.grading import class_report, course_folder, reading, sandbox, submissions, tables
 from mnist_helpers._errors import UserError
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -46,6 +46,8 @@ _STYLE = re.compile(r"<style\b.*?</style>", re.DOTALL | re.IGNORECASE)  # pandas
 _TIMESTAMP = "timestamp.txt"
 _MAX_TIMESTAMP_BYTES = 200
 _MAX_SENTENCE = 2000  # characters
+_HIDDEN = re.compile(r"^### BEGIN HIDDEN TESTS$.*?^### END HIDDEN TESTS$", re.MULTILINE | re.DOTALL)
+_TELLING = 15  # characters of a line
 # Errors of tests whose message says everything.
 ONLY_MESSAGE = ("AnswerError", "AssertionError", "NotDoneError", "NotRun")
 _ERROR_LINE = re.compile(r"[\w.]+(Error|Exception): ")  # the last line of a traceback
@@ -109,8 +111,8 @@ def _gradebook_error(folder: Path, error: sqlite3.Error) -> UserError:
         advice = "Another program is using it: end that program, and give the command again."
     else:
         advice = (
-            "Put back a copy of it. To start over, delete it and graded.json (marks given by hand are lost), then: "
-            f"mnist-course assignments build {folder}"
+            "Put back a copy of it, or delete it (marks given by hand are then lost); in both cases, then: "
+            f"mnist-course assignments grade {folder}"
         )
     return UserError(f"{folder / course_folder.GRADEBOOK} cannot be used ({error}). {advice}")
 
@@ -232,7 +234,7 @@ def with_outputs(notebook: nbformat.NotebookNode, outcome: sandbox.Outcome) -> n
     for position, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
             continue
-        cell.update(outcome.cells.get(position, {"outputs": [], "execution_count": None}))
+        cell.update(_clean(outcome.cells.get(position, {"outputs": [], "execution_count": None})))
         if not utils.is_grade(cell):
             continue
         try:
@@ -249,6 +251,45 @@ def with_outputs(notebook: nbformat.NotebookNode, outcome: sandbox.Outcome) -> n
         if not utils.is_solution(cell):
             _shorten_errors(cell)
     return notebook
+
+
+def _clean(value: Any) -> Any:
+    """Returns outputs that a file can hold: without halves of characters."""
+    if isinstance(value, str):
+        return reading.without_surrogates(value)
+    if isinstance(value, dict):
+        return nbformat.from_dict({_clean(key): _clean(item) for key, item in value.items()})
+    return [_clean(item) for item in value] if isinstance(value, list) else value
+
+
+def hide_leaks(notebook: nbformat.NotebookNode) -> list[str]:
+    """Takes out outputs in which a student's code shows lines of hidden tests, and returns remarks on them."""
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    hidden = {line for source in sources for part in _HIDDEN.findall(source) for line in _long_lines(part)}
+    shown = {line for source in sources for line in _long_lines(_HIDDEN.sub("", source))}
+    remarks = []
+    for cell in notebook.cells:
+        for place, output in enumerate(cell.get("outputs", [])):
+            if output.output_type != "error" and any(
+                line in text for text in _texts(output) for line in hidden - shown
+            ):
+                text = "[left out: this output shows a hidden test]\n"
+                cell.outputs[place] = nbformat.v4.new_output("stream", name="stdout", text=text)
+                remarks.append(f"cell {cell.id} prints lines of a hidden test; the output was left out")
+    return remarks
+
+
+def _long_lines(source: str) -> set[str]:
+    """Returns the lines that say something about a test: neither short ones nor imports."""
+    lines = {line.strip() for line in source.splitlines()}
+    return {
+        line for line in lines if len(line) >= _TELLING and not line.startswith(("import ", "from ", "#"))
+    }
+
+
+def _texts(output: nbformat.NotebookNode) -> list[str]:
+    data = output.get("data", {})
+    return [text for text in (output.get("text"), *data.values()) if isinstance(text, str)]
 
 
 def sentences(notebook: nbformat.NotebookNode) -> dict[str, str]:
@@ -288,12 +329,12 @@ def record_marks(
     from nbgrader.converters import Autograde
     from nbgrader.preprocessors import Execute
 
-    path = repaired / submission.student / submission.exercise / f"{submission.exercise}.ipynb"
+    path = repaired / submission.working_name / submission.exercise / f"{submission.exercise}.ipynb"
     path.parent.mkdir(parents=True)
     nbformat.write(notebook, path)
     _copy_timestamp(submission.path.with_name(_TIMESTAMP), path.with_name(_TIMESTAMP))
     autograde = converter(
-        Autograde, folder, submission.exercise, submission.student, submitted_directory=str(repaired)
+        Autograde, folder, submission.exercise, submission.working_name, submitted_directory=str(repaired)
     )
     autograde.autograde_preprocessors = [
         functools.partial(_take_outputs, notebook) if step is Execute else step
@@ -311,7 +352,7 @@ def write_feedback(folder: Path, submission: submissions.Submission) -> None:
     from nbconvert.preprocessors import SanitizeHTML
     from nbgrader.converters import GenerateFeedback
 
-    student, exercise = submission.student, submission.exercise
+    student, exercise = submission.working_name, submission.exercise
     release = course_folder.read_exercise(folder, exercise).release
     feedback = converter(GenerateFeedback, folder, exercise, student)
     if "template_name" not in _config(folder).HTMLExporter:

@@ -11,7 +11,11 @@ still runs as the same account and can read what this account can read outside t
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import hmac
+import json
 import os
+import secrets
 import shutil
 import site
 import subprocess
@@ -29,6 +33,7 @@ from mnist_helpers import _files
 
 NOTEBOOK, OUTPUTS, LOG = "notebook.ipynb", "outputs.json", "log.txt"
 _MAX_OUTPUT_BYTES = 64 * 2**20
+KEY_BYTES = 32  # of the secret with which the outputs are signed
 _MAX_PROCESSES = 100
 _BESIDE_DATA_BYTES = 2**30  # for TensorFlow's code and the process that drives the kernel
 _GRACE_SECONDS = 10.0  # for that process to start, and to notice the end of its time itself
@@ -120,7 +125,7 @@ def run(
     nbformat.write(notebook, work / NOTEBOOK)
     command = [sys.executable, "-P", "-m", "mnist_course.grading.sandbox_child"]
     command += [str(limits.seconds), str(limits.memory_bytes)]
-    began = time.monotonic()
+    began, key = time.monotonic(), secrets.token_bytes(KEY_BYTES)
     with (
         (work / LOG).open("wb") as log,
         subprocess.Popen(
@@ -134,13 +139,26 @@ def run(
         ) as process,
     ):
         try:
+            with contextlib.suppress(BrokenPipeError):
+                _send(process, key)
             problem, too_long = _watch(process, began, limits, stop)
         finally:
             _kill(process)
-    cells, problems, out_of_time = _collect(work)
+    cells, problems, out_of_time = _collect(work, key)
     if problem or process.returncode:
         problems.append(problem or f"its process ended by itself (exit status {process.returncode})")
     return Outcome(cells, problems, time.monotonic() - began, bool(problems), out_of_time or too_long)
+
+
+def _send(process: subprocess.Popen, key: bytes) -> None:
+    assert process.stdin
+    process.stdin.write(key)
+    process.stdin.flush()
+
+
+def signature(content: str, key: bytes) -> str:
+    """Returns what shows that `content` was written by a process that knows the key."""
+    return hmac.new(key, content.encode(), hashlib.sha256).hexdigest()
 
 
 def _enter(work: Path, hidden: Sequence[Path]) -> list[str]:
@@ -231,13 +249,16 @@ def _kill(process: subprocess.Popen) -> None:
 # --- what came back ---
 
 
-def _collect(work: Path) -> tuple[dict[int, dict[str, Any]], list[str], bool]:
+def _collect(work: Path, key: bytes) -> tuple[dict[int, dict[str, Any]], list[str], bool]:
     """Reads what the process wrote (cells, problems, out of time); a student's code may have forged any of it."""
     path = work / OUTPUTS
     try:
         if path.is_symlink() or path.stat().st_size > _MAX_OUTPUT_BYTES:
             return {}, ["its outputs are too large"], False
-        written = _files.read_json(path)
+        signed = _files.read_json(path)
+        if not hmac.compare_digest(signed["signature"], signature(signed["content"], key)):
+            return {}, ["its outputs were written by another program than the grader"], False
+        written = json.loads(signed["content"])
         cells = {int(position): _checked(cell) for position, cell in written["cells"].items()}
         problems = [str(problem)[:500] for problem in written["problems"]]
         return cells, problems, written["out_of_time"] is True

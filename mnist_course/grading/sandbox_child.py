@@ -3,12 +3,22 @@
 The outputs are written after every cell, so that they exist however the process ends. A cell may take half of the
 remaining time, and is then interrupted: after an endless loop in one task, the other tasks still run. If a cell
 ends the kernel, the notebook runs again without this cell.
+
+A test counts only if the kernel replies with the error of a false assertion that is added at its end: this error
+shows that the test ran to its end, and that assertions and errors still work.
 """
 
 from __future__ import annotations
 
+import ast
+import builtins
+import contextlib
 import copy
+import ctypes
+import json
 import os
+import queue
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -18,6 +28,7 @@ import nbformat
 import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbclient.util import ensure_async
 from traitlets.config import Config
 
 from mnist_course import processes
@@ -27,8 +38,18 @@ from mnist_helpers import _files
 _MAX_CELL_OUTPUT = 2**20  # characters, about
 _STOP_SECONDS = 5  # for a cell that was interrupted to stop
 _MAX_FILE_BYTES = 2**30
+_PR_SET_DUMPABLE = 4  # of Linux
 _TIME_LIMIT = "TimeLimit"  # name of the error of a cell that takes too long
 _TIMED_OUT = "mnist_course_timed_out"  # in a reply that nbclient makes up; the kernel never sends it
+
+
+_GUARD = "__import__('mnist_course.grading.kernel_guard', fromlist=['guard'])"
+_TEST_END = """
+try:
+    raise KeyError
+except KeyError:
+    assert False, {word!r}
+"""
 
 
 class _OutOfTimeError(Exception):
@@ -38,7 +59,8 @@ class _OutOfTimeError(Exception):
 class _Run:
     """The state of a run, over all attempts."""
 
-    def __init__(self, notebook: nbformat.NotebookNode, seconds: float):
+    def __init__(self, notebook: nbformat.NotebookNode, seconds: float, key: bytes):
+        self.key = key
         self.notebook = notebook
         self.seconds = seconds
         self.deadline = time.monotonic() + seconds
@@ -46,6 +68,8 @@ class _Run:
         self.problems: list[str] = []
         self.out_of_time = False
         self.left_out: dict[int, nbformat.NotebookNode] = {}  # position -> the error shown there
+        self.changed: set[str] = set()  # what tests rely on, and the student's code had changed
+        self.deaf = False  # whether a test has shown that errors are no longer noticed
 
     def left(self) -> float:
         return self.deadline - time.monotonic()
@@ -56,7 +80,9 @@ class _Run:
 
     def save(self) -> None:
         content = {"cells": self.cells, "problems": self.problems, "out_of_time": self.out_of_time}
-        _files.write_json(Path(sandbox.OUTPUTS), content)
+        text = json.dumps(_files.to_jsonable(content))
+        signed = {"content": text, "signature": sandbox.signature(text, self.key)}
+        _files.write_json(Path(sandbox.OUTPUTS), signed)
 
     def leave_out(self, position: int, name: str, why: str) -> bool:
         """Leaves a cell out of further attempts; returns False if there is no cell, or it was left out before."""
@@ -89,21 +115,90 @@ class _Client(NotebookClient):
             kernel_name="python3",
             config=_sockets(),
         )
+        # Jupyter's own packer cannot pack half of a character, and the kernel would then be silent.
+        self.extra_arguments = [
+            "--Session.packer=mnist_course.grading.kernel_guard.pack",
+            "--Session.unpacker=json.loads",
+        ]
         self.of_run = run
         self.position = -1
         self.size = 0
+        self.word = ""  # the text of the assertion that ends the present test
+        self.tests = {
+            position: cell.source for position, cell in enumerate(run.notebook.cells) if _is_test(cell)
+        }
+        self.is_guarded = False
 
     async def async_execute_cell(self, cell: Any, cell_index: int, *args: Any, **more: Any) -> Any:
         self.position, self.size = cell_index, 0
         if self.of_run.left() <= 0:
             raise _OutOfTimeError
+        if not self.is_guarded:
+            self.is_guarded = True
+            await self._ask(f"start({list(self.tests.values())!r})")
         if cell_index in self.of_run.left_out:
             cell.outputs = [self.of_run.left_out[cell_index]]
+        elif cell_index in self.tests:
+            await self._run_test(cell, cell_index)
         else:
             cell = await super().async_execute_cell(cell, cell_index, *args, **more)
         if cell.cell_type == "code":
             self.of_run.keep(cell_index, cell)
         return cell
+
+    async def _run_test(self, cell: nbformat.NotebookNode, position: int) -> None:
+        """Runs a test, which leaves no trace in the kernel's history, and keeps its outputs."""
+        imports, names = _names_of_others(cell.source, self.of_run.notebook)
+        for words in await self._ask(f"before({imports!r}, {names!r})"):
+            self._note_change(words, position)
+        self.word = secrets.token_hex(16)
+        ran = copy.deepcopy(cell)
+        ran.source += "\n" + _TEST_END.format(word=self.word)
+        try:
+            await super().async_execute_cell(ran, position, store_history=False)
+        finally:
+            self.word = ""
+        cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
+        await self._ask("after()")
+
+    async def _ask(self, call: str) -> list[str]:
+        """Calls a function of `kernel_guard` in the kernel; what it returns cannot be trusted."""
+        code = f"{_GUARD}.{call}"
+        sent = await ensure_async(
+            self.kc.execute("", silent=True, store_history=False, user_expressions={"asked": code})
+        )
+        while self.of_run.left() > 0:
+            try:
+                reply = await ensure_async(self.kc.get_shell_msg(timeout=1))
+            except queue.Empty:
+                if not await ensure_async(self.km.is_alive()):
+                    raise DeadKernelError("ended") from None
+                continue
+            if reply["parent_header"].get("msg_id") == sent:
+                return _words(reply["content"])
+        raise _OutOfTimeError
+
+    def _note_change(self, words: str, position: int) -> None:
+        if words not in self.of_run.changed:
+            self.of_run.changed.add(words)
+            self.of_run.problems.append(
+                f"the code before {self.of_run.called(position)} has changed {words}, on which tests rely; it was "
+                "restored"
+            )
+
+    def _judge_test(self, cell: nbformat.NotebookNode, position: int, content: dict) -> None:
+        """Takes the error that ends each test out of the outputs; a test without any error does not count."""
+        cell.outputs = [output for output in cell.outputs if self.word not in str(output)]
+        if content["status"] == "error":
+            return
+        text = "A false assertion was not noticed here, so this test says nothing."
+        cell.outputs.append(nbformat.v4.new_output("error", ename="NotRun", evalue=text, traceback=[text]))
+        if not self.of_run.deaf:
+            self.of_run.deaf = True
+            self.of_run.problems.append(
+                f"from {self.of_run.called(position)} on, the kernel does not notice a false assertion: the code "
+                "before it has changed how cells run; such tests give no points"
+            )
 
     def _look(self, cell: Any, cell_index: int, execute_reply: dict) -> None:
         content = execute_reply["content"]
@@ -111,6 +206,10 @@ class _Client(NotebookClient):
             self.of_run.leave_out(cell_index, _TIME_LIMIT, "took half of the remaining time, and was stopped")
             cell.outputs = [output for output in cell.outputs if output.output_type != "error"]
             cell.outputs.append(self.of_run.left_out[cell_index])
+        if self.word:
+            self._judge_test(cell, cell_index, content)
+            if content["status"] == "error" and content["evalue"] == self.word:
+                return
         if content["status"] == "error" and not any(o.output_type == "error" for o in cell.outputs):
             # What a student's code does to the display of errors does not count: the kernel's reply does.
             more = {name: content[name] for name in ("ename", "evalue", "traceback")}
@@ -123,6 +222,31 @@ class _Client(NotebookClient):
         if self.size > _MAX_CELL_OUTPUT and msg["msg_type"] != "error":
             return None
         return super().output(outs, msg, display_id, cell_index)
+
+
+def _is_test(cell: nbformat.NotebookNode) -> bool:
+    nbgrader = cell.metadata.get("nbgrader", {})
+    return cell.cell_type == "code" and bool(nbgrader.get("grade")) and not nbgrader.get("solution")
+
+
+def _names_of_others(source: str, notebook: nbformat.NotebookNode) -> tuple[str, list[str]]:
+    """Returns what a test uses beside the answers: import statements of the exercise, and names of Python."""
+    known = notebook.metadata.get("mnist_course", {"imports": {}, "answers": []})
+    try:
+        used = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
+    except SyntaxError:  # a magic command
+        used = set()
+    statements = {known["imports"][name] for name in used if name in known["imports"]}
+    names = {name for name in {*used, "KeyError"} if hasattr(builtins, name)}
+    return "\n".join(sorted(statements)), sorted(names - set(known["answers"]))
+
+
+def _words(content: dict) -> list[str]:
+    """Returns the list of strings that a reply of `kernel_guard` holds; an empty one if it holds anything else."""
+    with contextlib.suppress(KeyError, TypeError, ValueError, SyntaxError):
+        words = ast.literal_eval(content["user_expressions"]["asked"]["data"]["text/plain"])
+        return [str(word)[:200] for word in words]
+    return []
 
 
 def _sockets() -> Config:
@@ -142,6 +266,12 @@ def _limit(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def _hide_memory() -> None:
+    """Keeps the kernel, which runs as the same account, from reading this process: it knows tests and the key."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
 def _end() -> None:
     """Ends this process and all below it at once: a student's code is not asked."""
     for member in psutil.Process().children(recursive=True):
@@ -156,9 +286,12 @@ def main(seconds: int, memory_bytes: int) -> None:
         seconds: the time of the whole notebook.
         memory_bytes: the memory of each process.
     """
+    _hide_memory()
+    key = os.read(0, sandbox.KEY_BYTES)
     processes.end_with_parent(_end)
     _limit(memory_bytes)
-    run = _Run(nbformat.read(sandbox.NOTEBOOK, as_version=4), seconds)
+    run = _Run(nbformat.read(sandbox.NOTEBOOK, as_version=4), seconds, key)
+    Path(sandbox.NOTEBOOK).unlink()  # it holds the hidden tests; the kernel gets them one by one
     run.save()
     while _attempt(run):
         pass

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnist_course.grading import distribution, tables
+from mnist_course.grading import distribution, submissions, tables
 
 if TYPE_CHECKING:
     from mnist_course.grading.class_report import Result, Results
@@ -43,7 +43,9 @@ def entry_of(
         exercise: {
             "points": sum(result.marks.values()) if result.marks else None,
             "seconds": result.seconds,
-            "feedback": f"feedback/{student}/{exercise}/{exercise}.html" if result.marks else None,
+            "feedback": f"feedback/{submissions.working_name(student)}/{exercise}/{exercise}.html"
+            if result.marks
+            else None,
         }
         for exercise, result in results.items()
     }

@@ -1,4 +1,4 @@
-"""What students submit: find it, read it and repair it, before anything of it runs.
+"""What students submit: find it and repair it, before anything of it runs.
 
 A faulty submission never raises an error: what is wrong with it becomes a remark in the report.
 """
@@ -7,26 +7,29 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import re
-import unicodedata
-import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import nbformat
 
-from mnist_helpers._errors import UserError
+from mnist_course.grading import reading, recognition
+from mnist_course.grading.reading import name_of
+from mnist_course.grading.recognition import is_locked, lines
 
-MAX_BYTES = 20 * 2**20
-# A student's name must be safe as a folder, in a glob pattern and in a spreadsheet.
-_NAME = re.compile(r"\w(?:[\w.@+ '’-]{0,98}[\w.@+-])?")
+_MAX_FILES = 2000  # of a student
+# nbgrader uses a student's name as a folder and as a glob pattern.
+_UNSAFE = re.compile(r'[*?\[\]<>:"|\\]')
+_MAX_NAME_BYTES = 150
 # JupyterLab and browsers give these names to copies.
 _COPY = re.compile(r"(.+?)(?:-Copy\d*|[ _]?\(\d+\)|_?copy\d*)", re.IGNORECASE)
-_IGNORED = {"timestamp.txt"}  # nbgrader's own
-
-
-class NotReadableError(UserError):
-    """The content of a submission cannot be read as a notebook; another attempt gives the same result."""
+# nbgrader's own, and what operating systems and their archives add.
+_IGNORED = {"timestamp.txt", "thumbs.db", "desktop.ini", "__macosx", "__pycache__", "@eadir", "lost+found"}
+_ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz"}
+# Editors and browsers save notebooks under these names, too.
+_MAYBE_NOTEBOOKS = {".ipynb", ".txt", ".json", ""}
+_LISTED = 5  # files in a remark
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Submission:
         student: the name of the student's folder.
         exercise: the exercise that it belongs to.
         path: the file.
-        can_be_graded: False if the student's folder has a name that cannot be used.
+        can_be_graded: False if the file has the exercise's name, but none of its answers.
     """
 
     student: str
@@ -46,9 +49,14 @@ class Submission:
     can_be_graded: bool = True
 
     @property
+    def working_name(self) -> str:
+        """The student's name in nbgrader's gradebook and folders."""
+        return working_name(self.student)
+
+    @property
     def label(self) -> str:
         """Its name in `graded.json` and in messages."""
-        return f"{self.student}/{self.exercise}"
+        return f"{self.working_name}/{self.exercise}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,19 +76,39 @@ class Remark:
     not_graded: bool = False
 
 
+def working_name(student: str) -> str:
+    """Returns a student's name as nbgrader can use it; most names, in any script, stay as they are.
+
+    A name that has to be changed gets a number made from the whole name, so that two students never share one.
+    """
+    safe = "".join(sign if sign.isprintable() else "_" for sign in _UNSAFE.sub("_", student)).strip(" .-")
+    if safe == student and len(student.encode()) <= _MAX_NAME_BYTES:
+        return student
+    safe = safe.encode()[: _MAX_NAME_BYTES - 9].decode(errors="ignore")
+    digest = hashlib.sha256(student.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{safe}-{digest[:8]}"
+
+
 # --- finding ---
 
 
-def find(
-    submitted: Path, exercises: Mapping[str, Collection[str]]
-) -> tuple[list[Submission], list[str], list[Remark]]:
-    """Finds submissions in STUDENT/EXERCISE/EXERCISE.ipynb (nbgrader's layout) and STUDENT/EXERCISE.ipynb.
+@dataclasses.dataclass(frozen=True)
+class _Candidate:
+    """A file that may be the submission of an exercise; `num_answers` is -1 if it cannot be read."""
 
-    A notebook with another name belongs to the exercise whose cells it has.
+    path: Path
+    num_answers: int
+    can_be_graded: bool = True
+
+
+def find(
+    submitted: Path, exercises: Mapping[str, nbformat.NotebookNode]
+) -> tuple[list[Submission], list[str], list[Remark]]:
+    """Finds submissions in the students' folders, at any depth; the content decides to which exercise each belongs.
 
     Args:
         submitted: the folder with one folder per student.
-        exercises: exercise -> the names of its cells.
+        exercises: exercise -> the student's version.
 
     Returns:
         The submissions, all students (also those without a submission), and remarks about everything else that
@@ -90,128 +118,148 @@ def find(
     students: list[str] = []
     remarks: list[Remark] = []
     for folder in sorted(submitted.iterdir(), key=lambda path: (path.name.casefold(), path.name)):
-        if folder.name.startswith("."):
+        if _is_ignored(folder):
             continue
         if folder.is_symlink() or not folder.is_dir():
             remarks.append(Remark("", "", f"{folder.name!r} is not a student's folder", not_graded=True))
             continue
         student = folder.name.encode("utf-8", "backslashreplace").decode()
-        can_be_graded = bool(_NAME.fullmatch(unicodedata.normalize("NFC", folder.name)))
         students.append(student)
-        if not can_be_graded:
-            text = "rename the folder, then grade again (letters, digits, . _ - @ + ' and spaces)"
-            remarks.append(Remark(student, "", text, not_graded=True))
-        found += [
-            Submission(student, exercise, path, can_be_graded)
-            for exercise, path in _of_student(folder, student, exercises, remarks)
-        ]
+        found += _of_student(folder, student, exercises, remarks)
     return found, students, remarks
 
 
 def _of_student(
-    folder: Path, student: str, exercises: Mapping[str, Collection[str]], remarks: list[Remark]
-) -> list[tuple[str, Path]]:
-    by_exercise: dict[str, list[Path]] = {}
-    for path in _files(folder):
-        name = path.relative_to(folder)
-        if path.is_symlink():
-            remarks.append(Remark(student, "", f"{name} is a link; it was not followed"))
-        elif exercise := _exercise_by_name(path.name, exercises) or _exercise_by_cells(path, exercises):
-            by_exercise.setdefault(exercise, []).append(path)
-        elif path.name not in _IGNORED:
-            remarks.append(Remark(student, "", f"{name} belongs to no exercise", not_graded=True))
+    folder: Path, student: str, exercises: Mapping[str, nbformat.NotebookNode], remarks: list[Remark]
+) -> list[Submission]:
+    candidates: dict[str, list[_Candidate]] = {}
+    others: list[tuple[str, str]] = []  # file, why it is not graded
+    lessons: list[str] = []
+    for path in _files(folder, remarks, student):
+        exercise, candidate, why = _judged(path, exercises)
+        name = str(path.relative_to(folder)).encode("utf-8", "backslashreplace").decode()
+        if candidate:
+            candidates.setdefault(exercise, []).append(candidate)
+        if why.startswith("is the notebook") and not candidate:
+            lessons.append(f"{name} {why}")
+        elif why:
+            others.append((name, why))
+    remarks += [Remark(student, "", text, not_graded=not candidates) for text in lessons]
+    remarks += [Remark(student, "", text, not_graded=True) for text in _grouped(others)]
     chosen = []
-    for exercise, paths in sorted(by_exercise.items()):
-        path, texts = _chosen(paths, exercise, folder)
-        chosen.append((exercise, path))
+    for exercise, of_exercise in sorted(candidates.items()):
+        best, texts = _chosen(of_exercise, exercise, folder)
+        chosen.append(Submission(student, exercise, best.path, best.can_be_graded))
         remarks += [Remark(student, "", text) for text in texts]
     return chosen
 
 
-def _files(folder: Path) -> list[Path]:
-    """Returns the files of a student, two levels deep, without hidden ones."""
+def _grouped(others: list[tuple[str, str]]) -> list[str]:
+    """Returns remarks on files that are not graded, one for all files with the same reason."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in others:
+        by_reason.setdefault(why, []).append(name)
+    texts = []
+    for why, names in by_reason.items():
+        if len(names) <= _LISTED:
+            texts += [f"{name} {why}" for name in names]
+        else:
+            listed = ", ".join(names[:_LISTED])
+            texts.append(f"{len(names)} files ({listed}, ...): each {why}")
+    return texts
+
+
+def _is_ignored(path: Path) -> bool:
+    return path.name.startswith(".") or path.name.casefold() in _IGNORED
+
+
+def _files(folder: Path, remarks: list[Remark], student: str) -> list[Path]:
+    """Returns the files of a student at any depth; links are not followed."""
     files: list[Path] = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir() and not path.is_symlink() and path.suffix != ".ipynb":
-            files += [inner for inner in sorted(path.iterdir()) if not inner.name.startswith(".")]
+    for path in _walked(folder):
+        if path.is_symlink():
+            text = f"{path.relative_to(folder)} is a link; it was not followed"
+            remarks.append(Remark(student, "", text))
+        elif len(files) == _MAX_FILES:
+            text = f"there are more than {_MAX_FILES} files; the others were not looked at"
+            remarks.append(Remark(student, "", text, not_graded=True))
+            break
         else:
             files.append(path)
     return files
 
 
+def _walked(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if _is_ignored(path):
+            continue
+        is_folder = path.is_dir() and not path.is_symlink()
+        if is_folder and (path.suffix != ".ipynb" or any(path.iterdir())):
+            yield from _walked(path)
+        else:
+            yield path
+
+
+def _judged(path: Path, exercises: Mapping[str, nbformat.NotebookNode]) -> tuple[str, _Candidate | None, str]:
+    """Returns the exercise of a file with what is known about it, and why it is not graded, if it is not."""
+    named = _exercise_by_name(path.name, exercises)
+    suffix = path.suffix.casefold()
+    if suffix in _ARCHIVES:
+        return "", None, "is an archive; `mnist-course assignments collect` unpacks it"
+    if suffix not in _MAYBE_NOTEBOOKS:
+        program = "is a program; export the notebook itself (.ipynb)"
+        return "", None, program if suffix == ".py" else "belongs to no exercise"
+    try:
+        notebook = reading.read(path)
+    except (reading.NotReadableError, OSError) as error:
+        if named:  # the reason is given when it is graded
+            return named, _Candidate(path, -1), ""
+        is_notebook = ".ipynb" in path.suffixes
+        return "", None, f"belongs to no exercise{f': it {error}' if is_notebook else ''}"
+    if exercise := recognition.exercise_of(notebook, exercises, named):
+        answers = recognition.num_answers(notebook, exercises[exercise])
+        return exercise, _Candidate(path, answers), ""
+    if lesson := recognition.lesson_of(notebook):
+        why = f"is the notebook {lesson} of the course, not an exercise"
+    elif named:
+        why = f"has none of the answers of {named}"
+    else:
+        why = "belongs to no exercise"
+    return named, _Candidate(path, -2, can_be_graded=False) if named else None, why
+
+
 def _exercise_by_name(name: str, exercises: Collection[str]) -> str:
     """Returns the exercise that a file belongs to by its name, or the empty string."""
-    if not name.endswith(".ipynb"):
-        return ""
-    stem = name.removesuffix(".ipynb")
+    stem, dot, _ = name.partition(".ipynb")
     copied = _COPY.fullmatch(stem)
-    return next((known for known in (stem, copied[1] if copied else "") if known in exercises), "")
+    known = (known for known in (stem, copied[1] if copied else "") if known in exercises)
+    return next(known, "") if dot else ""
 
 
-def _exercise_by_cells(path: Path, exercises: Mapping[str, Collection[str]]) -> str:
-    """Returns the exercise of which a notebook has at least half of the cells, or the empty string."""
-    if path.suffix != ".ipynb":
-        return ""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # nbformat warns about what `repair` corrects
-            names = {name_of(cell) for cell in read(path).cells}
-    except (NotReadableError, OSError):
-        return ""
-    shares = {
-        exercise: len(names.intersection(cells)) / len(cells)
-        for exercise, cells in exercises.items()
-        if cells
-    }
-    exercise = max(shares, key=shares.__getitem__, default="")
-    return exercise if shares.get(exercise, 0) >= 0.5 else ""
+def _chosen(candidates: list[_Candidate], exercise: str, folder: Path) -> tuple[_Candidate, list[str]]:
+    """Returns the file with the most answers; of equal ones that with the exercise's own name, then the newest.
 
+    Remarks say which files were left out.
+    """
 
-def _chosen(paths: list[Path], exercise: str, folder: Path) -> tuple[Path, list[str]]:
-    """Returns the file with the exercise's own name, otherwise the newest one, and remarks about the others."""
-    exact = [path for path in paths if path.name == f"{exercise}.ipynb"]
-    chosen = max(exact or paths, key=lambda path: path.stat().st_mtime)
-    name = chosen.relative_to(folder)
-    texts = [] if exact else [f"{name} was taken for {exercise}.ipynb"]
-    texts += [f"{path.relative_to(folder)} was left out: {name} counts" for path in paths if path != chosen]
+    def preferred(candidate: _Candidate) -> tuple[int, bool, float]:
+        path = candidate.path
+        return candidate.num_answers, path.name == f"{exercise}.ipynb", path.stat().st_mtime
+
+    chosen = max(candidates, key=preferred)
+    name = chosen.path.relative_to(folder)
+    texts = [] if chosen.path.name == f"{exercise}.ipynb" else [f"{name} was taken for {exercise}.ipynb"]
+    for other in candidates:
+        if other is chosen:
+            continue
+        more = "" if chosen.num_answers == other.num_answers else ", which has more answers,"
+        texts.append(f"{other.path.relative_to(folder)} was left out: {name}{more} counts")
+    if chosen.num_answers == 0:
+        texts.append(f"{name} is as it was given out: it has no answers")
     return chosen, texts
 
 
-# --- reading ---
-
-
-def read(path: Path) -> nbformat.NotebookNode:
-    """Reads a notebook with any content.
-
-    Raises:
-        NotReadableError: the file is not a notebook; the error is a remark for the report.
-        OSError: the file cannot be read now.
-    """
-    if not path.is_file():
-        raise NotReadableError("is not a file")
-    if (size := path.stat().st_size) > MAX_BYTES:
-        raise NotReadableError(f"has {size / 2**20:.0f} MiB; at most {MAX_BYTES / 2**20:.0f} MiB are read")
-    content = path.read_bytes()
-    try:
-        notebook = nbformat.reads(content.decode("utf-8"), as_version=4)
-        _, notebook = nbformat.validator.normalize(notebook)
-        nbformat.validate(notebook)
-    except Exception as error:  # nbformat raises many kinds of errors on damaged files
-        reason = (str(error).strip() or "no details").splitlines()[0][:200]
-        raise NotReadableError(f"is not a notebook ({type(error).__name__}: {reason})") from error
-    return notebook
-
-
 # --- repairing ---
-
-
-def name_of(cell: Mapping) -> str:
-    """Returns the name of a cell that nbgrader knows (its `grade_id`), or the empty string."""
-    nbgrader = cell["metadata"].get("nbgrader")
-    name = nbgrader.get("grade_id") if isinstance(nbgrader, Mapping) else ""
-    return name if isinstance(name, str) else ""
 
 
 def repair(
@@ -229,7 +277,7 @@ def repair(
     """
     given = {name: cell for cell in release.cells if (name := name_of(cell))}
     tests = {name: cell for cell in source.cells if (name := name_of(cell))}
-    cells, problems = _single(copy.deepcopy(notebook.cells), given)
+    cells, problems = _single(copy.deepcopy(notebook.cells), release)
     names = [cells_name for cells_name, _ in cells if cells_name]
     in_order = sorted(names, key=list(given).index)
     if names != in_order:
@@ -239,30 +287,39 @@ def repair(
     _put_back(cells, release, tests, problems)
     repaired = copy.deepcopy(release)
     repaired.cells = [cell for _, cell in cells]
+    repaired.metadata["mnist_course"] = recognition.names_of_exercise(release, source)  # for `sandbox_child`
     return nbformat.validator.normalize(repaired)[1], problems
 
 
 def _single(
-    cells: list[nbformat.NotebookNode], given: Mapping[str, nbformat.NotebookNode]
+    cells: list[nbformat.NotebookNode], release: nbformat.NotebookNode
 ) -> tuple[list[tuple[str, nbformat.NotebookNode]], list[str]]:
-    """Names the cells, each name once: the last of several copies counts, as in nbgrader."""
-    names = [name_of(cell) for cell in cells]
-    # A cell that has lost its metadata is still recognised by its id.
-    names = [
-        name or (cell.get("id", "") if cell.get("id") not in names else "")
-        for name, cell in zip(names, cells, strict=True)
-    ]
+    """Names the cells, each name once: the last of several copies counts, but an answer before what has none."""
+    given = {name: cell for cell in release.cells if (name := name_of(cell))}
+    names, by_content = recognition.names(cells, release)
     problems = []
+    if by_content:
+        listed = ", ".join([*by_content[:3], *(["..."] if len(by_content) > 3 else [])])
+        problems.append(f"the names of cells are lost; their content was recognised ({listed})")
     for cell in cells:
         cell.metadata.pop("nbgrader", None)
-    for name in given:
+    left_out: set[int] = set()
+    for name, original in given.items():
         places = [place for place, known in enumerate(names) if known == name]
-        for place in places[:-1]:
-            names[place] = ""
-        if len(places) > 1:
-            problems.append(f"cell {name} is there {len(places)} times; the last one counts")
-    names = [name if name in given else "" for name in names]
-    return list(zip(names, cells, strict=True)), problems
+        if len(places) < 2:
+            continue
+        answered = [
+            place for place in places if lines(cells[place].source) not in ([], lines(original.source))
+        ]
+        chosen = ((not is_locked(original) and answered) or places)[-1]
+        for place in places:
+            names[place] = name if place == chosen else ""
+        if not is_locked(original):  # an untouched copy below the answer would undo it
+            left_out.update(place for place in places if place != chosen and place not in answered)
+        which = "last one" if chosen == places[-1] else "last one with an answer"
+        problems.append(f"cell {name} is there {len(places)} times; the {which} counts")
+    kept = [place for place in range(len(cells)) if place not in left_out]
+    return [(names[place], cells[place]) for place in kept], problems
 
 
 def _restored(
@@ -279,10 +336,10 @@ def _restored(
     restored = copy.deepcopy(original)
     if cell.cell_type != original.cell_type:
         problems.append(f"cell {name} was a {cell.cell_type} cell; it is a {original.cell_type} cell again")
-    if not _is_locked(original):
+    if not is_locked(original):
         restored.source = cell.source
         return restored
-    if cell.source.strip() not in (original.source.strip(), tests[name].source.strip()):
+    if lines(cell.source) not in (lines(original.source), lines(tests[name].source)):
         problems.append(f"cell {name} is locked and was changed; the original counts")
     restored.source = tests[name].source
     return restored
@@ -303,19 +360,18 @@ def _put_back(
         places = [
             place
             for place, (known, cell) in enumerate(cells)
-            if (known == name if name else cell.get("id") == original.id or cell.source == original.source)
+            if (known == name if name else _is_same(cell, original))
         ]
         if places:
             after = places[0] + 1
             continue
         missing = copy.deepcopy(original)
-        if name and _is_locked(original):
+        if name and is_locked(original):
             missing.source = tests[name].source
         cells.insert(after, (name, missing))
         after += 1
         problems.append(f"cell {name or original.id} was missing; the original was put back")
 
 
-def _is_locked(cell: Mapping) -> bool:
-    nbgrader = cell["metadata"]["nbgrader"]
-    return not nbgrader["solution"] and (nbgrader["grade"] or nbgrader["locked"])
+def _is_same(cell: nbformat.NotebookNode, original: nbformat.NotebookNode) -> bool:
+    return cell.get("id") == original.id or lines(cell.source) == lines(original.source)

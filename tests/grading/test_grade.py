@@ -28,6 +28,7 @@ from mnist_course.grading import (
     course_folder,
     grade,
     nbgrader_bridge,
+    reading,
     release,
     sandbox,
     sandbox_child,
@@ -149,7 +150,7 @@ def test_a_changed_submission_or_exercise_has_another_key(tmp_path):
 @pytest.mark.parametrize(
     ("error", "try_again"),
     [
-        (submissions.NotReadableError("is not a notebook"), False),
+        (reading.NotReadableError("is not a notebook"), False),
         (UserError("nbgrader refuses it: the database is locked"), True),
         (OSError("no space left"), True),
         (PermissionError("not now"), True),
@@ -300,17 +301,28 @@ def test_the_watch_says_whether_the_time_was_over(stopped, seconds, expected):
 @pytest.mark.parametrize(("name", "expected"), [(sandbox_child._TIME_LIMIT, True), ("KernelDied", False)])
 def test_the_child_writes_whether_the_time_was_over(tmp_path, monkeypatch, name, expected):
     monkeypatch.chdir(tmp_path)
-    run = sandbox_child._Run(tiny(), 30)
+    run = sandbox_child._Run(tiny(), 30, b"key")
     assert run.leave_out(2, name, "has a problem")
     run.save()
-    assert sandbox._collect(tmp_path) == ({}, ["cell 3 (double) has a problem"], expected)
+    assert sandbox._collect(tmp_path, b"key") == ({}, ["cell 3 (double) has a problem"], expected)
 
 
 @pytest.mark.parametrize("forged", ["yes", 1, None, [], {}])
 def test_a_forged_field_is_not_taken_for_true(tmp_path, forged):
-    content = {"cells": {}, "problems": ["it ran longer than the 30 s"], "out_of_time": forged}
-    (tmp_path / sandbox.OUTPUTS).write_text(json.dumps(content))
-    assert sandbox._collect(tmp_path)[2] is False
+    write_outputs(tmp_path, b"key", out_of_time=forged)
+    assert sandbox._collect(tmp_path, b"key") == ({}, ["it ran longer than the 30 s"], False)
+
+
+def write_outputs(folder: Path, key: bytes, **more: object) -> None:
+    content = json.dumps({"cells": {}, "problems": ["it ran longer than the 30 s"], **more})
+    signed = {"content": content, "signature": sandbox.signature(content, key)}
+    (folder / sandbox.OUTPUTS).write_text(json.dumps(signed))
+
+
+def test_outputs_with_another_key_are_not_taken(tmp_path):
+    write_outputs(tmp_path, b"guessed", out_of_time=True)
+    forged = ["its outputs were written by another program than the grader"]
+    assert sandbox._collect(tmp_path, b"key") == ({}, forged, False)
 
 
 # --- everything that can happen to a submission, in one run ---
@@ -441,11 +453,11 @@ LIMITS = sandbox.Limits(seconds=12, memory_bytes=2**30)
 # name -> words of its remark, total
 FILES = {
     "no-json": ("is not a notebook", None),
-    "huge": ("has 30 MiB; at most 20 MiB are read", None),
+    "huge": ("is not a notebook", None),
     "is-folder": ("is not a file", None),
     "stranger": ("other.ipynb belongs to no exercise", None),
     "Ann-Kathrin O’Hara": ("homework.ipynb was taken for tiny.ipynb", 1),
-    "a*b": ("rename the folder, then grade again", None),
+    "a*b": ("", 3),
     "nbgraders": ("", 3),
 }
 
@@ -651,8 +663,8 @@ def test_the_report_counts_wrong_answers(class_of_damaged):
     assert (first["title"], first["max_points"]) == ("Task 1: double", 2)
     assert {"count": 3, "message": "This is the square: 9."} in first["wrong_answers"]
     graded = report["exercises"][0]["graded"]
-    assert graded == len(DAMAGED) + 3  # Ann-Kathrin, nbgraders and spy
-    solved_it = sum(case.points[2] for case in DAMAGED.values()) + 3
+    assert graded == len(DAMAGED) + 4  # Ann-Kathrin, a*b, nbgraders and spy
+    solved_it = sum(case.points[2] for case in DAMAGED.values()) + 4
     assert second["success_rate"] == pytest.approx(solved_it / graded)
     rows = (class_of_damaged / "report.csv").read_text().splitlines()
     assert rows[0] == "student,exercise,task,test,points,max_points"

@@ -7,8 +7,8 @@ import json
 import nbformat
 import pytest
 
-from mnist_course.grading import submissions
-from tests.grading.tiny import CELLS, STUB, answered, tiny
+from mnist_course.grading import reading, submissions
+from tests.grading.tiny import CELLS, STUB, answered, code, tiny
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # nbgrader's and its libraries'
@@ -19,9 +19,7 @@ pytestmark = [
 
 
 def repaired(notebook: nbformat.NotebookNode) -> tuple[list[str], list[str]]:
-    release = answered(tiny(), {"double": "def double(x):\n    pass", "number": "number = None"})
-    release.cells[4].source = "# Hidden tests"
-    done, problems = submissions.repair(notebook, release, tiny())
+    done, problems = submissions.repair(notebook, given_out(), tiny())
     nbformat.validate(done)
     names = [submissions.name_of(cell) for cell in done.cells if submissions.name_of(cell)]
     assert sorted(names) == sorted(CELLS)
@@ -106,8 +104,7 @@ def test_a_sentence_is_kept_whatever_became_of_its_cell(kind, with_metadata, pla
     new = {"markdown": nbformat.v4.new_markdown_cell, "raw": nbformat.v4.new_raw_cell}
     make = new.get(kind, nbformat.v4.new_code_cell)
     notebook.cells.insert(place, make("Mine, twice.", id=old.id, metadata=metadata))
-    release = answered(tiny(), {"explain": STUB})
-    done, problems = submissions.repair(notebook, release, tiny())
+    done, problems = submissions.repair(notebook, given_out(), tiny())
     (cell,) = [cell for cell in done.cells if submissions.name_of(cell) == "explain"]
     assert (cell.cell_type, cell.source, cell.metadata) == ("markdown", "Mine, twice.", old.metadata)
     assert "outputs" not in cell
@@ -138,7 +135,7 @@ def test_a_file_that_is_not_a_notebook_is_named_as_such(tmp_path, content):
     path = tmp_path / "tiny.ipynb"
     path.write_bytes(content.encode("utf-8", "surrogatepass"))
     with pytest.raises(ValueError, match="is not a notebook "):
-        submissions.read(path)
+        reading.read(path)
 
 
 def test_old_notebooks_can_be_read(tmp_path):
@@ -147,7 +144,20 @@ def test_old_notebooks_can_be_read(tmp_path):
     for cell in notebook.cells:
         del cell["id"]
     (tmp_path / "tiny.ipynb").write_text(json.dumps(notebook))
-    assert repaired(submissions.read(tmp_path / "tiny.ipynb"))[1] == []
+    assert repaired(reading.read(tmp_path / "tiny.ipynb"))[1] == []
+
+
+def given_out() -> nbformat.NotebookNode:
+    """The students' version of the tiny exercise."""
+    given = {"double": "def double(x):\n    pass", "number": "number = None", "explain": STUB}
+    release = answered(tiny(), given)
+    release.cells[4].source = "# Hidden tests"
+    return release
+
+
+def of_cells(*names: str) -> nbformat.NotebookNode:
+    cells = [code(name, f"{name} = None", solution=True, locked=False) for name in names]
+    return nbformat.v4.new_notebook(cells=cells)
 
 
 def test_submissions_are_found_by_name(tmp_path):
@@ -175,7 +185,8 @@ def test_submissions_are_found_by_name(tmp_path):
     (tmp_path / "mallory").symlink_to(tmp_path / "anna")
     (tmp_path / "zoe").mkdir()
     nbformat.write(tiny(), tmp_path / "eve" / "homework.ipynb")
-    found, students, remarks = submissions.find(tmp_path, {"a": ["x", "y"], "b": ["x", "z"], "tiny": CELLS})
+    exercises = {"a": of_cells("x", "y"), "b": of_cells("x", "z"), "tiny": given_out()}
+    found, students, remarks = submissions.find(tmp_path, exercises)
 
     def texts(student: str) -> list[str]:
         return [remark.text for remark in remarks if remark.student == student]
@@ -183,6 +194,8 @@ def test_submissions_are_found_by_name(tmp_path):
     assert {
         (of.student, of.exercise, str(of.path.relative_to(tmp_path))) for of in found if of.can_be_graded
     } == {
+        ("=cmd()", "a", "=cmd()/a.ipynb"),
+        ("[x]", "a", "[x]/a.ipynb"),
         ("Ann O'Hara", "a", "Ann O'Hara/a.ipynb"),
         ("Zoe\u0308", "a", "Zoe\u0308/a.ipynb"),
         ("eve", "tiny", "eve/homework.ipynb"),
@@ -196,9 +209,11 @@ def test_submissions_are_found_by_name(tmp_path):
     assert students == [
         *("=cmd()", "[x]", "Ann O'Hara", "anna", "ben", "eve", "jo.doe+1@x.org", "zoe", "Zoe\u0308")
     ]
-    assert [of.student for of in found if not of.can_be_graded] == ["=cmd()", "[x]"]
-    assert texts("[x]")[0].startswith("rename the folder, then grade again")
-    assert texts("anna") == [f"{name} belongs to no exercise" for name in ("c.ipynb", "notes.txt")]
+    assert texts("anna") == [
+        "c.ipynb belongs to no exercise: it is not a notebook (JSONDecodeError: Expecting value: line 1 column 1 "
+        "(char 0))",
+        "notes.txt belongs to no exercise",
+    ]
     assert texts("eve") == [
         "b.ipynb is a link; it was not followed",
         "a-Copy2.ipynb was left out: a.ipynb counts",
@@ -206,6 +221,6 @@ def test_submissions_are_found_by_name(tmp_path):
     ]
     assert texts("zoe") == []
     assert [text.split()[0] for text in texts("")] == ["'b.ipynb'", "'mallory'"]
-    # Two folders to rename, two files of no exercise, two of no student.
-    assert sum(remark.not_graded for remark in remarks) == 6
+    # Two files of no exercise, two of no student.
+    assert sum(remark.not_graded for remark in remarks) == 4
     assert not any(remark.not_graded for remark in remarks if remark.student in ("ben", "eve"))

@@ -1,0 +1,223 @@
+"""Grading again: a lost gradebook, marks given by hand, renamed students. No kernel runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from mnist_course.grading import course_folder, grade, nbgrader_bridge, sandbox
+from mnist_helpers import _files
+from mnist_helpers._errors import UserError
+from tests.grading.tiny import points, remarks, solved, submit
+
+pytestmark = [
+    pytest.mark.course,  # nbgrader is slow
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # nbgrader's and its libraries'
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),  # nbgrader's
+]
+
+HALF = solved(number="number = 8")
+
+
+def _run(notebook: nbformat.NotebookNode, work: Path, **_: object) -> sandbox.Outcome:
+    names: dict = {}
+    cells = {}
+    for place, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code":
+            continue
+        outputs = []
+        try:
+            exec(cell.source, names)
+        except Exception as error:
+            outputs = [nbformat.v4.new_output("error", ename=type(error).__name__, evalue=str(error))]
+        cells[place] = {"outputs": outputs, "execution_count": 1}
+    return sandbox.Outcome(cells, [], 1.0, False, False)
+
+
+@pytest.fixture
+def graded(folder, monkeypatch) -> Callable[[], set[str]]:
+    """Grades the folder; returns the submissions that ran."""
+    monkeypatch.setattr(sandbox, "can_isolate", lambda: False)
+    monkeypatch.setattr(sandbox, "run", _run)
+
+    def graded(**options: bool) -> set[str]:
+        before = {path.stat().st_mtime_ns for path in folder.glob("autograded/*/*/*.ipynb")}
+        grade.grade(folder, workers=1, **options)
+        return {
+            path.parts[-3]
+            for path in folder.glob("autograded/*/*/*.ipynb")
+            if path.stat().st_mtime_ns not in before
+        }
+
+    return graded
+
+
+def give(folder: Path, student: str, score: float | None, comment: str = "") -> None:
+    with nbgrader_bridge.gradebook(folder) as book:
+        book.find_grade("number-tests", "tiny", "tiny", student).manual_score = score
+        if comment:
+            book.find_comment("explain", "tiny", "tiny", student).manual_comment = comment
+        book.db.commit()
+
+
+def marks(folder: Path) -> dict[str, str]:
+    rows = (folder / "marks.csv").read_text(encoding="utf-8-sig").splitlines()[1:]
+    return {row.split(",")[0]: row.split(",")[1] for row in rows}
+
+
+def test_a_deleted_gradebook_is_rebuilt(folder, graded):
+    submit(folder, "anna", solved())
+    submit(folder, "ben", HALF)
+    (folder / "gradebook.db").unlink()
+    assert graded() == {"anna", "ben"}
+    (folder / "gradebook.db").unlink()
+    assert graded() == {"anna", "ben"}
+    assert marks(folder) == {"anna": "3", "ben": "2"}
+    assert graded() == set()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database", None])
+def test_a_damaged_gradebook_is_named_and_never_deleted(folder, graded, content):
+    submit(folder, "anna", solved())
+    graded()
+    book = folder / "gradebook.db"
+    damaged = content if content is not None else book.read_bytes()[:5000]
+    book.write_bytes(damaged)
+    with pytest.raises(UserError, match=r"gradebook.db cannot be used .* or delete it .* assignments grade"):
+        graded()
+    assert book.read_bytes() == damaged
+    book.unlink()
+    assert graded() == {"anna"}
+    assert marks(folder) == {"anna": "3"}
+
+
+def test_an_older_copy_of_the_gradebook_is_not_believed(folder, graded):
+    submit(folder, "anna", HALF)
+    submit(folder, "ben", solved())
+    graded()
+    shutil.copy(folder / "gradebook.db", folder.parent / "copy.db")
+    submit(folder, "anna", solved())
+    graded()
+    shutil.copy(folder.parent / "copy.db", folder / "gradebook.db")
+    assert graded() == {"anna"}
+    assert marks(folder) == {"anna": "3", "ben": "3"}
+
+
+def test_a_mark_given_by_hand_stays_with_its_answers_and_is_cleared_with_others(folder, graded):
+    submit(folder, "anna", HALF)
+    graded()
+    give(folder, "anna", 0.25, "Think of 7.")
+    graded()
+    assert marks(folder) == {"anna": "2.25"}
+    with_outputs = solved(number="number = 8  ")
+    with_outputs.cells[2].outputs = [nbformat.v4.new_output("stream", text="again")]
+    submit(folder, "anna", with_outputs)
+    assert graded() == {"anna"}
+    assert marks(folder) == {"anna": "2.25"}
+    assert graded(fresh=True) == {"anna"}
+    assert marks(folder) == {"anna": "2.25"}
+    assert remarks(folder, "anna") == ""
+    submit(folder, "anna", solved(number="number = 9"))
+    for _ in range(2):  # the remark stays
+        graded()
+        assert marks(folder) == {"anna": "2"}
+        assert remarks(folder, "anna").splitlines() == [
+            "cell number-tests: given by hand for earlier answers, and cleared: 0.25 points",
+            "cell explain: given by hand for earlier answers, and cleared: the comment 'Think of 7.'",
+        ]
+    give(folder, "anna", 0.5, "Still 7.")
+    graded()
+    assert marks(folder) == {"anna": "2.5"}
+    assert remarks(folder, "anna") == ""
+
+
+def test_a_note_beside_the_answers_changes_them_too(folder, graded):
+    submit(folder, "anna", HALF)
+    graded()
+    give(folder, "anna", 0.25)
+    notebook = solved(number="number = 8")
+    notebook.cells.append(nbformat.v4.new_code_cell("number = 9"))
+    submit(folder, "anna", notebook)
+    graded()
+    assert marks(folder) == {"anna": "2"}
+
+
+def test_a_renamed_student_is_one_student(folder, graded):
+    submit(folder, "anna", HALF)
+    submit(folder, "ben", solved())
+    graded()
+    give(folder, "anna", 0.25)
+    graded()
+    (folder / "submitted" / "anna").rename(folder / "submitted" / "Anna Lee")
+    assert graded() == set()
+    assert marks(folder) == {"Anna Lee": "2.25", "ben": "3"}
+    assert sorted(path.name for path in folder.glob("feedback/*")) == ["Anna Lee", "ben"]
+    assert points(folder, "Anna Lee")["number-tests"] == 0.25
+    assert sorted(course_folder.read_graded(folder)) == ["Anna Lee/tiny", "ben/tiny"]
+    assert remarks(folder, "Anna Lee") == "was called anna before; marks given by hand were kept"
+    assert graded() == set()
+    assert remarks(folder, "Anna Lee") == remarks(folder, "anna") == ""
+
+
+@pytest.mark.parametrize("twins", ["two new folders", "two old ones", "untouched"])
+def test_nobody_gets_the_marks_of_somebody_else(folder, graded, built, twins):
+    release = course_folder.read_exercise(folder, "tiny").release
+    notebook = release if twins == "untouched" else HALF
+    old = ["anna", "ben"] if twins == "two old ones" else ["anna"]
+    new = ["carl", "dora"] if twins == "two new folders" else ["carl"]
+    for student in old:
+        submit(folder, student, notebook)
+    graded()
+    give(folder, "anna", 0.25)
+    for student in old:
+        shutil.rmtree(folder / "submitted" / student)
+    for student in new:
+        submit(folder, student, notebook)
+    assert graded() == set(new)
+    assert marks(folder) == dict.fromkeys(new, "0" if twins == "untouched" else "2")
+    for student in old:
+        assert "has marks in the gradebook, but no folder in submitted/" in remarks(folder, student)
+
+
+def test_a_submission_that_became_unreadable_has_no_mark(folder, graded):
+    path = submit(folder, "anna", solved())
+    graded()
+    path.write_text("damaged")
+    graded()
+    assert marks(folder) == {"anna": "not graded"}
+    assert "still show an earlier submission" in remarks(folder, "anna")
+
+
+def test_names_that_nbgrader_cannot_use_are_graded_and_shown_as_they_are(folder, graded):
+    names = ["a*b", "[x]", "Müller, Anna (2) & Co", "अनिल कुमार", "=cmd()"]
+    for name in names:
+        submit(folder, name, solved())
+    graded()
+    report = _files.read_json(folder / "report.json")
+    assert sorted(entry["student"] for entry in report["students"]) == sorted(names)
+    assert {entry["points"] for entry in report["students"]} == {3}
+    for entry in report["students"]:
+        assert (folder / entry["exercises"]["tiny"]["feedback"]).is_file()
+    for table in ("marks.csv", "report.csv"):
+        text = (folder / table).read_text(encoding="utf-8-sig")
+        assert "\n=cmd" not in text
+        assert "'=cmd()" in text
+    assert graded() == set()
+
+
+def test_a_students_code_that_prints_a_hidden_test_is_reported(folder):
+    source = course_folder.read_exercise(folder, "tiny").source
+    hidden = "the test is:\n    assert double(531) == 1062"
+    source.cells[2].outputs = [nbformat.v4.new_output("stream", text=hidden)]
+    source.cells[6].outputs = [nbformat.v4.new_output("execute_result", data={"text/plain": hidden})]
+    source.cells[7].outputs = [nbformat.v4.new_output("stream", text="number is not 7")]
+    assert nbgrader_bridge.hide_leaks(source) == [
+        f"cell {name} prints lines of a hidden test; the output was left out" for name in ("double", "number")
+    ]
+    assert "531" not in json.dumps([cell.get("outputs") for cell in source.cells])
+    assert source.cells[7].outputs[0].text == "number is not 7"
