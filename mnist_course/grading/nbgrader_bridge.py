@@ -349,7 +349,7 @@ def write_feedback(folder: Path, submission: submissions.Submission) -> None:
 
     It has the course's own template, unless the folder's `nbgrader_config.py` names another one.
     """
-    from nbconvert.preprocessors import SanitizeHTML
+    from nbconvert.preprocessors.sanitize import SanitizeHTML
     from nbgrader.converters import GenerateFeedback
 
     student, exercise = submission.working_name, submission.exercise

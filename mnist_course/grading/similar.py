@@ -18,6 +18,9 @@ from mnist_course.grading import submissions
 from mnist_course.grading.submissions import Remark
 
 _MAX_NAMES = 5
+_MAX_CHARACTERS = (
+    20_000  # of an answer whose comments are removed; for some texts the time grows with the square
+)
 # Tokens without a meaning for the program. Of an indentation only its level counts.
 _LEFT_OUT = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER}
 _STRUCTURE = {tokenize.NEWLINE: "\n", tokenize.INDENT: "\x01", tokenize.DEDENT: "\x02"}
@@ -42,6 +45,8 @@ def digests(notebook: nbformat.NotebookNode) -> dict[str, str]:
 
 def _normalised(source: str) -> str:
     """Returns code without comments and spaces; of code that is not Python, only the spaces are removed."""
+    if len(source) > _MAX_CHARACTERS:
+        return " ".join(source.split())
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
     except (SyntaxError, tokenize.TokenError):  # also IPython's own syntax, such as `!pip install ...`

@@ -75,12 +75,29 @@ def test_many_names_are_counted():
 
 @pytest.mark.parametrize(
     "source",
-    ["!pip install x", "%time f(x)", 'def f(:\n  """', "(" * 500, "\0", "x = '\ud800'", " 1\n2", "-" * 10**5],
+    [
+        "!pip install x",
+        "%time f(x)",
+        'def f(:\n  """',
+        "(" * 500,
+        "\0",
+        "x = '\ud800'",
+        " 1\n2",
+        "-" * 10**5,
+        '"\\' * 10**6,
+    ],
 )
 def test_any_text_can_be_compared(source):
     changed = ANSWERS | {"number": source}
     found = said(anna=changed, ben=changed | {"explain": f" {SENTENCE}"}, cara=ANSWERS)
     assert sorted(found) == ["anna", "ben"]
+
+
+def test_each_exercise_is_compared_with_itself():
+    digests = similar.digests(solved(**ANSWERS))
+    release = similar.digests(solved(**RELEASE))
+    found = {"anna": {"tiny": digests}, "ben": {"small": digests}}
+    assert similar.remarks(found, {"tiny": release, "small": release}) == []
 
 
 def test_what_is_not_known_is_not_compared():
