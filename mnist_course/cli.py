@@ -594,7 +594,24 @@ def release_assignments() -> None:
 @_number("--memory", "Memory limit of one notebook.", default=4, metavar="GIB")
 @_number("--workers", "Notebooks that are graded at the same time; by default, one for each core.")
 @click.option("--fresh", is_flag=True, help="Grade all submissions again, also unchanged ones.")
-def grade_assignments(folder: Path, seconds: int, memory: int, workers: int | None, fresh: bool) -> None:
+@click.option(
+    "--exercise",
+    "given",
+    multiple=True,
+    metavar="NAME",
+    help="Exercise that the class was given, such as exercise_01; can be repeated. Only these count in the "
+    "totals; by default, all that anybody has submitted.",
+)
+@_number("--pass-mark", "Per cent of the points from which a student passes.", most=100, default=50)
+def grade_assignments(
+    folder: Path,
+    seconds: int,
+    memory: int,
+    workers: int | None,
+    fresh: bool,
+    given: tuple,
+    pass_mark: int,
+) -> None:
     """Grade the submissions and write a class report.
 
     The submissions are in FOLDER/submitted/STUDENT/.
@@ -603,7 +620,22 @@ def grade_assignments(folder: Path, seconds: int, memory: int, workers: int | No
     from mnist_course.grading.sandbox import Limits
 
     limits = Limits(seconds=seconds, memory_bytes=memory * 2**30)
-    click.echo(grade(folder, limits=limits, workers=workers or 0, fresh=fresh))
+    click.echo(
+        grade(folder, limits=limits, workers=workers or 0, fresh=fresh, given=given, pass_mark=pass_mark)
+    )
+
+
+@assignments.command("mark", epilog=_help("mnist-course assignments mark class-2026 sentences.csv"))
+@click.argument("folder", type=_Folder(exists=True, for_nbgrader=True))
+@click.argument("table")
+def mark_assignments(folder: Path, table: str) -> None:
+    """Bring a teacher's points and comments into the gradebook.
+
+    They are in TABLE, a CSV file: FOLDER/sentences.csv is one, and the page FOLDER/sentences.html saves one.
+    """
+    from mnist_course.grading import by_hand
+
+    click.echo(by_hand.mark(folder, _expand(table, "TABLE")))
 
 
 @assignments.command(

@@ -1,5 +1,8 @@
 """The report of a class: marks, messages and remarks -> `marks.csv`, `report.json`, `report.csv`, `report.html`.
 
+A mark that does not exist is never shown as 0: what was not submitted and what was not graded are told apart, and a
+total that lacks a mark is no number.
+
 Messages, names and remarks are other people's text: the page shows them as text, and `report.csv` leaves them out.
 """
 
@@ -8,8 +11,10 @@ from __future__ import annotations
 import collections
 import csv
 import dataclasses
+import datetime
 import re
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -17,7 +22,7 @@ from urllib.parse import quote
 import jinja2
 import nbformat
 
-from mnist_course.grading import sandbox, submissions
+from mnist_course.grading import distribution, sandbox, student_marks, submissions, tables
 from mnist_course.grading.submissions import Remark
 from mnist_course.reports.page import Table
 from mnist_helpers import _files
@@ -64,6 +69,44 @@ class Result(NamedTuple):
     isolated: bool
 
 
+class ByHand(NamedTuple):
+    """What a teacher has given for one cell of a submission, in nbgrader's gradebook.
+
+    Attributes:
+        student: the student.
+        exercise: the exercise.
+        cell: the name of the cell.
+        by_tests: points that the tests gave; `None` if no test gives points to the cell.
+        points: points that count instead; `None` if none were given.
+        extra_credit: points that count in addition; `None` if none were given.
+        comment: the comment to the student, or the empty string.
+    """
+
+    student: str
+    exercise: str
+    cell: str
+    by_tests: float | None = None
+    points: float | None = None
+    extra_credit: float | None = None
+    comment: str = ""
+
+
+class Rules(NamedTuple):
+    """What a teacher decides about the marks of a class.
+
+    Attributes:
+        pass_mark: percentage of the points from which a student passes, 0 to 100.
+        given: exercises that the class was given, which count in the totals; empty for all that anybody has
+            submitted.
+        absent: students of the roster who have no folder.
+    """
+
+    pass_mark: float = 50
+    given: Collection[str] = ()
+    absent: Sequence[str] = ()
+
+
+_NO_RULES = Rules()
 Results = Mapping[str, Mapping[str, Result]]  # student -> exercise -> result
 
 
@@ -93,6 +136,11 @@ def tasks_of(release: nbformat.NotebookNode) -> list[Task]:
     return tasks
 
 
+def maximum_of(tasks: Sequence[Task]) -> float:
+    """Returns the maximum of an exercise."""
+    return sum(sum(task.tests.values()) for task in tasks)
+
+
 def write(
     folder: Path,
     titles: Mapping[str, str],
@@ -100,6 +148,9 @@ def write(
     results: Results,
     remarks: Sequence[Remark],
     limits: sandbox.Limits,
+    *,
+    by_hand: Sequence[ByHand] = (),
+    rules: Rules = _NO_RULES,
 ) -> str:
     """Writes the report of a class.
 
@@ -110,21 +161,40 @@ def write(
         results: student -> exercise -> result; a key for every student.
         remarks: what was wrong.
         limits: the limits of each notebook.
+        by_hand: points and comments that were given by hand.
+        rules: what the teacher decides.
 
     Returns:
         A summary for the terminal.
     """
+    results = {**results, **{name: {} for name in rules.absent}}
     submitted = [name for name in tasks if any(name in of_student for of_student in results.values())]
-    max_points = {name: sum(sum(task.tests.values()) for task in tasks[name]) for name in tasks}
+    counted = [name for name in tasks if name in (rules.given or submitted)]
+    remarks = [*remarks, *([] if rules.given else _rare(submitted, results))]
+    max_points = {name: maximum_of(tasks[name]) for name in tasks}
     exercises = [
-        {"title": titles[name]} | _exercise(name, max_points[name], tasks[name], results) for name in tasks
+        {"title": titles[name], "counted": name in counted}
+        | _exercise(name, max_points[name], tasks[name], results, rules.pass_mark)
+        for name in tasks
     ]
-    maximum = sum(max_points[name] for name in submitted)
-    content = {
+    counted_points = {name: max_points[name] for name in counted}
+    unclear = {remark.student for remark in remarks if remark.not_graded and not remark.exercise}
+    students = [
+        student_marks.entry_of(student, counted_points, rules.pass_mark, of_student, student in unclear)
+        for student, of_student in results.items()
+    ]
+    whole = [student["percent"] for student in students if student["percent"] is not None]
+    content: dict[str, Any] = {
+        "written": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "pass_mark": rules.pass_mark,
         "exercises": exercises,
-        "submitted": submitted,
+        "submitted": [name for name in tasks if name in submitted or name in counted],
+        "counted": counted,
+        "not_submitted_anything": [name for name, of in results.items() if not of and name not in unclear],
+        "total": distribution.of(whole, rules.pass_mark),
         "next_session": _next_session(exercises),
-        "students": [_student(student, maximum, of_student) for student, of_student in results.items()],
+        "students": students,
+        "by_hand": [mark._asdict() for mark in by_hand],
         "remarks": [dataclasses.asdict(remark) for remark in sorted(remarks, key=_order)],
         "isolated": all(result.isolated for of_student in results.values() for result in of_student.values()),
         "seconds_limit": limits.seconds,
@@ -133,29 +203,57 @@ def write(
     _files.write_json(folder / "report.json", content)
     columns = ["student", "exercise", "task", "test", "points", "max_points"]
     _write_csv(folder / "report.csv", columns, _points_by_test(tasks, results))
-    columns = ["student", *submitted, "total", "maximum"]
-    _write_csv(folder / "marks.csv", columns, _marks(content), "utf-8-sig")  # spreadsheets need the mark
+    columns = [name for exercise in content["submitted"] for name in (exercise, f"{exercise} maximum")]
+    tables.write(
+        folder / "marks.csv",
+        ["student", *columns, "total", "maximum", "percent", "passed"],
+        student_marks.rows(content, max_points),
+    )
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
     )
-    environment.filters |= {"quote": quote, "points": _points}
+    environment.filters |= {"quote": quote, "points": tables.points_text}
     page = environment.get_template("class_report.html.j2").render(content)
     _files.write(folder / "report.html", page)
     return _summary(content, folder)
+
+
+def _rare(submitted: Sequence[str], results: Results) -> list[Remark]:
+    """Returns a remark on each exercise that few students have submitted, which nevertheless counts for all."""
+    counts = {name: sum(name in of_student for of_student in results.values()) for name in submitted}
+    return [
+        Remark(
+            "",
+            name,
+            f"{count} of {len(results)} students submitted it, and it counts in the totals of all students; if the "
+            "class was not given it, name those that it was given: --exercise NAME",
+        )
+        for name, count in counts.items()
+        if count < max(counts.values()) / 2
+    ]
 
 
 def _order(remark: Remark) -> tuple:
     return (remark.student.casefold(), *dataclasses.astuple(remark))
 
 
-def _exercise(exercise: str, max_points: float, tasks: list[Task], results: Results) -> dict[str, Any]:
+def _exercise(
+    exercise: str, max_points: float, tasks: list[Task], results: Results, pass_mark: float
+) -> dict[str, Any]:
     by_student = {name: of[exercise] for name, of in results.items() if exercise in of and of[exercise].marks}
     graded = list(by_student.values())
+    submitted = sum(exercise in of for of in results.values())
+    points = [sum(result.marks.values()) for result in graded]
+    percentages = [100 * value / max_points for value in points] if max_points else []
     return {
         "exercise": exercise,
         "graded": len(graded),
+        "not_graded": submitted - len(graded),
+        "not_submitted": len(results) - submitted,
         "max_points": max_points,
-        "mean_points": _mean([sum(result.marks.values()) for result in graded]),
+        "mean_points": _mean(points),
+        "median_points": statistics.median(points) if points else None,
+        "distribution": distribution.of(percentages, pass_mark),
         "tasks": [_task(task, graded) | {"sentences": _sentences(task, by_student)} for task in tasks],
     }
 
@@ -220,51 +318,19 @@ def _next_session(exercises: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(weak, key=lambda task: task["success_rate"])[:_NEXT_SESSION]
 
 
-def _student(student: str, maximum: float, results: Mapping[str, Result]) -> dict[str, Any]:
-    exercises = {
-        exercise: {
-            "points": sum(result.marks.values()) if result.marks else None,
-            "seconds": result.seconds,
-            "feedback": f"feedback/{submissions.working_name(student)}/{exercise}/{exercise}.html"
-            if result.marks
-            else None,
-        }
-        for exercise, result in results.items()
-    }
-    return {
-        "student": student,
-        "points": sum(sum(result.marks.values()) for result in results.values()),
-        "not_graded": sum(not result.marks for result in results.values()),
-        "max_points": maximum,
-        "exercises": exercises,
-    }
-
-
 def _points_by_test(tasks: Mapping[str, list[Task]], results: Results) -> list[list]:
-    return [
-        [_cell(student), exercise, task.name, test, result.marks[test], most]
-        for student, of_student in results.items()
-        for exercise, result in of_student.items()
-        for task in tasks[exercise]
-        for test, most in task.tests.items()
-        if test in result.marks
-    ]
-
-
-def _marks(content: Mapping[str, Any]) -> list[list]:
-    """Returns a row per student, for a school's own list."""
+    """Returns a row per test; and per sentence without points that has received some."""
     rows = []
-    for student in content["students"]:
-        marks = [_mark(student["exercises"].get(exercise)) for exercise in content["submitted"]]
-        rows.append(
-            [_cell(student["student"]), *marks, _points(student["points"]), _points(student["max_points"])]
-        )
+    for student, of_student in results.items():
+        for exercise, result in of_student.items():
+            for task in tasks[exercise]:
+                extra = {} if task.tests or not result.marks.get(task.name) else {task.name: 0.0}
+                rows += [
+                    [tables.defused(student), exercise, task.name, test, result.marks[test], most]
+                    for test, most in (task.tests | extra).items()
+                    if test in result.marks
+                ]
     return rows
-
-
-def _cell(name: str) -> str:
-    """Returns a student's name for a spreadsheet, which must not take it for a formula."""
-    return name if re.match(r"\w", name) else f"'{name}"
 
 
 def _write_csv(path: Path, columns: list[str], rows: list[list], encoding: str = "utf-8") -> None:
@@ -272,28 +338,20 @@ def _write_csv(path: Path, columns: list[str], rows: list[list], encoding: str =
         csv.writer(file).writerows([columns, *rows])
 
 
-def _mark(entry: Mapping[str, Any] | None) -> str:
-    if entry is None:
-        return ""
-    return "not graded" if entry["points"] is None else _points(entry["points"])
-
-
 def _mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _points(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
-
-
 def _summary(content: Mapping[str, Any], folder: Path) -> str:
     rows = [
-        [of["exercise"], str(of["graded"]), _points(of["mean_points"]), _points(of["max_points"])]
+        [of["exercise"], *map(str, (of["graded"], of["not_graded"], of["not_submitted"]))]
+        + [tables.points_text(of[name]) for name in ("mean_points", "median_points", "max_points")]
         for of in content["exercises"]
     ]
-    table = Table("", ["exercise", "graded", "mean points", "of"], rows).text()
+    columns = ["exercise", "graded", "not graded", "not submitted", "mean points", "median", "of"]
     return (
-        f"\n{table}\n\n{len(content['students'])} students; {len(content['remarks'])} remarks, all in the report."
+        f"\n{Table('', columns, rows).text()}\n\n{len(content['students'])} students; "
+        f"{len(content['remarks'])} remarks, all in the report."
         f"\n{_ISOLATION[content['isolated']]}\n{_not_graded(content)}"
         f"Report:  {folder / 'report.html'}\nMarks:   {folder / 'marks.csv'}"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,23 @@ def student_of(name: str, record: Record, roster: Roster) -> Student | None:
         return next((student for student in roster.students if student.is_same(identity)), None)
     found = roster.find(name)
     return found[0] if len(found) == 1 and name not in record.students else None
+
+
+def absent(names: Sequence[str], record: Record, roster: Roster) -> list[str]:
+    """Returns the students of the roster to whom no folder belongs; one who shares a name with its identifier.
+
+    Args:
+        names: the folders in `submitted/`.
+        record: what was collected.
+        roster: the roster.
+    """
+    present = [student_of(name, record, roster) for name in names]
+    missing = [student for student in roster.students if student not in present]
+    taken = [*names, *(student.name for student in missing)]
+    return [
+        f"{student.name} ({student.identifier})" if taken.count(student.name) > 1 else student.name
+        for student in missing
+    ]
 
 
 def write(folder: Path, record: Record) -> None:

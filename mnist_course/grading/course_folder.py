@@ -3,7 +3,8 @@
 source/, release/, nbgrader_config.py      written by `assignments build`
 submitted/STUDENT/                         what students submit
 autograded/, feedback/, gradebook.db       written by nbgrader
-graded.json, report.*, marks.csv           written by `assignments grade`
+graded.json, report.*, marks.csv,          written by `assignments grade`
+sentences.html, sentences.csv
 roster.csv, collected.json, replaced/      written by `assignments collect`
 """
 
@@ -139,6 +140,7 @@ class Graded:
         messages: failed test, or answer that raised an error -> its message.
         not_done: failed tests that say that the answer is missing.
         sentences: answer that a teacher reads -> its text.
+        answers: answer -> a hash of its text, to find submissions with the same answers.
         in_feedback: the marks and comments that its feedback page shows.
         scores: test -> points that the test gave, as the gradebook then held them.
         cleared: cell -> a mark or comment, given by hand for earlier answers, that no longer counts.
@@ -153,6 +155,7 @@ class Graded:
     messages: dict = dataclasses.field(default_factory=dict)
     not_done: list = dataclasses.field(default_factory=list)
     sentences: dict = dataclasses.field(default_factory=dict)
+    answers: dict = dataclasses.field(default_factory=dict)
     in_feedback: dict | None = None
     scores: dict = dataclasses.field(default_factory=dict)
     cleared: dict = dataclasses.field(default_factory=dict)
@@ -162,7 +165,7 @@ class Graded:
             if not isinstance(getattr(self, name), kind):
                 raise TypeError(f"{name} is a {type(getattr(self, name)).__name__}")
         texts = [*self.problems, *self.messages.values(), *self.not_done, *self.sentences.values()]
-        texts += self.cleared.values()
+        texts += [*self.answers.values(), *self.cleared.values()]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("a problem, a message, a sentence or the name of a test is not a text")
         if self.too_small and [type(limit) for limit in self.too_small] != [int, int]:

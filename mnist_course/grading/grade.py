@@ -23,16 +23,21 @@ import nbformat
 
 from mnist_course import cores
 from mnist_course.grading import (
+    by_hand,
     class_report,
+    collected,
     course_folder,
     nbgrader_bridge,
     reading,
     regrading,
     release,
     sandbox,
+    sentences,
+    similar,
     submissions,
 )
 from mnist_course.grading.course_folder import Exercise, Graded
+from mnist_course.grading.roster import Roster, kept_roster
 from mnist_course.grading.sandbox import Limits
 from mnist_course.grading.submissions import Remark, Submission
 from mnist_helpers import _files
@@ -46,7 +51,15 @@ _FILE_AND_LINE = re.compile(r" \([^()]*, line \d+\)$")  # of a syntax error: the
 _ABOUT_HINTS = re.compile(r"\nFor a hint: checks\.[^\n]*\Z")  # tells students how to get one
 
 
-def grade(folder: Path, *, limits: Limits = _DEFAULT_LIMITS, workers: int = 0, fresh: bool = False) -> str:
+def grade(
+    folder: Path,
+    *,
+    limits: Limits = _DEFAULT_LIMITS,
+    workers: int = 0,
+    fresh: bool = False,
+    given: Sequence[str] = (),
+    pass_mark: int = 50,
+) -> str:
     """Grades submissions into nbgrader's gradebook, and writes the class report.
 
     A submission that was graded before is not run again, unless it or its exercise has changed, or it did not run
@@ -58,18 +71,23 @@ def grade(folder: Path, *, limits: Limits = _DEFAULT_LIMITS, workers: int = 0, f
         limits: time and memory of each notebook.
         workers: number of notebooks that run at the same time; 0 for one per core.
         fresh: True to grade all submissions again.
+        given: exercises that the class was given, which count in the totals; empty for all that anybody has
+            submitted.
+        pass_mark: percentage of the points from which a student passes, 0 to 100.
 
     Returns:
         A summary for the terminal.
 
     Raises:
-        UserError: the folder is not a grading folder, a file in it is damaged, there are no submissions, or another
-            process is grading in it.
+        UserError: the folder is not a grading folder, a file in it is damaged, there are no submissions, `given`
+            names an unknown exercise, or another process is grading in the folder.
     """
     nbgrader_bridge.check_installed()
     folder = folder.resolve()
     exercises = {name: course_folder.read_exercise(folder, name) for name in course_folder.exercises(folder)}
     nbgrader_bridge.check_files(folder)
+    if unknown := [name for name in given if name not in exercises]:
+        raise UserError(f"Unknown exercise {unknown[0]!r}. Expected: {', '.join(exercises)}.")
     found, students, remarks = submissions.find(
         folder / course_folder.SUBMITTED, {name: of.release for name, of in exercises.items()}
     )
@@ -78,6 +96,8 @@ def grade(folder: Path, *, limits: Limits = _DEFAULT_LIMITS, workers: int = 0, f
             f"There are no submissions. Expected: {folder / course_folder.SUBMITTED}/STUDENT/EXERCISE.ipynb, a "
             "folder per student."
         )
+    absent = collected.absent(students, collected.read(folder), kept_roster(folder) or Roster(()))
+    rules = class_report.Rules(pass_mark, given, absent)
     course_folder.read_graded(folder)  # a damaged file is an error also when `fresh` is set
     with _files.lock(
         folder / ".grading.lock", f"Another process is grading in {folder}. Wait until it has ended."
@@ -112,10 +132,37 @@ def grade(folder: Path, *, limits: Limits = _DEFAULT_LIMITS, workers: int = 0, f
         finally:
             results, more = _results(folder, found, students, isolated)
             more += regrading.remarks_on_absent(students, nbgrader_bridge.read_marks(folder))
-            tasks = {name: class_report.tasks_of(of.release) for name, of in exercises.items()}
-            titles = {name: class_report.title_of(of.release) or name for name, of in exercises.items()}
-            summary = class_report.write(folder, titles, tasks, results, remarks + more, limits)
+            remarks += more + _identical(folder, found, exercises)
+            summary = _report(folder, exercises, results, remarks, limits, rules)
     return summary
+
+
+def _identical(folder: Path, found: Sequence[Submission], exercises: Mapping[str, Exercise]) -> list[Remark]:
+    graded = course_folder.read_graded(folder)
+    answers: dict[str, dict[str, dict[str, str]]] = {}
+    for submission in found:
+        if submission.label in graded:
+            of_student = answers.setdefault(submission.student, {})
+            of_student[submission.exercise] = graded[submission.label].answers
+    return similar.remarks(answers, {name: similar.digests(of.release) for name, of in exercises.items()})
+
+
+def _report(
+    folder: Path,
+    exercises: Mapping[str, Exercise],
+    results: class_report.Results,
+    remarks: Sequence[Remark],
+    limits: Limits,
+    rules: class_report.Rules,
+) -> str:
+    """Writes the class report and the sentences, and returns the summary for the terminal."""
+    tasks = {name: class_report.tasks_of(of.release) for name, of in exercises.items()}
+    titles = {name: class_report.title_of(of.release) or name for name, of in exercises.items()}
+    names = {submissions.working_name(student): student for student in results}
+    marks = [mark._replace(student=names.get(mark.student, mark.student)) for mark in by_hand.read(folder)]
+    said = sentences.write(folder, titles, tasks, results, marks)
+    summary = class_report.write(folder, titles, tasks, results, remarks, limits, by_hand=marks, rules=rules)
+    return f"{summary}\n{said}".rstrip()
 
 
 def _grade_all(
@@ -255,6 +302,7 @@ def _record(
         entry.problems = outcome.problems + leaks
         entry.messages, entry.not_done = _messages(notebook)
         entry.sentences = nbgrader_bridge.sentences(notebook)
+        entry.answers = similar.digests(notebook)
 
 
 def _messages(notebook: nbformat.NotebookNode) -> tuple[dict[str, str], list[str]]:

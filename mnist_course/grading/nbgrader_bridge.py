@@ -8,23 +8,41 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import html
 import logging
 import os
 import re
 import sqlite3
 import sysconfig
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
-from mnist_course.grading import class_report, course_folder, reading, sandbox, submissions
-from mnist_helpers import _files
+from mnist_course.grading import class_report, course_folder, reading, sandbox, submissions, tables
 from mnist_helpers._errors import UserError
 
+_TEMPLATES = Path(__file__).parent / "templates"
+# Of tables that code displays, and of formatted text; without attributes, they hold nothing that runs.
+_TABLE_TAGS = (
+    "br",
+    "caption",
+    "div",
+    "p",
+    "pre",
+    "span",
+    "sub",
+    "sup",
+    "table",
+    "tbody",
+    "td",
+    "tfoot",
+    "th",
+    "thead",
+    "tr",
+)
+_STYLE = re.compile(r"<style\b.*?</style>", re.DOTALL | re.IGNORECASE)  # pandas writes one above each table
 _TIMESTAMP = "timestamp.txt"
 _MAX_TIMESTAMP_BYTES = 200
 _MAX_SENTENCE = 2000  # characters
@@ -327,25 +345,61 @@ def record_marks(
 
 
 def write_feedback(folder: Path, submission: submissions.Submission) -> None:
-    """Writes nbgrader's feedback page, without hidden tests.
+    """Writes the feedback page, without hidden tests, with the points of each task at its top.
 
-    Its index names the tasks, where nbgrader repeats "Test cell" and "Written response".
+    It has the course's own template, unless the folder's `nbgrader_config.py` names another one.
     """
+    from nbconvert.preprocessors.sanitize import SanitizeHTML
     from nbgrader.converters import GenerateFeedback
 
     student, exercise = submission.working_name, submission.exercise
     release = course_folder.read_exercise(folder, exercise).release
     feedback = converter(GenerateFeedback, folder, exercise, student)
-    feedback.preprocessors = [functools.partial(_hide_tests, release), *feedback.preprocessors]
+    if "template_name" not in _config(folder).HTMLExporter:
+        exporter = feedback.config.HTMLExporter
+        exporter.template_name, exporter.extra_template_basedirs = "course_feedback", [str(_TEMPLATES)]
+        feedback.config.CSSHTMLHeaderPreprocessor.style = "xcode"  # nbconvert's own colours are too pale
+        feedback.config.SanitizeHTML.setdefault("tags", [*SanitizeHTML().tags, *_TABLE_TAGS])
+    feedback.preprocessors = [
+        functools.partial(_hide_tests, release),
+        *feedback.preprocessors,
+        functools.partial(_add_points, release),
+    ]
     convert(feedback, f"the feedback to {submission.label}")
-    page = folder / "feedback" / student / exercise / f"{exercise}.html"
-    text = page.read_text(encoding="utf-8")
-    for task in class_report.tasks_of(release):
-        for cell in task.tests or [task.name]:
-            link = f'<a href="#{cell}">'
-            for kind in ("Test cell", "Written response"):
-                text = text.replace(f"{link}{kind}</a>", f"{link}{html.escape(task.title)} · {cell}</a>")
-    _files.write(page, text)
+
+
+def _add_points(release: nbformat.NotebookNode, notebook: nbformat.NotebookNode, resources: dict) -> tuple:
+    """Gives the template the points of each task; nbgrader's GetGrades has written them into the cells."""
+    known = {name: cell.metadata.nbgrader for cell in notebook.cells if (name := submissions.name_of(cell))}
+    for nbgrader in known.values():
+        nbgrader["shown"] = _points_of([nbgrader]) if nbgrader.grade else ""
+    tasks = [
+        {
+            "name": task.name,
+            "title": task.title,
+            "points": _points_of([known[name] for name in task.tests or [task.name]]),
+            "tests": [] if task.by_hand else [(name, known[name]["shown"]) for name in task.tests],
+            "comment": known[task.name].get("comment"),
+        }
+        for task in class_report.tasks_of(release)
+    ]
+    late = resources["nbgrader"]["late_penalty"]
+    resources["course"] = {
+        "title": class_report.title_of(release) or resources["nbgrader"]["notebook"],
+        "points": f"{tables.points_text(resources['nbgrader']['score'])} of "
+        f"{tables.points_text(resources['nbgrader']['max_score'])} points",
+        "late": tables.points_text(late) if late else "",
+        "tasks": tasks,
+    }
+    return notebook, resources
+
+
+def _points_of(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Returns `1.5 of 2`; for cells without a maximum the points alone, which are extra credit, or nothing."""
+    points, most = (sum(cell.get(name) or 0.0 for cell in cells) for name in ("score", "points"))
+    if most:
+        return f"{tables.points_text(points)} of {tables.points_text(most)}"
+    return f"{tables.points_text(points)} extra" if points else ""
 
 
 def _hide_tests(release: nbformat.NotebookNode, notebook: nbformat.NotebookNode, resources: dict) -> tuple:
@@ -355,6 +409,9 @@ def _hide_tests(release: nbformat.NotebookNode, notebook: nbformat.NotebookNode,
     """
     given = {submissions.name_of(cell): cell.source for cell in release.cells}
     for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if page := output.get("data", {}).get("text/html"):
+                output.data["text/html"] = _STYLE.sub("", page)
         nbgrader = cell.metadata.get("nbgrader", {})
         if cell.cell_type != "code" or not nbgrader.get("grade") or nbgrader.get("solution"):
             continue

@@ -152,3 +152,32 @@ def open_lesson(window, server, root):
 def lessons(open_lesson):
     """`lessons[lesson]`: the lesson after it was run, a `Ran`."""
     return Course(open_lesson)
+
+
+@pytest.fixture
+def violations(browser):
+    """`violations(page)`: what axe-core holds for serious or critical on a page, in words; no network."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright",
+        reason="no axe-core here: pip install --editable '.[browser]'",
+    )
+
+    def found(path):
+        page = browser.new_page()
+        page.route("**/*", lambda route: route.continue_() if is_local(route) else route.abort())
+        page.goto(path.as_uri())
+        answer = axe.Axe().run(page).response
+        page.close()
+        assert answer["testEngine"]["name"] == "axe-core"
+        return [
+            f"{violation['id']}: {node['html']}"
+            for violation in answer["violations"]
+            if violation["impact"] in ("serious", "critical")
+            for node in violation["nodes"]
+        ]
+
+    return found
+
+
+def is_local(route):
+    return route.request.url.startswith(("file:", "data:", "blob:"))

@@ -10,11 +10,9 @@ import pytest
 
 from mnist_course.reports import run_report
 from mnist_helpers import results
+from tests.browser.conftest import is_local
 
 pytest.importorskip("playwright", reason="no Playwright here: pip install --editable '.[browser]'")
-axe = pytest.importorskip(
-    "axe_playwright_python.sync_playwright", reason="no axe-core here: pip install --editable '.[browser]'"
-)
 
 pytestmark = pytest.mark.browser
 every_lesson = pytest.mark.parametrize("lesson", results.LESSONS)
@@ -37,31 +35,6 @@ def converted(lesson, root, folder, *options):
 KERAS_TABLE = re.compile(r'^color-contrast: <span style="color: #00(?:af00|d7ff|87ff);')
 
 
-@pytest.fixture
-def violations(browser):
-    """`violations(page)`: what axe-core holds for serious or critical on a page, in words; no network."""
-
-    def found(path):
-        page = browser.new_page()
-        page.route("**/*", lambda route: route.continue_() if _is_local(route) else route.abort())
-        page.goto(path.as_uri())
-        answer = axe.Axe().run(page).response
-        page.close()
-        assert answer["testEngine"]["name"] == "axe-core"
-        return [
-            f"{violation['id']}: {node['html']}"
-            for violation in answer["violations"]
-            if violation["impact"] in ("serious", "critical")
-            for node in violation["nodes"]
-        ]
-
-    return found
-
-
-def _is_local(route):
-    return route.request.url.startswith(("file:", "data:", "blob:"))
-
-
 def test_the_report_has_no_serious_violation(lessons, results_dir, violations):
     assert lessons["05_evaluation"]
     assert violations(run_report.write_report(results_dir / "course").with_name("report.html")) == []
@@ -81,7 +54,7 @@ def test_a_lesson_becomes_slides(lessons, root, browser, tmp_path, lesson):
     cells = lessons[lesson].saved["cells"]
     kinds = [cell["metadata"].get("slideshow", {}).get("slide_type") for cell in cells]
     page = browser.new_page()
-    page.route("**/*", lambda route: route.continue_() if _is_local(route) else route.abort())
+    page.route("**/*", lambda route: route.continue_() if is_local(route) else route.abort())
     page.goto(converted(lesson, root, tmp_path, "--to=slides").as_uri())
     assert page.locator(".slides > section").count() == kinds.count("slide") > 5
     page.close()

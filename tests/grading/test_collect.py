@@ -8,6 +8,7 @@ import io
 import json
 import os
 import tarfile
+import unicodedata
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -957,3 +958,17 @@ def test_moodles_numbers_and_texts_are_not_names():
     (origin,) = found.values()
     assert isinstance(origin, platforms.Origin)
     assert (origin.students, origin.number, origin.platform) == ((ANN,), "47", "Moodle")
+
+
+def test_absent_is_who_has_no_folder_under_any_of_their_names():
+    record = collected.Record(students={"ann.2": {"name": "Ann Lee", "email": "", "id": "1001"}})
+    other_ann = Student("Ann Lee", "ann2@example.org", "2001")
+    decomposed = unicodedata.normalize("NFD", "zoë  o'hara-smith")
+    folders = ["ann.2", decomposed, "Bob van der Berg", "nobody"]
+    assert collected.absent(folders, record, Roster(CLASS)) == [RAM.name, LI.name]
+    assert collected.absent(["ann.2"], record, Roster([ANN, other_ann])) == ["Ann Lee"]
+    assert collected.absent(["Ann Lee"], record, Roster([ANN, other_ann])) == [
+        "Ann Lee (1001)",
+        "Ann Lee (2001)",
+    ]
+    assert collected.absent(folders, record, Roster(())) == []

@@ -164,6 +164,9 @@ BY_OPTION = [
         )
         for value in NO_FOLDERS
     ),
+    *((["assignments", "mark", value, "marks.csv"], "FOLDER") for value in NO_FOLDERS),
+    (["assignments", "mark", ".", "\0"], "TABLE"),
+    (["assignments", "grade", ".", "--pass-mark", "101"], "--pass-mark"),
     *((["assignments", "grade", value], "a folder that exists") for value in ("nowhere", "x" * 300)),
     *(
         (["assignments", "collect", ".", value], "a file or a folder that exists")

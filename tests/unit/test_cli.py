@@ -93,6 +93,7 @@ RUN, STUDY = "mnist_course.run.runner.run_lessons", "mnist_course.run.study.run_
 SPEC, DATA = "mnist_course.run.study.check_spec", "mnist_helpers.data.load_arrays"
 GRADE, BUILD = "mnist_course.grading.grade.grade", "mnist_course.grading.release.build"
 COLLECT, EXPORT = "mnist_course.grading.collect.collect", "mnist_course.grading.export.export"
+MARK = "mnist_course.grading.by_hand.mark"
 OFFLINE = object()  # the option sets MNIST_COURSE_OFFLINE
 
 # (command, parameter): the command line (FOLDER is a temporary folder, OWN a dataset), the function that it must
@@ -193,6 +194,14 @@ ARRIVALS = {
         {"limits.memory_bytes": 3 * 2**30},
     ),
     ("assignments grade", "workers"): ("assignments grade OWN --workers 5", GRADE, {"workers": 5}),
+    ("assignments grade", "given"): (
+        "assignments grade OWN --exercise exercise_01 --exercise exercise_03",
+        GRADE,
+        {"given": ("exercise_01", "exercise_03")},
+    ),
+    ("assignments grade", "pass_mark"): ("assignments grade OWN --pass-mark 60", GRADE, {"pass_mark": 60}),
+    ("assignments mark", "folder"): ("assignments mark OWN marks.csv", MARK, {"folder": "OWN"}),
+    ("assignments mark", "table"): ("assignments mark OWN OWN/marks.csv", MARK, {"path": "OWN/marks.csv"}),
     ("assignments grade", "fresh"): ("assignments grade OWN --fresh", GRADE, {"fresh": True}),
     ("assignments collect", "folder"): ("assignments collect OWN FOLDER/..", COLLECT, {"folder": "OWN"}),
     ("assignments collect", "source"): ("assignments collect FOLDER/.. OWN", COLLECT, {"source": "OWN"}),
@@ -263,7 +272,14 @@ DEFAULTS = [
     (
         "assignments grade OWN",
         GRADE,
-        {"limits.seconds": 120, "limits.memory_bytes": 4 * 2**30, "workers": 0, "fresh": False},
+        {
+            "limits.seconds": 120,
+            "limits.memory_bytes": 4 * 2**30,
+            "workers": 0,
+            "fresh": False,
+            "given": (),
+            "pass_mark": 50,
+        },
     ),
 ]
 
