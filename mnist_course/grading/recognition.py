@@ -185,7 +185,14 @@ def exercise_of(
         named: the exercise that its file name says: then one answer is enough if no other exercise fits better.
     """
     shares = {exercise: share(notebook, release) for exercise, release in exercises.items()}
-    best = max(shares, key=shares.__getitem__, default="")
+    ids = {name for cell in notebook.cells if (name := name_of(cell))}
+
+    def closeness(exercise: str) -> tuple[float, int, bool]:
+        # A teacher can have made one exercise from another: then the names of cells decide, or that of the file.
+        own = {name for cell in exercises[exercise].cells if (name := name_of(cell))}
+        return shares[exercise], len(ids & own), exercise == named
+
+    best = max(exercises, key=closeness, default="")
     if shares.get(best, 0) >= _ENOUGH:
         return best
     return named if shares.get(named, 0) > 0 else ""

@@ -428,3 +428,14 @@ def test_a_few_cells_of_an_exercise_are_enough_only_under_its_name():
     exercises = {"tiny": given_out()}
     assert recognition.exercise_of(notebook, exercises) == ""
     assert recognition.exercise_of(notebook, exercises, "tiny") == "tiny"
+
+
+def test_of_two_exercises_with_the_same_texts_the_names_of_cells_decide_and_then_the_file():
+    renamed = tiny()
+    for cell in renamed.cells:
+        if "nbgrader" in cell.metadata:
+            cell.metadata.nbgrader.grade_id = cell.id = "second-" + cell.id
+    exercises = {"second": renamed, "tiny": tiny(), "twin": tiny()}
+    assert recognition.exercise_of(copy.deepcopy(renamed), exercises, "tiny") == "second"
+    assert recognition.exercise_of(tiny(), exercises, "second") == "tiny"
+    assert recognition.exercise_of(tiny(), exercises, "twin") == "twin"
