@@ -182,7 +182,7 @@ def _grade_all(
         tqdm(total=len(found), unit="submission", disable=None, smoothing=0) as bar,
     ):
         base = Path(temporary).resolve()
-        hidden = [base, folder, *_solutions()]
+        hidden = [base, folder, *(of for of in _solutions() if not of.is_relative_to(folder))]
         if not (elsewhere := (folder / course_folder.SUBMITTED).resolve()).is_relative_to(folder):  # a link
             hidden.append(elsewhere)
         run = functools.partial(sandbox.run, limits=limits, hidden=hidden, isolated=isolated, stop=stop)

@@ -18,6 +18,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),  # nbgrader's
 ]
 
+ISOLATED = sandbox.can_isolate()
 SQUARE = "\ndef double(x):\n    return x * x"
 TWICE = "\ndef double(x):\n    return 2 * x"
 SHELL = "from IPython import get_ipython\nshell = get_ipython()\n"
@@ -38,10 +39,9 @@ async def run(self, raw_cell, **options):
     text = raw_cell.replace("assert", "0 and")
     return await before(self, text, **options | {{"transformed_cell": text}})
 type(shell).run_cell_async = run"""
-OPTIMISED = f"{SHELL}import builtins\nreal = compile\n" + (
-    "builtins.compile = lambda *given, **more: real(*given, **more | {'optimize': 2})\n"
-    "shell.compile.__class__.__call__ = lambda self, source, name, kind: real(source, name, kind, self.flags, 1, 2)\n"
-    "import codeop, ast\nshell.compile.ast_parse = lambda *given: ast.parse('0')"
+OPTIMISED = (
+    "import builtins\nreal = compile\n"
+    "builtins.compile = lambda *given, **more: real(*given, **more | {'optimize': 2})"
 )
 SHADOWS = "str = list = len = isinstance = float = KeyError = hasattr = 7"
 PATCHED = (
@@ -50,12 +50,17 @@ PATCHED = (
     "_core.compare.__code__ = (lambda *given, **more: None).__code__\n"
     "_core.AnswerError = Warning\nsys.modules['mnist_helpers.checks._core'] = sys"
 )
-SPY = (
-    "\nimport linecache, os, sys\nseen = [In, shell.history_manager.input_hist_raw, linecache.cache]\n"
-    "seen += [getattr(sys, 'last_value', ''), shell._last_traceback, *map(ascii, map(open, os.listdir('.')))]\n"
-    "print('saw it' if any('531' in str(part) for part in seen) else 'saw nothing', os.listdir('.'))\n"
-    "try:\n    open(f'/proc/{os.getppid()}/mem', 'rb')\nexcept OSError as error:\n    print(type(error).__name__)"
-)
+SPY = """
+import linecache, os, sys
+files = [open(name).read() for name in os.listdir('.') if os.path.isfile(name)]
+seen = [In, shell.history_manager.input_hist_raw, linecache.cache, files]
+seen += [getattr(sys, 'last_value', ''), shell._last_traceback]
+print('seen:', sum(str(5 * 106 + 1) in str(part) for part in seen))
+try:
+    open(f'/proc/{os.getppid()}/mem', 'rb')
+except OSError as error:
+    print('refused:', type(error).__name__)
+"""
 
 
 class Case(NamedTuple):
@@ -78,7 +83,7 @@ CASES = {
     "square, assertions dropped below IPython": Case(
         DEEP + SQUARE, (0, 0, 0), ("not notice a false assertion",)
     ),
-    "square, optimised": Case(OPTIMISED + SQUARE, (0, 0, 0), ("not notice a false assertion",)),
+    "square, optimised": Case(OPTIMISED + SQUARE, (0, 0, 1), ("builtins.compile",)),
     "right, displays replaced": Case(f"{RICH}\n{NO_TRACEBACK}\n{CUSTOM}\n{DEBUGGER}{TWICE}", (1, 1, 1)),
     "right, names shadowed": Case(SHADOWS + TWICE, (1, 1, 1), number="number = len  # 7"),
     "right, checks patched": Case(
@@ -96,7 +101,12 @@ def ran(notebook: nbformat.NotebookNode, folder: Path, *versions: nbformat.Noteb
 
     repaired, problems = submissions.repair(notebook, *versions)
     outcome = sandbox.run(
-        repaired, folder, limits=sandbox.Limits(120, 2**32), hidden=[], isolated=False, stop=threading.Event()
+        repaired,
+        folder,
+        limits=sandbox.Limits(120, 2**32),
+        hidden=[folder.parent],
+        isolated=ISOLATED,
+        stop=threading.Event(),
     )
     done = nbgrader_bridge.with_outputs(repaired, outcome)
     nbformat.writes(done).encode()
@@ -122,8 +132,8 @@ def test_a_mark_is_right_whatever_is_replaced(tmp_path, name):
     written = nbformat.writes(done)
     assert "assert False" not in written
     if SPY in case.number:
-        assert "saw nothing" in written
-        assert "PermissionError" in written
+        assert "seen: 0" in written
+        assert "refused: PermissionError" in written or not ISOLATED
 
 
 def test_no_word_no_point(tmp_path, monkeypatch):

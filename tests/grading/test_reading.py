@@ -413,3 +413,18 @@ def test_imports_and_answers_of_an_exercise_are_the_teachers():
     other = code("double", "str = 3", solution=True)
     done, _ = submissions.repair(nbformat.v4.new_notebook(cells=[copy.deepcopy(other)]), release, tiny())
     assert done.metadata["mnist_course"]["answers"] == ["double", "number"]
+
+
+def test_of_two_answers_in_new_cells_the_last_one_counts():
+    notebook = as_student(mine())
+    notebook.cells[2:3] = [
+        nbformat.v4.new_code_cell(source) for source in ("def double(x):\n    return 3", OWN)
+    ]
+    check_mine(notebook)
+
+
+def test_a_few_cells_of_an_exercise_are_enough_only_under_its_name():
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(OWN), *given_out().cells[6:7]])
+    exercises = {"tiny": given_out()}
+    assert recognition.exercise_of(notebook, exercises) == ""
+    assert recognition.exercise_of(notebook, exercises, "tiny") == "tiny"

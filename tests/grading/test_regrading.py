@@ -127,8 +127,8 @@ def test_a_mark_given_by_hand_stays_with_its_answers_and_is_cleared_with_others(
         graded()
         assert marks(folder) == {"anna": "2"}
         assert remarks(folder, "anna").splitlines() == [
-            "cell number-tests: given by hand for earlier answers, and cleared: 0.25 points",
             "cell explain: given by hand for earlier answers, and cleared: the comment 'Think of 7.'",
+            "cell number-tests: given by hand for earlier answers, and cleared: 0.25 points",
         ]
     give(folder, "anna", 0.5, "Still 7.")
     graded()
