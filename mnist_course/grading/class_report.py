@@ -100,6 +100,7 @@ def write(
     results: Results,
     remarks: Sequence[Remark],
     limits: sandbox.Limits,
+    about_isolation: str = "",
 ) -> str:
     """Writes the report of a class.
 
@@ -110,6 +111,7 @@ def write(
         results: student -> exercise -> result; a key for every student.
         remarks: what was wrong.
         limits: the limits of each notebook.
+        about_isolation: which tool isolates submissions on this system, or what to do where none does.
 
     Returns:
         A summary for the terminal.
@@ -127,6 +129,7 @@ def write(
         "students": [_student(student, maximum, of_student) for student, of_student in results.items()],
         "remarks": [dataclasses.asdict(remark) for remark in sorted(remarks, key=_order)],
         "isolated": all(result.isolated for of_student in results.values() for result in of_student.values()),
+        "about_isolation": about_isolation,
         "seconds_limit": limits.seconds,
         "memory_limit_bytes": limits.memory_bytes,
     }
@@ -288,7 +291,7 @@ def _summary(content: Mapping[str, Any], folder: Path) -> str:
     table = Table("", ["exercise", "graded", "mean points", "of"], rows).text()
     return (
         f"\n{table}\n\n{len(content['students'])} students; {len(content['remarks'])} remarks, all in the report."
-        f"\n{_ISOLATION[content['isolated']]}\n{_not_graded(content)}"
+        f"\n{_ISOLATION[content['isolated']]}\n{content['about_isolation']}\n{_not_graded(content)}"
         f"Report:  {folder / 'report.html'}\nMarks:   {folder / 'marks.csv'}"
     )
 
@@ -306,5 +309,5 @@ def _not_graded(content: Mapping[str, Any]) -> str:
 
 _ISOLATION = {
     True: "Each submission ran in isolation: without access to the other submissions, the marks or the network.",
-    False: "This system offers no isolation: a submission could read the other submissions and the marks.",
+    False: "WARNING: not all submissions ran in isolation: one could read the others and the marks.",
 }

@@ -22,7 +22,7 @@ from pathlib import Path
 import nbformat
 
 from mnist_course import cores
-from mnist_course.grading import class_report, course_folder, nbgrader_bridge, sandbox, submissions
+from mnist_course.grading import class_report, course_folder, isolation, nbgrader_bridge, sandbox, submissions
 from mnist_course.grading.course_folder import Exercise, Graded
 from mnist_course.grading.sandbox import Limits
 from mnist_course.grading.submissions import Remark, Submission
@@ -75,21 +75,21 @@ def grade(folder: Path, *, limits: Limits = _DEFAULT_LIMITS, workers: int = 0, f
         folder / ".grading.lock", f"Another process is grading in {folder}. Wait until it has ended."
     ):
         graded = {} if fresh else course_folder.read_graded(folder)
-        isolated = sandbox.can_isolate()
+        tool, about_isolation = isolation.find()
         to_grade = [submission for submission in found if submission.can_be_graded]
         try:
             with warnings.catch_warnings():  # here, because threads share the filters
                 # nbformat warns about what we repair, SQLAlchemy about nbgrader.
                 warnings.simplefilter("ignore")
-                _grade_all(
-                    folder, exercises, to_grade, graded, limits, workers or cores.usable_cores(), isolated
-                )
+                _grade_all(folder, exercises, to_grade, graded, limits, workers or cores.usable_cores(), tool)
                 _renew_feedback(folder, to_grade, graded)
         finally:
-            results, more = _results(folder, found, students, isolated)
+            results, more = _results(folder, found, students, bool(tool))
             tasks = {name: class_report.tasks_of(of.release) for name, of in exercises.items()}
             titles = {name: class_report.title_of(of.release) or name for name, of in exercises.items()}
-            summary = class_report.write(folder, titles, tasks, results, remarks + more, limits)
+            summary = class_report.write(
+                folder, titles, tasks, results, remarks + more, limits, about_isolation
+            )
     return summary
 
 
@@ -100,7 +100,7 @@ def _grade_all(
     graded: dict[str, Graded],
     limits: Limits,
     workers: int,
-    isolated: bool,
+    tool: str,
 ) -> None:
     from tqdm import tqdm
 
@@ -114,7 +114,7 @@ def _grade_all(
         hidden = [base, folder]
         if not (elsewhere := (folder / course_folder.SUBMITTED).resolve()).is_relative_to(folder):  # a link
             hidden.append(elsewhere)
-        run = functools.partial(sandbox.run, limits=limits, hidden=hidden, isolated=isolated, stop=stop)
+        run = functools.partial(sandbox.run, limits=limits, hidden=hidden, tool=tool, stop=stop)
         jobs: dict[Future[_Ran], tuple[Submission, str]] = {}
         try:
             for number, submission in enumerate(found):
@@ -130,7 +130,7 @@ def _grade_all(
                     jobs[pool.submit(_repair_and_run, submission.path, exercise, work, run)] = submission, key
             for future in as_completed(jobs):
                 submission, key = jobs[future]
-                entry = Graded(key, isolated)
+                entry = Graded(key, bool(tool))
                 _record(folder, base / "repaired", submission, future, limits, entry)
                 graded[submission.label] = entry
                 course_folder.write_graded(folder, graded)

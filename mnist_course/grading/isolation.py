@@ -3,10 +3,11 @@
 Both tools use namespaces, which the kernel offers to ordinary accounts, and give a process the same view:
 
 - The system is read-only. There is no network, and there are no other processes.
-- These folders are empty: those that the caller hides, `/tmp`, `/var/tmp`, `/run` (its sockets lead to services), the
-  account's home, and the solutions and tests of a checkout of the course. Of these, only what Python and the course
-  need remains, read-only.
-- It can write to three places in memory, of a limited size, which end with it: its work folder, `/tmp` and `/dev/shm`.
+- These folders are empty: those that the caller hides, `/tmp`, `/var/tmp`, `/run` (its sockets lead to services),
+  the account's home, and the solutions and tests of a checkout of the course. Of these, only what Python and
+  the course need remains, read-only.
+- It can write to three places in memory, of a limited size: its work folder, `/tmp` and `/dev/shm`. What it writes
+  there is lost when it ends.
 - It has no privileges, cannot gain any, and cannot create namespaces of its own.
 - It ends when the process that started it ends.
 """
@@ -39,26 +40,26 @@ _MAX_PROCESSES_SEEN = 10
 _MOUNT_FLAGS = {"nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime"}
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 
-# Arguments: the work folder; mount options and mount point of each mount, --; the steps of `_steps`, --; the command.
+# Arguments: the work folder; options and place of each mount, --; the steps (see `_steps`), --; the command.
 # The shell remains as process 1 of the namespace: when it ends, Linux kills all other processes there.
 _ENTER = """
 set -e
 work=$1; shift
 echo 0 >/proc/sys/user/max_user_namespaces
-while [ "$1" != -- ]; do mount -o "$1" "$2" 2>/dev/null || [ "$2" != / ]; shift 2; done; shift
+while [ "$1" != -- ]; do mount -n -o "$1" "$2" 2>/dev/null || [ "$2" != / ]; shift 2; done; shift
 # Everything once more, at a place that is covered at the end: folders that are covered by then are shown from here.
-mount -t tmpfs -o size=1m all "$work"
+mount -n -t tmpfs -o size=1m all "$work"
 mkdir "$work/all"
-mount --rbind / "$work/all"
+mount -n --rbind / "$work/all"
 cd "$work/all"
 while [ "$1" != -- ]; do
   case $1 in
-    empty) mkdir -p "$3"; mount -t tmpfs -o "size=$2,mode=755,nosuid,nodev" empty "$3" ;;
-    show) mkdir -p "$3"; mount --no-canonicalize --rbind ".$3" "$3" ;;
-    device) : >"$3"; mount --no-canonicalize --bind ".$3" "$3" ;;
-    terminals) mkdir "$3"; mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts "$3" ;;
+    empty) mkdir -p "$3"; mount -n -t tmpfs -o "size=$2,mode=755,nosuid,nodev" empty "$3" ;;
+    show) mkdir -p "$3"; mount -n --no-canonicalize --rbind ".$3" "$3" ;;
+    device) : >"$3"; mount -n --no-canonicalize --bind ".$3" "$3" ;;
+    terminals) mkdir "$3"; mount -n -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts "$3" ;;
     link) ln -s "$2" "$3" ;;
-    close) mount -o remount,ro "$3" ;;
+    close) mount -n -o remount,ro "$3" ;;
   esac
   shift 3
 done; shift
@@ -113,7 +114,7 @@ def problem_with(tool: str) -> str:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return str(error)
-    said = (tried.stderr + tried.stdout).strip().splitlines()
+    said = [line for line in tried.stderr.splitlines() if line.strip() and not line[0].isspace()]
     return (said[-1][:300] if said else f"exit status {tried.returncode}") if tried.returncode else ""
 
 
@@ -122,9 +123,7 @@ def _cure() -> str:
         if shutil.which("bwrap") and _APPARMOR.read_text().strip() == "1":
             return "Here AppArmor forbids it: add a profile for bwrap, as SECURITY.md shows."
     if not shutil.which("bwrap"):
-        return (
-            "Install bubblewrap, for example with `sudo apt install bubblewrap`; on Ubuntu, see SECURITY.md too."
-        )
+        return "Install bubblewrap, for example with `sudo apt install bubblewrap`; on Ubuntu, see SECURITY.md too."
     return "Grade on another Linux system, or with a separate account."
 
 
@@ -159,7 +158,7 @@ def _steps(work: Path, hidden: Sequence[Path]) -> Iterator[tuple[str, str, str]]
 
 
 def _private_folders() -> list[Path]:
-    """Returns folders with files of this account or of other programs; an outer folder comes before an inner one."""
+    """Returns folders with files of this account or of other programs, an outer folder before an inner one."""
     found = {Path(name).resolve() for name in ("/tmp", "/var/tmp", "/run") if Path(name).is_dir()}
     with contextlib.suppress(RuntimeError):  # no home
         home = Path.home().resolve()

@@ -1,35 +1,39 @@
-"""Run one notebook in a separate process, with a time limit and a memory limit.
+"""Run one notebook in a separate process, with limits on time, memory, processes and files.
 
     notebook -> sandbox_child.py in an empty folder, watched from here -> the outputs of its cells
 
-Where Linux lets an ordinary account create namespaces, the process sees the system read-only, without a network,
-without other processes, and with nothing in the folders that are hidden from it. On every system its caches, its
-home and its temporary files are in its own folder, and it gets none of the account's environment variables. It
-still runs as the same account and can read what this account can read outside the hidden folders.
+Where the system offers it, the process is isolated (`isolation.py`). On every system its caches, its home and its
+temporary files are in its own folder, and it gets none of the account's environment variables.
+
+The process receives the notebook through its standard input, so that no file holds the hidden tests, and returns
+lines of JSON through its standard output, of which other processes that the notebook starts know nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import os
-import shutil
 import site
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import nbformat
 import psutil
 
-from mnist_helpers import _files
+from mnist_course.grading import isolation
 
-NOTEBOOK, OUTPUTS, LOG = "notebook.ipynb", "outputs.json", "log.txt"
+_OUTPUTS, _LOG = "outputs.json", "log.txt"
 _MAX_OUTPUT_BYTES = 64 * 2**20
 _MAX_PROCESSES = 100
+_MAX_FILES = 10_000
+_MAX_FILES_BYTES = 2**30
 _BESIDE_DATA_BYTES = 2**30  # for TensorFlow's code and the process that drives the kernel
 _GRACE_SECONDS = 10.0  # for that process to start, and to notice the end of its time itself
 _POLL_SECONDS = 0.2
@@ -41,21 +45,6 @@ _ONE_THREAD = (
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
 )
-_MOUNT_FLAGS = {"nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime"}
-
-# Arguments: work folder; hidden folders, --; mount options and mount point of each mount, --; command.
-# The shell remains as process 1 of the namespace: when it ends, Linux kills all other processes there.
-_ENTER = """
-set -e
-cd "$1"; work=$1; shift
-while [ "$1" != -- ]; do mount -t tmpfs -o size=1m hidden "$1"; shift; done; shift
-mkdir -p "$work"
-mount --no-canonicalize --bind . "$work"
-while [ "$1" != -- ]; do mount -o "$1" "$2" 2>/dev/null || [ "$2" != / ]; shift 2; done; shift
-[ ! -d /dev/shm ] || mount -t tmpfs -o size=256m shm /dev/shm
-cd "$work"
-setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@" || exit $?
-"""
 
 
 class Limits(NamedTuple):
@@ -89,22 +78,13 @@ class Outcome(NamedTuple):
     out_of_time: bool
 
 
-def can_isolate() -> bool:
-    """Returns whether this system can hide folders and the network from a process."""
-    if sys.platform != "linux" or not all(map(shutil.which, ("unshare", "mount", "setpriv"))):
-        return False
-    here = Path(__file__).parent
-    tried = subprocess.run([*_enter(here, [here]), "true"], capture_output=True)
-    return tried.returncode == 0
-
-
 def run(
     notebook: nbformat.NotebookNode,
     work: Path,
     *,
     limits: Limits,
     hidden: Sequence[Path],
-    isolated: bool,
+    tool: str,
     stop: threading.Event,
 ) -> Outcome:
     """Runs a notebook to its end or to its limits.
@@ -114,47 +94,46 @@ def run(
         work: an empty folder, inside one of the hidden folders.
         limits: its time and memory.
         hidden: folders whose content it must not see, except its own folder.
-        isolated: the result of `can_isolate`.
+        tool: the tool that isolates it, from `isolation.find`; empty for no isolation.
         stop: set by another thread to end the run at once.
     """
-    nbformat.write(notebook, work / NOTEBOOK)
-    command = [sys.executable, "-P", "-m", "mnist_course.grading.sandbox_child"]
+    command = isolation.command(tool, work, hidden) if tool else []
+    command += [sys.executable, "-P", "-m", "mnist_course.grading.sandbox_child"]
     command += [str(limits.seconds), str(limits.memory_bytes)]
     began = time.monotonic()
     with (
-        (work / LOG).open("wb") as log,
+        (work / _OUTPUTS).open("wb") as outputs,
+        (work / _LOG).open("wb") as log,
         subprocess.Popen(
-            (_enter(work, hidden) if isolated else []) + command,
+            command,
             cwd=work,
             env=_environment(work),
             stdin=subprocess.PIPE,  # the child ends when this pipe is closed
-            stdout=log,
-            stderr=subprocess.STDOUT,
+            stdout=outputs,
+            stderr=log,
             start_new_session=True,
         ) as process,
     ):
         try:
-            problem, too_long = _watch(process, began, limits, stop)
+            # In a thread: a process that does not read must not stop the watch.
+            sender = threading.Thread(target=_send, args=(process.stdin, notebook), daemon=True)
+            sender.start()
+            problem, too_long = _watch(process, work, began, limits, stop)
         finally:
-            _kill(process)
+            _kill(process, isolated=bool(tool))
+            sender.join(_GRACE_SECONDS)
     cells, problems, out_of_time = _collect(work)
     if problem or process.returncode:
         problems.append(problem or f"its process ended by itself (exit status {process.returncode})")
     return Outcome(cells, problems, time.monotonic() - began, bool(problems), out_of_time or too_long)
 
 
-def _enter(work: Path, hidden: Sequence[Path]) -> list[str]:
-    """Returns the command that enters new namespaces; the command to run there is appended to it."""
-    read_only = []
-    for mount in psutil.disk_partitions(all=True):
-        kept = _MOUNT_FLAGS.intersection(mount.opts.split(","))
-        read_only += [",".join(["remount", "bind", "ro", *sorted(kept)]), mount.mountpoint]
-    spaces = ["--user", "--map-root-user", "--mount", "--net", "--ipc", "--pid", "--mount-proc"]
-    return [
-        *("unshare", *spaces, "--fork", "--kill-child"),
-        *("sh", "-c", _ENTER, "sh", str(work)),
-        *(*map(str, hidden), "--", *read_only, "--"),
-    ]
+def _send(pipe: IO[bytes], notebook: nbformat.NotebookNode) -> None:
+    """Sends the length of the notebook in bytes, a line break and the notebook."""
+    content = json.dumps(notebook).encode()
+    with contextlib.suppress(OSError):  # the process has ended
+        pipe.write(b"%d\n%b" % (len(content), content))
+        pipe.flush()
 
 
 def _environment(work: Path) -> dict[str, str]:
@@ -180,7 +159,7 @@ def _environment(work: Path) -> dict[str, str]:
 
 
 def _watch(
-    process: subprocess.Popen, began: float, limits: Limits, stop: threading.Event
+    process: subprocess.Popen, work: Path, began: float, limits: Limits, stop: threading.Event
 ) -> tuple[str, bool]:
     """Waits for the process; returns why it must be ended, or "", and whether the time limit is the reason."""
     while True:
@@ -197,6 +176,8 @@ def _watch(
         if _memory(members) > limits.memory_bytes + _BESIDE_DATA_BYTES:
             allowed = limits.memory_bytes / 2**30
             return f"it used more than the {allowed:.3g} GiB that are allowed, and was ended", False
+        if problem := _too_many_files(work):
+            return f"it wrote {problem}, and was ended", False
 
 
 def _family(process: subprocess.Popen) -> list[psutil.Process]:
@@ -214,8 +195,35 @@ def _memory(members: Sequence[psutil.Process]) -> int:
     return total
 
 
-def _kill(process: subprocess.Popen) -> None:
+def _too_many_files(work: Path) -> str:
+    """Returns which limit the files in a folder exceed; empty if none. It stops counting at the limit."""
+    size = 0
+    for count, path in enumerate(itertools.chain.from_iterable(_content(work))):
+        with contextlib.suppress(OSError):
+            size += path.lstat().st_size
+        if size > _MAX_FILES_BYTES:
+            return f"more than {_MAX_FILES_BYTES / 2**30:.3g} GiB of files"
+        if count >= _MAX_FILES:
+            return f"more than {_MAX_FILES} files"
+    return ""
+
+
+def _content(work: Path) -> Iterator[list[Path]]:
+    for folder, folders, files in os.walk(work):
+        yield [Path(folder, name) for name in (*folders, *files)]
+
+
+def _kill(process: subprocess.Popen, *, isolated: bool = False) -> None:
     """Kills the process and its descendants, if there are any left."""
+    if process.poll() is not None:
+        return
+    if isolated:
+        # When the first process of a namespace ends, the kernel ends all others in it, however many they are.
+        for first in _family(process)[1:2]:
+            with contextlib.suppress(psutil.Error):
+                first.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_SECONDS)
     stopped: set[psutil.Process] = set()
     while new := set(_family(process)) - stopped:  # a suspended process cannot start another
         for member in new:
@@ -232,15 +240,22 @@ def _kill(process: subprocess.Popen) -> None:
 
 
 def _collect(work: Path) -> tuple[dict[int, dict[str, Any]], list[str], bool]:
-    """Reads what the process wrote (cells, problems, out of time); a student's code may have forged any of it."""
-    path = work / OUTPUTS
+    """Reads what the process wrote (cells, problems, out of time); a student's code may have forged any of it.
+
+    Each line holds the cells that are new, and all that is known of the rest. A last line without its end is that
+    of a process which was ended while it wrote.
+    """
+    path = work / _OUTPUTS
     try:
         if path.is_symlink() or path.stat().st_size > _MAX_OUTPUT_BYTES:
             return {}, ["its outputs are too large"], False
-        written = _files.read_json(path)
-        cells = {int(position): _checked(cell) for position, cell in written["cells"].items()}
-        problems = [str(problem)[:500] for problem in written["problems"]]
-        return cells, problems, written["out_of_time"] is True
+        lines = [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+        if not lines:
+            return {}, ["it could not be started"], False
+        cells = {int(position): cell for line in lines for position, cell in line["cells"].items()}
+        checked = {position: _checked(cell) for position, cell in cells.items()}
+        problems = [str(problem)[:500] for problem in lines[-1]["problems"]]
+        return checked, problems, lines[-1]["out_of_time"] is True
     except FileNotFoundError:
         return {}, ["it could not be started"], False
     except Exception as error:  # a forged file can cause any error

@@ -1,6 +1,7 @@
 """The process that drives one notebook's kernel; started by `sandbox.run`, in the notebook's own folder.
 
-The outputs are written after every cell, so that they exist however the process ends. A cell may take half of the
+It reads the notebook from its standard input, and writes to its standard output (see `sandbox.py`). The outputs are
+written after every cell, so that they exist however the process ends. A cell may take half of the
 remaining time, and is then interrupted: after an endless loop in one task, the other tasks still run. If a cell
 ends the kernel, the notebook runs again without this cell.
 """
@@ -8,11 +9,11 @@ ends the kernel, the notebook runs again without this cell.
 from __future__ import annotations
 
 import copy
+import json
 import os
 import sys
 import time
-from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import nbformat
 import psutil
@@ -21,7 +22,6 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from traitlets.config import Config
 
 from mnist_course import processes
-from mnist_course.grading import sandbox
 from mnist_helpers import _files
 
 _MAX_CELL_OUTPUT = 2**20  # characters, about
@@ -38,8 +38,9 @@ class _OutOfTimeError(Exception):
 class _Run:
     """The state of a run, over all attempts."""
 
-    def __init__(self, notebook: nbformat.NotebookNode, seconds: float):
+    def __init__(self, notebook: nbformat.NotebookNode, seconds: float, written: TextIO):
         self.notebook = notebook
+        self.written = written
         self.seconds = seconds
         self.deadline = time.monotonic() + seconds
         self.cells: dict[int, dict[str, Any]] = {}
@@ -52,11 +53,14 @@ class _Run:
 
     def keep(self, position: int, cell: nbformat.NotebookNode) -> None:
         self.cells[position] = {"outputs": cell.outputs, "execution_count": cell.execution_count}
-        self.save()
+        self.save(position)
 
-    def save(self) -> None:
-        content = {"cells": self.cells, "problems": self.problems, "out_of_time": self.out_of_time}
-        _files.write_json(Path(sandbox.OUTPUTS), content)
+    def save(self, *positions: int) -> None:
+        """Writes a line with the outputs of these cells, and with all that is known of the rest."""
+        cells = {position: self.cells[position] for position in positions}
+        content = {"cells": cells, "problems": self.problems, "out_of_time": self.out_of_time}
+        self.written.write(json.dumps(_files.to_jsonable(content), allow_nan=False) + "\n")
+        self.written.flush()
 
     def leave_out(self, position: int, name: str, why: str) -> bool:
         """Leaves a cell out of further attempts; returns False if there is no cell, or it was left out before."""
@@ -149,16 +153,25 @@ def _end() -> None:
     os._exit(1)
 
 
+def _receive() -> nbformat.NotebookNode:
+    """Reads the notebook, which follows its length in bytes."""
+    size = int(sys.stdin.buffer.readline())
+    return nbformat.reads(sys.stdin.buffer.read(size).decode(), as_version=4)
+
+
 def main(seconds: int, memory_bytes: int) -> None:
-    """Runs `notebook.ipynb` of this folder into `outputs.json`.
+    """Runs a notebook from the standard input; the outputs go to the standard output.
 
     Args:
         seconds: the time of the whole notebook.
         memory_bytes: the memory of each process.
     """
+    notebook = _receive()
     processes.end_with_parent(_end)
     _limit(memory_bytes)
-    run = _Run(nbformat.read(sandbox.NOTEBOOK, as_version=4), seconds)
+    written = os.fdopen(os.dup(1), "w", encoding="utf-8")  # the kernel does not inherit it
+    os.dup2(2, 1)  # what else is printed is for the log
+    run = _Run(notebook, seconds, written)
     run.save()
     while _attempt(run):
         pass
