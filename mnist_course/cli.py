@@ -554,7 +554,10 @@ def release_assignments() -> None:
 @_number("--memory", "Memory limit of one notebook.", default=4, metavar="GIB")
 @_number("--workers", "Notebooks that are graded at the same time; by default, one for each core.")
 @click.option("--fresh", is_flag=True, help="Grade all submissions again, also unchanged ones.")
-def grade_assignments(folder: Path, seconds: int, memory: int, workers: int | None, fresh: bool) -> None:
+@_text("--scheduler", "ADDRESS", "", "Grade on the workers of a Dask scheduler, such as tcp://HOST:8786.")
+def grade_assignments(
+    folder: Path, seconds: int, memory: int, workers: int | None, fresh: bool, scheduler: str
+) -> None:
     """Grade the submissions and write a class report.
 
     The submissions are in FOLDER/submitted/STUDENT/.
@@ -562,8 +565,11 @@ def grade_assignments(folder: Path, seconds: int, memory: int, workers: int | No
     from mnist_course.grading.grade import grade
     from mnist_course.grading.sandbox import Limits
 
+    if workers and scheduler:
+        why = "--workers is for this machine, and a scheduler has workers of its own."
+        raise UserError(f"{why} Leave --workers or --scheduler out.")
     limits = Limits(seconds=seconds, memory_bytes=memory * 2**30)
-    click.echo(grade(folder, limits=limits, workers=workers or 0, fresh=fresh))
+    click.echo(grade(folder, limits=limits, workers=workers or 0, fresh=fresh, scheduler=scheduler))
 
 
 @main.command(epilog=_help("mnist-course notebooks"))

@@ -15,9 +15,10 @@ import shutil
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 
@@ -37,7 +38,14 @@ _FILE_AND_LINE = re.compile(r" \([^()]*, line \d+\)$")  # of a syntax error: the
 _ABOUT_HINTS = re.compile(r"\nFor a hint: checks\.[^\n]*\Z")  # tells students how to get one
 
 
-def grade(folder: Path, *, limits: Limits = _DEFAULT_LIMITS, workers: int = 0, fresh: bool = False) -> str:
+def grade(
+    folder: Path,
+    *,
+    limits: Limits = _DEFAULT_LIMITS,
+    workers: int = 0,
+    fresh: bool = False,
+    scheduler: str = "",
+) -> str:
     """Grades submissions into nbgrader's gradebook, and writes the class report.
 
     A submission that was graded before is not run again, unless it or its exercise has changed, or it did not run
@@ -49,13 +57,14 @@ def grade(folder: Path, *, limits: Limits = _DEFAULT_LIMITS, workers: int = 0, f
         limits: time and memory of each notebook.
         workers: number of notebooks that run at the same time; 0 for one per core.
         fresh: True to grade all submissions again.
+        scheduler: address of a Dask scheduler whose workers run the notebooks; empty for this machine.
 
     Returns:
         A summary for the terminal.
 
     Raises:
-        UserError: the folder is not a grading folder, a file in it is damaged, there are no submissions, or another
-            process is grading in it.
+        UserError: the folder is not a grading folder, a file in it is damaged, there are no submissions, another
+            process is grading in it, or the scheduler cannot be used.
     """
     nbgrader_bridge.check_installed()
     folder = folder.resolve()
@@ -75,22 +84,54 @@ def grade(folder: Path, *, limits: Limits = _DEFAULT_LIMITS, workers: int = 0, f
         folder / ".grading.lock", f"Another process is grading in {folder}. Wait until it has ended."
     ):
         graded = {} if fresh else course_folder.read_graded(folder)
-        tool, about_isolation = isolation.find()
         to_grade = [submission for submission in found if submission.can_be_graded]
+        about_isolation = ""
         try:
-            with warnings.catch_warnings():  # here, because threads share the filters
+            with (
+                warnings.catch_warnings(),
+                _runner(scheduler) as runner,
+            ):  # here, because threads share the filters
                 # nbformat warns about what we repair, SQLAlchemy about nbgrader.
                 warnings.simplefilter("ignore")
-                _grade_all(folder, exercises, to_grade, graded, limits, workers or cores.usable_cores(), tool)
+                about_isolation = runner.about_isolation
+                _grade_all(folder, exercises, to_grade, graded, limits, workers or runner.workers, runner.run)
                 _renew_feedback(folder, to_grade, graded)
         finally:
-            results, more = _results(folder, found, students, bool(tool))
+            results, more = _results(folder, found, students)
             tasks = {name: class_report.tasks_of(of.release) for name, of in exercises.items()}
             titles = {name: class_report.title_of(of.release) or name for name, of in exercises.items()}
             summary = class_report.write(
                 folder, titles, tasks, results, remarks + more, limits, about_isolation
             )
     return summary
+
+
+class _Runner(NamedTuple):
+    """Where notebooks run.
+
+    Attributes:
+        workers: how many to run, or to hand over, at the same time.
+        run: runs a notebook in a folder; it takes `limits`, `hidden` and `stop` by name.
+        about_isolation: a sentence for the report.
+    """
+
+    workers: int
+    run: Callable[..., sandbox.Outcome]
+    about_isolation: str
+
+
+@contextlib.contextmanager
+def _runner(scheduler: str) -> Iterator[_Runner]:
+    """Yields what runs notebooks: a cluster, or this machine."""
+    if not scheduler:
+        tool, explanation = isolation.find()
+        yield _Runner(cores.usable_cores(), functools.partial(sandbox.run, tool=tool), explanation)
+        return
+    from mnist_course.grading import remote
+
+    with remote.cluster(scheduler) as client:
+        run = functools.partial(remote.run, client)
+        yield _Runner(remote.num_waiting(client), run, "Submissions ran on a Dask cluster.")
 
 
 def _grade_all(
@@ -100,7 +141,7 @@ def _grade_all(
     graded: dict[str, Graded],
     limits: Limits,
     workers: int,
-    tool: str,
+    runner: Callable[..., sandbox.Outcome],
 ) -> None:
     from tqdm import tqdm
 
@@ -114,7 +155,7 @@ def _grade_all(
         hidden = [base, folder]
         if not (elsewhere := (folder / course_folder.SUBMITTED).resolve()).is_relative_to(folder):  # a link
             hidden.append(elsewhere)
-        run = functools.partial(sandbox.run, limits=limits, hidden=hidden, tool=tool, stop=stop)
+        run = functools.partial(runner, limits=limits, hidden=hidden, stop=stop)
         jobs: dict[Future[_Ran], tuple[Submission, str]] = {}
         try:
             for number, submission in enumerate(found):
@@ -130,7 +171,7 @@ def _grade_all(
                     jobs[pool.submit(_repair_and_run, submission.path, exercise, work, run)] = submission, key
             for future in as_completed(jobs):
                 submission, key = jobs[future]
-                entry = Graded(key, bool(tool))
+                entry = Graded(key, isolated=True)  # unless it runs without
                 _record(folder, base / "repaired", submission, future, limits, entry)
                 graded[submission.label] = entry
                 course_folder.write_graded(folder, graded)
@@ -182,6 +223,7 @@ def _record(
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         entry.try_again, entry.problems = True, [f"could not be graded: {reason}"]
     else:
+        entry.isolated = outcome.isolated
         entry.try_again = outcome.disturbed
         entry.too_small = list(limits) if outcome.out_of_time else None
         entry.seconds = round(outcome.seconds, 1)
@@ -241,7 +283,7 @@ def _renew_feedback(folder: Path, found: Sequence[Submission], graded: dict[str,
 
 
 def _results(
-    folder: Path, found: Sequence[Submission], students: Sequence[str], isolated: bool
+    folder: Path, found: Sequence[Submission], students: Sequence[str]
 ) -> tuple[dict[str, dict[str, class_report.Result]], list[Remark]]:
     """Returns student -> exercise -> result, from the gradebook and `graded.json`; and remarks on submissions."""
     graded, marks = course_folder.read_graded(folder), nbgrader_bridge.read_marks(folder)
@@ -251,7 +293,7 @@ def _results(
         student, exercise = submission.student, submission.exercise
         # Why a submission in a folder with a wrong name is not graded is a remark on that folder.
         problems = ["not graded yet"] if submission.can_be_graded else []
-        entry = graded.get(submission.label, Graded("", isolated, problems=problems))
+        entry = graded.get(submission.label, Graded("", isolated=True, problems=problems))
         points = marks.get(submission.label, {}).get("marks", {}) if entry.seconds is not None else {}
         results[student][exercise] = class_report.Result(
             points, entry.messages, entry.not_done, entry.sentences, entry.seconds, entry.isolated

@@ -69,6 +69,7 @@ class Outcome(NamedTuple):
         disturbed: True if the notebook did not run to its end: another attempt, or other limits, may give
             another outcome.
         out_of_time: True if the time limit was reached: another attempt with the same limits gives the same.
+        isolated: whether it ran in isolation.
     """
 
     cells: dict[int, dict[str, Any]]
@@ -76,6 +77,7 @@ class Outcome(NamedTuple):
     seconds: float
     disturbed: bool
     out_of_time: bool
+    isolated: bool = False
 
 
 def run(
@@ -125,7 +127,8 @@ def run(
     cells, problems, out_of_time = _collect(work)
     if problem or process.returncode:
         problems.append(problem or f"its process ended by itself (exit status {process.returncode})")
-    return Outcome(cells, problems, time.monotonic() - began, bool(problems), out_of_time or too_long)
+    seconds = time.monotonic() - began
+    return Outcome(cells, problems, seconds, bool(problems), out_of_time or too_long, bool(tool))
 
 
 def _send(pipe: IO[bytes], notebook: nbformat.NotebookNode) -> None:
