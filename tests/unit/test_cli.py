@@ -855,7 +855,9 @@ def test_lesson_1_never_waits_for_tensorflow():
 LAYERS = (
     ("lessons", "cores", "course_file", "processes"),
     ("reports", "pictures"),
-    ("run", "grading", "handout", "doctor"),
+    ("run", "handout"),
+    ("grading",),
+    ("doctor",),
     ("cli",),
 )
 
