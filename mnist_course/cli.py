@@ -603,6 +603,7 @@ def release_assignments() -> None:
     "totals; by default, all that anybody has submitted.",
 )
 @_number("--pass-mark", "Per cent of the points from which a student passes.", most=100, default=50)
+@_text("--scheduler", "ADDRESS", "", "Grade on the workers of a Dask scheduler, such as tcp://HOST:8786.")
 def grade_assignments(
     folder: Path,
     seconds: int,
@@ -611,6 +612,7 @@ def grade_assignments(
     fresh: bool,
     given: tuple,
     pass_mark: int,
+    scheduler: str,
 ) -> None:
     """Grade the submissions and write a class report.
 
@@ -619,9 +621,20 @@ def grade_assignments(
     from mnist_course.grading.grade import grade
     from mnist_course.grading.sandbox import Limits
 
+    if workers and scheduler:
+        why = "--workers is for this machine, and a scheduler has workers of its own."
+        raise UserError(f"{why} Leave --workers or --scheduler out.")
     limits = Limits(seconds=seconds, memory_bytes=memory * 2**30)
     click.echo(
-        grade(folder, limits=limits, workers=workers or 0, fresh=fresh, given=given, pass_mark=pass_mark)
+        grade(
+            folder,
+            limits=limits,
+            workers=workers or 0,
+            fresh=fresh,
+            given=given,
+            pass_mark=pass_mark,
+            scheduler=scheduler,
+        )
     )
 
 

@@ -48,6 +48,7 @@ def examine() -> Iterator[Finding]:
         "data": _data,
         "write access": _write_access,
         "memory": _memory,
+        "isolation": _isolation,
         "training": _training,
     }
     for question, examination in examinations.items():
@@ -152,6 +153,14 @@ def _memory() -> str:
     if available < _FREE_MEMORY_BYTES:
         raise RuntimeError(f"{text}; a lesson needs up to 2: close other notebooks (Kernel > Shut Down All)")
     return text
+
+
+def _isolation() -> str:
+    """Is OK in any case: only grading needs isolation."""
+    from mnist_course.grading import isolation
+
+    tool, explanation = isolation.find()
+    return explanation if tool else f"only needed to grade submissions. {explanation}"
 
 
 def _training() -> str:

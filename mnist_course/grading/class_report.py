@@ -151,6 +151,7 @@ def write(
     *,
     by_hand: Sequence[ByHand] = (),
     rules: Rules = _NO_RULES,
+    about_isolation: str = "",
 ) -> str:
     """Writes the report of a class.
 
@@ -163,6 +164,7 @@ def write(
         limits: the limits of each notebook.
         by_hand: points and comments that were given by hand.
         rules: what the teacher decides.
+        about_isolation: which tool isolates submissions on this system, or what to do where none does.
 
     Returns:
         A summary for the terminal.
@@ -197,6 +199,7 @@ def write(
         "by_hand": [mark._asdict() for mark in by_hand],
         "remarks": [dataclasses.asdict(remark) for remark in sorted(remarks, key=_order)],
         "isolated": all(result.isolated for of_student in results.values() for result in of_student.values()),
+        "about_isolation": about_isolation,
         "seconds_limit": limits.seconds,
         "memory_limit_bytes": limits.memory_bytes,
     }
@@ -352,7 +355,7 @@ def _summary(content: Mapping[str, Any], folder: Path) -> str:
     return (
         f"\n{Table('', columns, rows).text()}\n\n{len(content['students'])} students; "
         f"{len(content['remarks'])} remarks, all in the report."
-        f"\n{_ISOLATION[content['isolated']]}\n{_not_graded(content)}"
+        f"\n{_ISOLATION[content['isolated']]}\n{content['about_isolation']}\n{_not_graded(content)}"
         f"Report:  {folder / 'report.html'}\nMarks:   {folder / 'marks.csv'}"
     )
 
@@ -370,5 +373,5 @@ def _not_graded(content: Mapping[str, Any]) -> str:
 
 _ISOLATION = {
     True: "Each submission ran in isolation: without access to the other submissions, the marks or the network.",
-    False: "This system offers no isolation: a submission could read the other submissions and the marks.",
+    False: "WARNING: not all submissions ran in isolation: one could read the others and the marks.",
 }

@@ -15,9 +15,10 @@ import shutil
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 
@@ -27,10 +28,10 @@ from mnist_course.grading import (
     class_report,
     collected,
     course_folder,
+    isolation,
     nbgrader_bridge,
     reading,
     regrading,
-    release,
     sandbox,
     sentences,
     similar,
@@ -59,6 +60,7 @@ def grade(
     fresh: bool = False,
     given: Sequence[str] = (),
     pass_mark: int = 50,
+    scheduler: str = "",
 ) -> str:
     """Grades submissions into nbgrader's gradebook, and writes the class report.
 
@@ -74,13 +76,14 @@ def grade(
         given: exercises that the class was given, which count in the totals; empty for all that anybody has
             submitted.
         pass_mark: percentage of the points from which a student passes, 0 to 100.
+        scheduler: address of a Dask scheduler whose workers run the notebooks; empty for this machine.
 
     Returns:
         A summary for the terminal.
 
     Raises:
         UserError: the folder is not a grading folder, a file in it is damaged, there are no submissions, `given`
-            names an unknown exercise, or another process is grading in the folder.
+            names an unknown exercise, another process is grading in the folder, or the scheduler cannot be used.
     """
     nbgrader_bridge.check_installed()
     folder = folder.resolve()
@@ -99,12 +102,14 @@ def grade(
     absent = collected.absent(students, collected.read(folder), kept_roster(folder) or Roster(()))
     rules = class_report.Rules(pass_mark, given, absent)
     course_folder.read_graded(folder)  # a damaged file is an error also when `fresh` is set
-    with _files.lock(
-        folder / ".grading.lock", f"Another process is grading in {folder}. Wait until it has ended."
+    with (
+        _files.lock(
+            folder / ".grading.lock", f"Another process is grading in {folder}. Wait until it has ended."
+        ),
+        _runner(scheduler) as runner,
     ):
         regrading.restore_exercises(folder, exercises)
         graded = course_folder.read_graded(folder)
-        isolated = sandbox.can_isolate()
         to_grade = [submission for submission in found if submission.can_be_graded]
         keys = {of.label: _key(of.path, exercises[of.exercise]) for of in to_grade}
         remarks += regrading.follow_renamed(folder, to_grade, keys, graded, exercises)
@@ -117,23 +122,14 @@ def grade(
             with warnings.catch_warnings():  # here, because threads share the filters
                 # nbformat warns about what we repair, SQLAlchemy about nbgrader.
                 warnings.simplefilter("ignore")
-                _grade_all(
-                    folder,
-                    exercises,
-                    to_grade,
-                    keys,
-                    done,
-                    graded,
-                    limits,
-                    workers or cores.usable_cores(),
-                    isolated,
-                )
+                at_once = workers or runner.workers
+                _grade_all(folder, exercises, to_grade, keys, done, graded, limits, at_once, runner.run)
                 _renew_feedback(folder, to_grade, graded)
         finally:
-            results, more = _results(folder, found, students, isolated)
+            results, more = _results(folder, found, students)
             more += regrading.remarks_on_absent(students, nbgrader_bridge.read_marks(folder))
             remarks += more + _identical(folder, found, exercises)
-            summary = _report(folder, exercises, results, remarks, limits, rules)
+            summary = _report(folder, exercises, results, remarks, limits, rules, runner.about_isolation)
     return summary
 
 
@@ -154,6 +150,7 @@ def _report(
     remarks: Sequence[Remark],
     limits: Limits,
     rules: class_report.Rules,
+    about_isolation: str,
 ) -> str:
     """Writes the class report and the sentences, and returns the summary for the terminal."""
     tasks = {name: class_report.tasks_of(of.release) for name, of in exercises.items()}
@@ -161,8 +158,46 @@ def _report(
     names = {submissions.working_name(student): student for student in results}
     marks = [mark._replace(student=names.get(mark.student, mark.student)) for mark in by_hand.read(folder)]
     said = sentences.write(folder, titles, tasks, results, marks)
-    summary = class_report.write(folder, titles, tasks, results, remarks, limits, by_hand=marks, rules=rules)
+    summary = class_report.write(
+        folder,
+        titles,
+        tasks,
+        results,
+        remarks,
+        limits,
+        by_hand=marks,
+        rules=rules,
+        about_isolation=about_isolation,
+    )
     return f"{summary}\n{said}".rstrip()
+
+
+class _Runner(NamedTuple):
+    """Where notebooks run.
+
+    Attributes:
+        workers: how many to run, or to hand over, at the same time.
+        run: runs a notebook in a folder; it takes `limits`, `hidden` and `stop` by name.
+        about_isolation: a sentence for the report.
+    """
+
+    workers: int
+    run: Callable[..., sandbox.Outcome]
+    about_isolation: str
+
+
+@contextlib.contextmanager
+def _runner(scheduler: str) -> Iterator[_Runner]:
+    """Yields what runs notebooks: a cluster, or this machine."""
+    if not scheduler:
+        tool, explanation = isolation.find()
+        yield _Runner(cores.usable_cores(), functools.partial(sandbox.run, tool=tool), explanation)
+        return
+    from mnist_course.grading import remote
+
+    with remote.cluster(scheduler) as client:
+        run = functools.partial(remote.run, client)
+        yield _Runner(remote.num_waiting(client), run, "Submissions ran on a Dask cluster.")
 
 
 def _grade_all(
@@ -174,7 +209,7 @@ def _grade_all(
     graded: dict[str, Graded],
     limits: Limits,
     workers: int,
-    isolated: bool,
+    runner: Callable[..., sandbox.Outcome],
 ) -> None:
     from tqdm import tqdm
 
@@ -185,10 +220,10 @@ def _grade_all(
         tqdm(total=len(found), unit="submission", disable=None, smoothing=0) as bar,
     ):
         base = Path(temporary).resolve()
-        hidden = [base, folder, *(of for of in _solutions() if not of.is_relative_to(folder))]
+        hidden = [base, folder]
         if not (elsewhere := (folder / course_folder.SUBMITTED).resolve()).is_relative_to(folder):  # a link
             hidden.append(elsewhere)
-        run = functools.partial(sandbox.run, limits=limits, hidden=hidden, isolated=isolated, stop=stop)
+        run = functools.partial(runner, limits=limits, hidden=hidden, stop=stop)
         jobs: dict[Future[_Ran], tuple[Submission, str]] = {}
         try:
             for number, submission in enumerate(found):
@@ -205,7 +240,8 @@ def _grade_all(
             for future in as_completed(jobs):
                 submission, key = jobs[future]
                 before = graded.get(submission.label)
-                entry = Graded(key, isolated, cleared=dict(before.cleared) if before else {})
+                cleared = dict(before.cleared) if before else {}
+                entry = Graded(key, isolated=True, cleared=cleared)  # unless it runs without
                 _record(folder, base / "repaired", submission, future, limits, entry)
                 graded[submission.label] = entry
                 course_folder.write_graded(folder, graded)
@@ -215,12 +251,6 @@ def _grade_all(
             stop.set()
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def _solutions() -> list[Path]:
-    """Returns the folders of this system that hold solutions: those of the repository, and of its history."""
-    places = [release.EXERCISES, release.EXERCISES.parents[1] / ".git"]
-    return [place.resolve() for place in places if place.is_dir()]
 
 
 def _done(
@@ -296,6 +326,7 @@ def _record(
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         entry.try_again, entry.problems = True, [f"could not be graded: {reason}"]
     else:
+        entry.isolated = outcome.isolated
         entry.try_again = outcome.disturbed
         entry.too_small = list(limits) if outcome.out_of_time else None
         entry.seconds = round(outcome.seconds, 1)
@@ -357,7 +388,7 @@ def _renew_feedback(folder: Path, found: Sequence[Submission], graded: dict[str,
 
 
 def _results(
-    folder: Path, found: Sequence[Submission], students: Sequence[str], isolated: bool
+    folder: Path, found: Sequence[Submission], students: Sequence[str]
 ) -> tuple[dict[str, dict[str, class_report.Result]], list[Remark]]:
     """Returns student -> exercise -> result, from the gradebook and `graded.json`; and remarks on submissions."""
     graded, marks = course_folder.read_graded(folder), nbgrader_bridge.read_marks(folder)
@@ -368,7 +399,7 @@ def _results(
         student, exercise = submission.student, submission.exercise
         # Why a file without the answers of its exercise is not graded is a remark on that file.
         problems = ["not graded yet"] if submission.can_be_graded else []
-        entry = graded.get(submission.label, Graded("", isolated, problems=problems))
+        entry = graded.get(submission.label, Graded("", isolated=True, problems=problems))
         points = marks.get(submission.label, {}).get("marks", {}) if entry.seconds is not None else {}
         results[student][exercise] = class_report.Result(
             points, entry.messages, entry.not_done, entry.sentences, entry.seconds, entry.isolated

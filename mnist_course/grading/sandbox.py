@@ -1,40 +1,44 @@
-"""Run one notebook in a separate process, with a time limit and a memory limit.
+"""Run one notebook in a separate process, with limits on time, memory, processes and files.
 
     notebook -> sandbox_child.py in an empty folder, watched from here -> the outputs of its cells
 
-Where Linux lets an ordinary account create namespaces, the process sees the system read-only, without a network,
-without other processes, and with nothing in the folders that are hidden from it. On every system its caches, its
-home and its temporary files are in its own folder, and it gets none of the account's environment variables. It
-still runs as the same account and can read what this account can read outside the hidden folders.
+Where the system offers it, the process is isolated (`isolation.py`). On every system its caches, its home and its
+temporary files are in its own folder, and it gets none of the account's environment variables.
+
+The process receives the notebook through its standard input, so that no file holds the hidden tests, and returns
+lines of JSON through its standard output. The notebook's code does not inherit this output, but can find it:
+without isolation, in the work folder; with `bwrap`, in `/proc/1/fd`. So each line is signed with a key that only
+this process and `sandbox_child` have.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import hmac
+import itertools
 import json
 import os
 import secrets
-import shutil
 import site
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import nbformat
 import psutil
 
-from mnist_helpers import _files
+from mnist_course.grading import isolation
 
-NOTEBOOK, OUTPUTS, LOG = "notebook.ipynb", "outputs.json", "log.txt"
+_OUTPUTS, _LOG = "outputs.json", "log.txt"
 _MAX_OUTPUT_BYTES = 64 * 2**20
 KEY_BYTES = 32  # of the secret with which the outputs are signed
 _MAX_PROCESSES = 100
+_MAX_FILES = 10_000
+_MAX_FILES_BYTES = 2**30
 _BESIDE_DATA_BYTES = 2**30  # for TensorFlow's code and the process that drives the kernel
 _GRACE_SECONDS = 10.0  # for that process to start, and to notice the end of its time itself
 _POLL_SECONDS = 0.2
@@ -46,21 +50,6 @@ _ONE_THREAD = (
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
 )
-_MOUNT_FLAGS = {"nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime"}
-
-# Arguments: work folder; hidden folders, --; mount options and mount point of each mount, --; command.
-# The shell remains as process 1 of the namespace: when it ends, Linux kills all other processes there.
-_ENTER = """
-set -e
-cd "$1"; work=$1; shift
-while [ "$1" != -- ]; do mount -t tmpfs -o size=1m hidden "$1"; shift; done; shift
-mkdir -p "$work"
-mount --no-canonicalize --bind . "$work"
-while [ "$1" != -- ]; do mount -o "$1" "$2" 2>/dev/null || [ "$2" != / ]; shift 2; done; shift
-[ ! -d /dev/shm ] || mount -t tmpfs -o size=256m shm /dev/shm
-cd "$work"
-setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$@" || exit $?
-"""
 
 
 class Limits(NamedTuple):
@@ -85,6 +74,7 @@ class Outcome(NamedTuple):
         disturbed: True if the notebook did not run to its end: another attempt, or other limits, may give
             another outcome.
         out_of_time: True if the time limit was reached: another attempt with the same limits gives the same.
+        isolated: whether it ran in isolation.
     """
 
     cells: dict[int, dict[str, Any]]
@@ -92,15 +82,7 @@ class Outcome(NamedTuple):
     seconds: float
     disturbed: bool
     out_of_time: bool
-
-
-def can_isolate() -> bool:
-    """Returns whether this system can hide folders and the network from a process."""
-    if sys.platform != "linux" or not all(map(shutil.which, ("unshare", "mount", "setpriv"))):
-        return False
-    here = Path(__file__).parent
-    tried = subprocess.run([*_enter(here, [here]), "true"], capture_output=True)
-    return tried.returncode == 0
+    isolated: bool = False
 
 
 def run(
@@ -109,7 +91,7 @@ def run(
     *,
     limits: Limits,
     hidden: Sequence[Path],
-    isolated: bool,
+    tool: str,
     stop: threading.Event,
 ) -> Outcome:
     """Runs a notebook to its end or to its limits.
@@ -119,60 +101,63 @@ def run(
         work: an empty folder, inside one of the hidden folders.
         limits: its time and memory.
         hidden: folders whose content it must not see, except its own folder.
-        isolated: the result of `can_isolate`.
+        tool: the tool that isolates it, from `isolation.find`; empty for no isolation.
         stop: set by another thread to end the run at once.
     """
-    nbformat.write(notebook, work / NOTEBOOK)
-    command = [sys.executable, "-P", "-m", "mnist_course.grading.sandbox_child"]
+    command = isolation.command(tool, work, hidden) if tool else []
+    command += [sys.executable, "-P", "-m", "mnist_course.grading.sandbox_child"]
     command += [str(limits.seconds), str(limits.memory_bytes)]
     began, key = time.monotonic(), secrets.token_bytes(KEY_BYTES)
     with (
-        (work / LOG).open("wb") as log,
+        (work / _OUTPUTS).open("ab") as outputs,
+        (work / _LOG).open("wb") as log,
         subprocess.Popen(
-            (_enter(work, hidden) if isolated else []) + command,
+            command,
             cwd=work,
             env=_environment(work),
             stdin=subprocess.PIPE,  # the child ends when this pipe is closed
-            stdout=log,
-            stderr=subprocess.STDOUT,
+            stdout=outputs,
+            stderr=log,
             start_new_session=True,
         ) as process,
     ):
         try:
-            with contextlib.suppress(BrokenPipeError):
-                _send(process, key)
-            problem, too_long = _watch(process, began, limits, stop)
+            # In a thread: a process that does not read must not stop the watch.
+            sender = threading.Thread(target=_send, args=(process.stdin, key, notebook), daemon=True)
+            sender.start()
+            problem, too_long = _watch(process, work, began, limits, stop)
         finally:
-            _kill(process)
+            _kill(process, isolated=bool(tool))
+            sender.join(_GRACE_SECONDS)
     cells, problems, out_of_time = _collect(work, key)
     if problem or process.returncode:
         problems.append(problem or f"its process ended by itself (exit status {process.returncode})")
-    return Outcome(cells, problems, time.monotonic() - began, bool(problems), out_of_time or too_long)
+    seconds = time.monotonic() - began
+    return Outcome(cells, problems, seconds, bool(problems), out_of_time or too_long, bool(tool))
 
 
-def _send(process: subprocess.Popen, key: bytes) -> None:
-    assert process.stdin
-    process.stdin.write(key)
-    process.stdin.flush()
+def _send(pipe: IO[bytes], key: bytes, notebook: nbformat.NotebookNode) -> None:
+    """Sends the key, the length of the notebook in bytes, a line break and the notebook."""
+    content = json.dumps(notebook).encode()
+    with contextlib.suppress(OSError):  # the process has ended
+        pipe.write(b"%b%d\n%b" % (key, len(content), content))
+        pipe.flush()
 
 
-def signature(content: str, key: bytes) -> str:
-    """Returns what shows that `content` was written by a process that knows the key."""
-    return hmac.new(key, content.encode(), hashlib.sha256).hexdigest()
+class Signer:
+    """Signs lines, so that only who knows the key can write, change, repeat or reorder them.
 
+    Args:
+        key: a secret of `KEY_BYTES` bytes.
+    """
 
-def _enter(work: Path, hidden: Sequence[Path]) -> list[str]:
-    """Returns the command that enters new namespaces; the command to run there is appended to it."""
-    read_only = []
-    for mount in psutil.disk_partitions(all=True):
-        kept = _MOUNT_FLAGS.intersection(mount.opts.split(","))
-        read_only += [",".join(["remount", "bind", "ro", *sorted(kept)]), mount.mountpoint]
-    spaces = ["--user", "--map-root-user", "--mount", "--net", "--ipc", "--pid", "--mount-proc"]
-    return [
-        *("unshare", *spaces, "--fork", "--kill-child"),
-        *("sh", "-c", _ENTER, "sh", str(work)),
-        *(*map(str, hidden), "--", *read_only, "--"),
-    ]
+    def __init__(self, key: bytes):
+        self._signed = hmac.new(key, digestmod="sha256")
+
+    def signature(self, line: str) -> str:
+        """Returns the signature of the next line, in hexadecimal digits; it depends on all lines before it, too."""
+        self._signed.update(f"{line}\n".encode())
+        return self._signed.hexdigest()
 
 
 def _environment(work: Path) -> dict[str, str]:
@@ -198,7 +183,7 @@ def _environment(work: Path) -> dict[str, str]:
 
 
 def _watch(
-    process: subprocess.Popen, began: float, limits: Limits, stop: threading.Event
+    process: subprocess.Popen, work: Path, began: float, limits: Limits, stop: threading.Event
 ) -> tuple[str, bool]:
     """Waits for the process; returns why it must be ended, or "", and whether the time limit is the reason."""
     while True:
@@ -215,6 +200,8 @@ def _watch(
         if _memory(members) > limits.memory_bytes + _BESIDE_DATA_BYTES:
             allowed = limits.memory_bytes / 2**30
             return f"it used more than the {allowed:.3g} GiB that are allowed, and was ended", False
+        if problem := _too_many_files(work):
+            return f"it wrote {problem}, and was ended", False
 
 
 def _family(process: subprocess.Popen) -> list[psutil.Process]:
@@ -232,8 +219,35 @@ def _memory(members: Sequence[psutil.Process]) -> int:
     return total
 
 
-def _kill(process: subprocess.Popen) -> None:
+def _too_many_files(work: Path) -> str:
+    """Returns which limit the files in a folder exceed; empty if none. It stops counting at the limit."""
+    size = 0
+    for count, path in enumerate(itertools.chain.from_iterable(_content(work))):
+        with contextlib.suppress(OSError):
+            size += path.lstat().st_size
+        if size > _MAX_FILES_BYTES:
+            return f"more than {_MAX_FILES_BYTES / 2**30:.3g} GiB of files"
+        if count >= _MAX_FILES:
+            return f"more than {_MAX_FILES} files"
+    return ""
+
+
+def _content(work: Path) -> Iterator[list[Path]]:
+    for folder, folders, files in os.walk(work):
+        yield [Path(folder, name) for name in (*folders, *files)]
+
+
+def _kill(process: subprocess.Popen, *, isolated: bool = False) -> None:
     """Kills the process and its descendants, if there are any left."""
+    if process.poll() is not None:
+        return
+    if isolated:
+        # When the first process of a namespace ends, the kernel ends all others in it, however many they are.
+        for first in _family(process)[1:2]:
+            with contextlib.suppress(psutil.Error):
+                first.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_SECONDS)
     stopped: set[psutil.Process] = set()
     while new := set(_family(process)) - stopped:  # a suspended process cannot start another
         for member in new:
@@ -250,18 +264,29 @@ def _kill(process: subprocess.Popen) -> None:
 
 
 def _collect(work: Path, key: bytes) -> tuple[dict[int, dict[str, Any]], list[str], bool]:
-    """Reads what the process wrote (cells, problems, out of time); a student's code may have forged any of it."""
-    path = work / OUTPUTS
+    """Reads what the process wrote (cells, problems, out of time); a student's code may have forged any of it.
+
+    Each line holds its signature, a space, and the cells that are new with all that is known of the rest. A last
+    line without its end is that of a process which was ended while it wrote.
+    """
+    path = work / _OUTPUTS
     try:
         if path.is_symlink() or path.stat().st_size > _MAX_OUTPUT_BYTES:
             return {}, ["its outputs are too large"], False
-        signed = _files.read_json(path)
-        if not hmac.compare_digest(signed["signature"], signature(signed["content"], key)):
+        signed = [line.partition(" ") for line in path.read_bytes().decode().split("\n")[:-1]]
+        if not signed:
+            return {}, ["it could not be started"], False
+        signer = Signer(key)
+        if not all(
+            secrets.compare_digest(given.encode(), signer.signature(line).encode())
+            for given, _, line in signed
+        ):
             return {}, ["its outputs were written by another program than the grader"], False
-        written = json.loads(signed["content"])
-        cells = {int(position): _checked(cell) for position, cell in written["cells"].items()}
-        problems = [str(problem)[:500] for problem in written["problems"]]
-        return cells, problems, written["out_of_time"] is True
+        lines = [json.loads(line) for _, _, line in signed]
+        cells = {int(position): cell for line in lines for position, cell in line["cells"].items()}
+        checked = {position: _checked(cell) for position, cell in cells.items()}
+        problems = [str(problem)[:500] for problem in lines[-1]["problems"]]
+        return checked, problems, lines[-1]["out_of_time"] is True
     except FileNotFoundError:
         return {}, ["it could not be started"], False
     except Exception as error:  # a forged file can cause any error

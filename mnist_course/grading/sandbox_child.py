@@ -1,6 +1,7 @@
 """The process that drives one notebook's kernel; started by `sandbox.run`, in the notebook's own folder.
 
-The outputs are written after every cell, so that they exist however the process ends. A cell may take half of the
+It reads the notebook from its standard input, and writes to its standard output (see `sandbox.py`). The outputs are
+written after every cell, so that they exist however the process ends. A cell may take half of the
 remaining time, and is then interrupted: after an endless loop in one task, the other tasks still run. If a cell
 ends the kernel, the notebook runs again without this cell.
 
@@ -21,8 +22,7 @@ import queue
 import secrets
 import sys
 import time
-from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import nbformat
 import psutil
@@ -59,9 +59,10 @@ class _OutOfTimeError(Exception):
 class _Run:
     """The state of a run, over all attempts."""
 
-    def __init__(self, notebook: nbformat.NotebookNode, seconds: float, key: bytes):
-        self.key = key
+    def __init__(self, notebook: nbformat.NotebookNode, seconds: float, written: TextIO, key: bytes):
+        self.signer = sandbox.Signer(key)
         self.notebook = notebook
+        self.written = written
         self.seconds = seconds
         self.deadline = time.monotonic() + seconds
         self.cells: dict[int, dict[str, Any]] = {}
@@ -76,13 +77,15 @@ class _Run:
 
     def keep(self, position: int, cell: nbformat.NotebookNode) -> None:
         self.cells[position] = {"outputs": cell.outputs, "execution_count": cell.execution_count}
-        self.save()
+        self.save(position)
 
-    def save(self) -> None:
-        content = {"cells": self.cells, "problems": self.problems, "out_of_time": self.out_of_time}
-        text = json.dumps(_files.to_jsonable(content))
-        signed = {"content": text, "signature": sandbox.signature(text, self.key)}
-        _files.write_json(Path(sandbox.OUTPUTS), signed)
+    def save(self, *positions: int) -> None:
+        """Writes a line with the outputs of these cells, and with all that is known of the rest."""
+        cells = {position: self.cells[position] for position in positions}
+        content = {"cells": cells, "problems": self.problems, "out_of_time": self.out_of_time}
+        line = json.dumps(_files.to_jsonable(content), allow_nan=False)
+        self.written.write(f"{self.signer.signature(line)} {line}\n")
+        self.written.flush()
 
     def leave_out(self, position: int, name: str, why: str) -> bool:
         """Leaves a cell out of further attempts; returns False if there is no cell, or it was left out before."""
@@ -270,7 +273,7 @@ def _limit(memory_bytes: int) -> None:
 
 
 def _hide_memory() -> None:
-    """Keeps the kernel, which runs as the same account, from reading this process: it knows tests and the key."""
+    """Keeps the kernel, which runs as the same account, out of this process: its tests, its key and open files."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
@@ -282,19 +285,27 @@ def _end() -> None:
     os._exit(1)
 
 
+def _receive() -> tuple[bytes, nbformat.NotebookNode]:
+    """Reads the key, and the notebook, which follows its length in bytes."""
+    key = sys.stdin.buffer.read(sandbox.KEY_BYTES)
+    size = int(sys.stdin.buffer.readline())
+    return key, nbformat.reads(sys.stdin.buffer.read(size).decode(), as_version=4)
+
+
 def main(seconds: int, memory_bytes: int) -> None:
-    """Runs `notebook.ipynb` of this folder into `outputs.json`.
+    """Runs a notebook from the standard input; the outputs go to the standard output.
 
     Args:
         seconds: the time of the whole notebook.
         memory_bytes: the memory of each process.
     """
     _hide_memory()
-    key = os.read(0, sandbox.KEY_BYTES)
+    key, notebook = _receive()
     processes.end_with_parent(_end)
     _limit(memory_bytes)
-    run = _Run(nbformat.read(sandbox.NOTEBOOK, as_version=4), seconds, key)
-    Path(sandbox.NOTEBOOK).unlink()  # it holds the hidden tests; the kernel gets them one by one
+    written = os.fdopen(os.dup(1), "w", encoding="utf-8")  # the kernel does not inherit it
+    os.dup2(2, 1)  # what else is printed is for the log
+    run = _Run(notebook, seconds, written, key)
     run.save()
     while _attempt(run):
         pass

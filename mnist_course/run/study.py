@@ -302,10 +302,10 @@ def run_study(
     limits = limits._replace(threads=threads)
     failed = []
     _with_earlier_seeds(folder, spec)  # refuses before any worker starts
-    with _client(scheduler, workers) as client, _claimed(folder, spec) as marker:
+    with client(scheduler, workers) as dask, _claimed(folder, spec) as marker:
         tasks = [_task(folder, spec, marker, limits, run, *point) for run, point in runs.items()]
         with tqdm(total=len(tasks), unit="run", desc=study, disable=None, smoothing=0) as bar:
-            for result in _results(client, tasks):
+            for result in _results(dask, tasks):
                 _write_files(folder / result.run, result.files)
                 failed += [result] if result.error else []
                 took = f"{result.seconds:.1f} s" if result.seconds else "finished before"
@@ -424,7 +424,7 @@ def run_task(task: RunTask) -> RunResult:
 
 def _run_child(command: list[str], log: Path) -> int:
     """Runs a command for as long as somebody waits for it; returns its exit status."""
-    is_wanted = _is_still_wanted()
+    is_wanted = is_still_wanted()
     with (
         log.open("wb") as errors,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors) as child,
@@ -436,8 +436,8 @@ def _run_child(command: list[str], log: Path) -> int:
     return child.returncode
 
 
-def _is_still_wanted() -> Callable[[], bool]:
-    """Returns a function that is True until the Dask task that calls `_is_still_wanted` is cancelled."""
+def is_still_wanted() -> Callable[[], bool]:
+    """Returns a function that is True until the Dask task that calls `is_still_wanted` is cancelled."""
     from distributed import get_worker
 
     try:
@@ -474,12 +474,17 @@ def _result(future: Any, run: str) -> RunResult:
 
 
 @contextlib.contextmanager
-def _client(scheduler: str, workers: int) -> Iterator[Any]:
-    """A Dask client: of the scheduler at an address, or of workers on this machine."""
+def client(scheduler: str, workers: int = 0) -> Iterator[Any]:
+    """A Dask client: of the scheduler at an address, or of workers on this machine.
+
+    Raises:
+        UserError: Dask is not installed, or `scheduler` is not an address.
+        OSError: the scheduler cannot be reached.
+    """
     try:
         from distributed import Client, LocalCluster
     except ImportError as error:
-        missing = "A study needs Dask, which is not installed. Expected: the extra 'cluster'."
+        missing = "Dask is needed, and is not installed. Expected: the extra 'cluster'."
         raise UserError(f"{missing} Install it with: pip install 'mnist-course[cluster]'") from error
     if scheduler and not re.fullmatch(r"[a-z]+://.+:\d+", scheduler):
         form = "Expected: an address such as tcp://HOST:8786, as `dask scheduler` prints it."
@@ -488,5 +493,5 @@ def _client(scheduler: str, workers: int) -> Iterator[Any]:
     options |= {"dashboard_address": "127.0.0.1:0"}  # any free port; the usual one may be another study's
     options |= {"memory_limit": None}  # the memory is the children's
     cluster = contextlib.nullcontext(scheduler) if scheduler else LocalCluster(**options)
-    with cluster as address, Client(address, timeout="15s") as client:
-        yield client
+    with cluster as address, Client(address, timeout="15s") as connected:
+        yield connected

@@ -156,6 +156,7 @@ def test_a_mark_by_hand_reaches_report_and_feedback_without_another_run(folder, 
     # Anna's number has other lines than Ben's.
     assert "identical" not in remarks(folder, "anna") + remarks(folder, "ben")
     submit(folder, "anna", solved(explain="It is *two* of them.", number="number = 7  # !"))
+    grade.grade(folder, limits=sandbox.Limits(60, 2**30))
     table = folder / "sentences.csv"
     filled = table.read_text("utf-8-sig").replace(
         "It is *two* of them.,,", "It is *two* of them.,1.5,**Yes**"

@@ -12,8 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -27,11 +25,11 @@ from mnist_course import cli
 from mnist_course.grading import (
     course_folder,
     grade,
+    isolation,
     nbgrader_bridge,
     reading,
     release,
     sandbox,
-    sandbox_child,
     submissions,
 )
 from mnist_course.grading.course_folder import Graded
@@ -62,7 +60,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),  # nbgrader's
 ]
 
-isolating = pytest.mark.skipif(not sandbox.can_isolate(), reason="no namespaces for ordinary accounts here")
+isolating = pytest.mark.skipif(not isolation.find().tool, reason="no namespaces for ordinary accounts here")
 
 
 def test_an_error_in_the_answer_is_told_apart_from_that_of_the_test():
@@ -237,7 +235,7 @@ def test_feedback_shows_messages_and_the_sentence_and_no_hidden_tests(folder):
         assert words in html.unescape(shown)
     assert "Two <em>summands</em>." in shown
     assert "<script>evil" not in shown
-    assert "Task 3: in a sentence · explain</a>" in shown
+    assert re.search(r'<a href="#explain">\s*Task 3: in a sentence\s*</a>', shown)
     assert "Written response" not in shown
     assert points(folder, "anna") == dict.fromkeys(points(folder, "anna"), 0)
 
@@ -281,48 +279,6 @@ def test_feedback_that_an_earlier_version_wrote_is_written_again_without_hidden_
     page.write_text("not again")
     grade._renew_feedback(folder, [submission], graded)
     assert page.read_text() == "not again"
-
-
-# --- out of time: a field, which no wording decides ---
-
-
-@pytest.mark.parametrize(("stopped", "seconds", "expected"), [(True, 60, False), (False, -60, True)])
-def test_the_watch_says_whether_the_time_was_over(stopped, seconds, expected):
-    stop = threading.Event()
-    if stopped:
-        stop.set()
-    with subprocess.Popen(["sleep", "30"]) as process:
-        problem, out_of_time = sandbox._watch(process, time.monotonic(), sandbox.Limits(seconds), stop)
-        sandbox._kill(process)
-    assert problem
-    assert out_of_time == expected
-
-
-@pytest.mark.parametrize(("name", "expected"), [(sandbox_child._TIME_LIMIT, True), ("KernelDied", False)])
-def test_the_child_writes_whether_the_time_was_over(tmp_path, monkeypatch, name, expected):
-    monkeypatch.chdir(tmp_path)
-    run = sandbox_child._Run(tiny(), 30, b"key")
-    assert run.leave_out(2, name, "has a problem")
-    run.save()
-    assert sandbox._collect(tmp_path, b"key") == ({}, ["cell 3 (double) has a problem"], expected)
-
-
-@pytest.mark.parametrize("forged", ["yes", 1, None, [], {}])
-def test_a_forged_field_is_not_taken_for_true(tmp_path, forged):
-    write_outputs(tmp_path, b"key", out_of_time=forged)
-    assert sandbox._collect(tmp_path, b"key") == ({}, ["it ran longer than the 30 s"], False)
-
-
-def write_outputs(folder: Path, key: bytes, **more: object) -> None:
-    content = json.dumps({"cells": {}, "problems": ["it ran longer than the 30 s"], **more})
-    signed = {"content": content, "signature": sandbox.signature(content, key)}
-    (folder / sandbox.OUTPUTS).write_text(json.dumps(signed))
-
-
-def test_outputs_with_another_key_are_not_taken(tmp_path):
-    write_outputs(tmp_path, b"guessed", out_of_time=True)
-    forged = ["its outputs were written by another program than the grader"]
-    assert sandbox._collect(tmp_path, b"key") == ({}, forged, False)
 
 
 # --- everything that can happen to a submission, in one run ---
@@ -425,7 +381,7 @@ DAMAGED = {
         (1, 1, 0), answers={"number": "import numpy as np\nnumber = None\nnumber = np.ones(2**28).sum()"}
     ),
     "dies": Case((0, 0, 1), (ENDED,), answers={"double": "import os\nos._exit(1)"}),
-    "sabotage": Case((0, 0, 0), ("cannot be read", "ended by itself"), answers={"double": SABOTAGE}),
+    "sabotage": Case((0, 0, 0), ("ended by itself",), answers={"double": SABOTAGE}),
     "forged": Case((0, 0, 1), answers={"double": FORGED}),
     "forged-point": Case((0, 0, 1), answers={"double": FORGED_POINT}),
     "no-display": Case((0, 0, 1), answers={"double": NO_DISPLAY}),
@@ -471,7 +427,7 @@ def _spy(folder: Path) -> str:
         "open(course + '/gradebook.db', 'rb')",
         "open(course + '/submitted/loop/tiny.ipynb')",
         f"open({str(Path(cli.__file__))!r}, 'a')",
-        "open(os.path.dirname(course) + '/planted', 'w')",
+        f"open({str(Path(cli.__file__).with_name('planted'))!r}, 'w')",
         "import socket; socket.create_connection(('127.0.0.1', 80), 1)",
     ):
         spy += f"try:\n    {line}\n    print('DID', {line!r})\nexcept OSError as error:\n    print(error)\n"
@@ -602,7 +558,9 @@ def test_the_time_of_submission_is_kept(class_of_damaged):
 @isolating
 @pytest.mark.course
 def test_a_submission_sees_neither_the_others_nor_the_marks_nor_the_network(class_of_damaged):
-    assert _files.read_json(class_of_damaged / "report.json")["isolated"]
+    report = _files.read_json(class_of_damaged / "report.json")
+    assert report["isolated"]
+    assert report["about_isolation"] == isolation.find().explanation
     seen = printed(class_of_damaged, "spy")
     assert "DID" not in seen
     assert "SECRET_TOKEN" not in seen
@@ -611,8 +569,8 @@ def test_a_submission_sees_neither_the_others_nor_the_marks_nor_the_network(clas
     assert len(re.search(r"processes \[(.*)\]", seen)[1].split(",")) < 10
     assert seen.count("No such file or directory") == 2
     assert seen.count("Read-only file system") == 2
-    assert "Network is unreachable" in seen
-    assert not (class_of_damaged.parent / "planted").exists()
+    assert re.search("Network is unreachable|Connection refused", seen)  # unshare, bwrap
+    assert not Path(cli.__file__).with_name("planted").exists()
     assert points(class_of_damaged, "spy")["number-tests"] == 1
 
 
@@ -731,10 +689,12 @@ def test_an_exercise_with_other_cells_is_refused_once_a_submission_has_marks(fol
 
 @pytest.mark.course
 def test_without_isolation_the_report_says_so_and_nothing_is_left_running(folder, monkeypatch):
-    monkeypatch.setattr(sandbox, "can_isolate", lambda: False)
+    monkeypatch.setattr(isolation, "find", lambda: isolation.Isolation("", "The reason & the cure."))
     submit(folder, "processes", solved(number=MANY_PROCESSES))
     summary = grade.grade(folder, limits=sandbox.Limits(60, 2**30))
-    assert "no isolation" in summary
+    assert "WARNING: not all submissions ran in isolation" in summary
+    assert "The reason & the cure." in summary
+    assert "The reason &amp; the cure." in (folder / "report.html").read_text()
     assert "Not all submissions ran in isolation" in (folder / "report.html").read_text()
     expected = {"double-tests": 1, "double-hidden": 1, "number-tests": 0, "explain": 0}
     assert points(folder, "processes") == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,15 @@ from typing import NamedTuple
 import nbformat
 import pytest
 
-from mnist_course.grading import kernel_guard, nbgrader_bridge, release, sandbox, sandbox_child, submissions
+from mnist_course.grading import (
+    isolation,
+    kernel_guard,
+    nbgrader_bridge,
+    release,
+    sandbox,
+    sandbox_child,
+    submissions,
+)
 from tests.grading.test_submissions import given_out
 from tests.grading.tiny import answered, solved, tiny
 
@@ -18,7 +27,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),  # nbgrader's
 ]
 
-ISOLATED = sandbox.can_isolate()
+TOOL = isolation.find().tool
 SQUARE = "\ndef double(x):\n    return x * x"
 TWICE = "\ndef double(x):\n    return 2 * x"
 SHELL = "from IPython import get_ipython\nshell = get_ipython()\n"
@@ -105,7 +114,7 @@ def ran(notebook: nbformat.NotebookNode, folder: Path, *versions: nbformat.Noteb
         folder,
         limits=sandbox.Limits(120, 2**32),
         hidden=[folder.parent],
-        isolated=ISOLATED,
+        tool=TOOL,
         stop=threading.Event(),
     )
     done = nbgrader_bridge.with_outputs(repaired, outcome)
@@ -133,13 +142,13 @@ def test_a_mark_is_right_whatever_is_replaced(tmp_path, name):
     assert "assert False" not in written
     if SPY in case.number:
         assert "seen: 0" in written
-        assert "refused: PermissionError" in written or not ISOLATED
+        assert "refused: PermissionError" in written or not TOOL
 
 
 def test_no_word_no_point(tmp_path, monkeypatch):
     """A reply without an error, and one with another error, are no proof that a test ran."""
-    run = sandbox_child._Run(tiny(), 30, b"")
-    monkeypatch.setattr(run, "save", lambda: None)
+    run = sandbox_child._Run(tiny(), 30, io.StringIO(), b"")
+    monkeypatch.setattr(run, "save", lambda *positions: None)
     client = sandbox_child._Client(run)
     for content, expected in (
         ({"status": "error", "ename": "AssertionError", "evalue": "w", "traceback": []}, ""),

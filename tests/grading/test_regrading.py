@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mnist_course.grading import course_folder, grade, nbgrader_bridge, sandbox
+from mnist_course.grading import course_folder, grade, isolation, nbgrader_bridge, sandbox
 from mnist_helpers import _files
 from mnist_helpers._errors import UserError
 from tests.grading.tiny import points, remarks, solved, submit
@@ -42,7 +42,7 @@ def _run(notebook: nbformat.NotebookNode, work: Path, **_: object) -> sandbox.Ou
 @pytest.fixture
 def graded(folder, monkeypatch) -> Callable[[], set[str]]:
     """Grades the folder; returns the submissions that ran."""
-    monkeypatch.setattr(sandbox, "can_isolate", lambda: False)
+    monkeypatch.setattr(isolation, "find", lambda: isolation.Isolation("", ""))
     monkeypatch.setattr(sandbox, "run", _run)
 
     def graded(**options: bool) -> set[str]:

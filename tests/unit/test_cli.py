@@ -200,6 +200,11 @@ ARRIVALS = {
         {"given": ("exercise_01", "exercise_03")},
     ),
     ("assignments grade", "pass_mark"): ("assignments grade OWN --pass-mark 60", GRADE, {"pass_mark": 60}),
+    ("assignments grade", "scheduler"): (
+        "assignments grade OWN --scheduler tcp://h:1",
+        GRADE,
+        {"scheduler": "tcp://h:1"},
+    ),
     ("assignments mark", "folder"): ("assignments mark OWN marks.csv", MARK, {"folder": "OWN"}),
     ("assignments mark", "table"): ("assignments mark OWN OWN/marks.csv", MARK, {"path": "OWN/marks.csv"}),
     ("assignments grade", "fresh"): ("assignments grade OWN --fresh", GRADE, {"fresh": True}),
@@ -879,7 +884,9 @@ def test_lesson_1_never_waits_for_tensorflow():
 LAYERS = (
     ("lessons", "cores", "course_file", "processes"),
     ("reports", "pictures"),
-    ("run", "grading", "handout", "doctor"),
+    ("run", "handout"),
+    ("grading",),
+    ("doctor",),
     ("cli",),
 )
 

@@ -107,7 +107,7 @@ def test_a_study_starts_as_many_runs_as_there_are_usable_cores(monkeypatch, tmp_
         raise InterruptedError(f"{workers} workers")
 
     monkeypatch.setattr(joblib, "cpu_count", lambda: 3)
-    monkeypatch.setattr(study, "_client", stand_in)
+    monkeypatch.setattr(study, "client", stand_in)
     spec = study.check_spec(
         seeds="1-9",
         profile="quick",

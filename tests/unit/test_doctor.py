@@ -36,7 +36,17 @@ def test_a_ready_machine_is_all_ok(tmp_path):
     assert "FAIL" not in output
     questions = [line.split(": ")[0].removeprefix("OK    ") for line in output.splitlines()[:-1]]
     assert questions == [
-        *("packages", "Python", "lessons", "kernel", "data", "write access", "memory", "training")
+        *(
+            "packages",
+            "Python",
+            "lessons",
+            "kernel",
+            "data",
+            "write access",
+            "memory",
+            "isolation",
+            "training",
+        )
     ]
     assert f"OK    packages: {len(doctor._requirements())} packages in range\n" in output
     assert "digits (bundled)" in output

@@ -199,7 +199,7 @@ def tasks_of(monkeypatch, tmp_path):
             client.asked.append((scheduler, workers))
             return contextlib.nullcontext(client)
 
-        monkeypatch.setattr(study, "_client", connect)
+        monkeypatch.setattr(study, "client", connect)
         result = invoke("study", "s", *arguments, "--results-dir", tmp_path)
         assert result.exit_code == 0, result.output
         return client.tasks, client.asked
@@ -451,7 +451,7 @@ time.sleep(60)
 """
     begun = tmp_path / "begun"
     if end == "nobody waits":
-        monkeypatch.setattr(study, "_is_still_wanted", lambda: lambda: not begun.exists())
+        monkeypatch.setattr(study, "is_still_wanted", lambda: lambda: not begun.exists())
         assert study._run_child([sys.executable, "-c", child], tmp_path / "log") == 143
     else:
         run = "import subprocess as s, sys; s.Popen([sys.executable, '-c', sys.argv[1]], stdin=s.PIPE).wait()"
