@@ -251,11 +251,14 @@ def _config(
 ) -> str:
     """Returns a configuration that loads the teacher's, then sets what differs.
 
-    An option of a user's server that the teacher's configuration does not have is an error of the hub's start.
+    A variable or an option of a user's server that the teacher's configuration does not have stops the hub.
     """
     lines = [f"load_subconfig({str(CONFIG)!r})"]
     lines += [f"c.{name} = {value!r}" for name, value in settings.items()]
-    lines += [f"c.Spawner.environment.update({dict(environment)!r})"]
+    lines += [
+        f"assert {set(environment)!r} <= set(c.Spawner.environment)",
+        f"c.Spawner.environment.update({dict(environment)!r})",
+    ]
     for name, value in arguments.items():
         lines += [
             f"(place,) = [n for n, given in enumerate(c.Spawner.args) if given.split('=')[0] == {name!r}]",

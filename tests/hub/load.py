@@ -278,7 +278,7 @@ def main(users: list[int], profile: str, dataset: str, cores: int, into: Path) -
         if count * each * 1.1 > free:
             record["left_out"].append(count)
             click.echo(
-                f"{count} users: left out, {count * each * 1e-9:.1f} of {free * 1e-9:.1f} GB are needed"
+                f"{count} users: left out, {count * each * 1e-9:.1f} GB are needed, {free * 1e-9:.1f} GB are free"
             )
             continue
         point = summary(measure(count, parameters, cores=cores, data_dir=data_dir))

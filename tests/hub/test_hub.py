@@ -178,7 +178,7 @@ def test_idle_kernels_are_culled_then_the_server_ends(browser, start_hub, users,
     options = {
         "--MappingKernelManager.cull_idle_timeout": IDLE_SECONDS,
         "--MappingKernelManager.cull_interval": 1,
-        "--ServerApp.shutdown_no_activity_timeout": IDLE_SECONDS,
+        "--ServerApp.shutdown_no_activity_timeout": 2 * IDLE_SECONDS,
     }
     hub, user = start_hub("culling", arguments=options), users[0]
     (student,) = log_in(browser, hub, [user])
