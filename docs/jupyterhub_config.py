@@ -61,6 +61,5 @@ c.Spawner.args = [
     f"--MappingKernelManager.cull_idle_timeout={IDLE_SECONDS}",
     "--MappingKernelManager.cull_interval=60",
     "--MappingKernelManager.cull_connected=True",  # also if the notebook is still open in a browser
-    "--MappingKernelManager.cull_busy=False",  # training is not idle
     f"--ServerApp.shutdown_no_activity_timeout={2 * IDLE_SECONDS}",  # then the server ends, too
 ]

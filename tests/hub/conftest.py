@@ -85,7 +85,9 @@ def place():
         pytest.skip(problem)
     folder = Path(tempfile.mkdtemp(prefix="hub-"))
     folder.chmod(0o755)
+    playwright.expect.set_options(timeout=_LOADED)  # what one student sees may wait for two others
     yield folder
+    playwright.expect.set_options(timeout=5_000)  # the default
     shutil.rmtree(folder)
 
 
@@ -135,13 +137,11 @@ def hub(browser, start_hub):  # noqa: F811
 @pytest.fixture(scope="package")
 def students(browser, hub, users, data_folder):  # noqa: F811
     """The three, logged in, with quick parameters in their lessons."""
-    playwright.expect.set_options(timeout=_LOADED)  # what is shown may wait for two other students
     students = log_in(browser, hub, users)
     dataset = "auto" if "MNIST_DATA_DIR" in USER_ENVIRONMENT else str(data_folder)
     for student in students:
         set_parameters(student.user.home / "my-course", run="lab", dataset=dataset)
     yield students
-    playwright.expect.set_options(timeout=5_000)  # the default
     for student in students:
         student.context.close()
 

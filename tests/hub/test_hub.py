@@ -134,8 +134,8 @@ def probed(students, lessons, hub):
     (kernel, *_) = processes.kernels(hub.processes_of(second.user))
     limits = ["TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"]
     names = {"limits": limits, "home": str(second.user.home), "runtime": str(runtime), "pid": kernel.pid}
-    first.write("probe.ipynb", PROBE.format(hub=str(hub.log.parent), **names))
-    notebook = first.open("probe.ipynb")
+    first.write("my-course/probe.ipynb", PROBE.format(hub=str(hub.log.parent), **names))
+    notebook = first.open("my-course/probe.ipynb")
     notebook.run_all()
     (printed,) = [o["text"] for o in notebook.outputs() if o["text"].startswith("{")]
     notebook.page.close()
@@ -173,7 +173,7 @@ def test_memory_of_each_student(students, lessons, hub, capsys):
         assert 200e6 < memory < 4e9
 
 
-def test_idle_kernels_are_culled_then_the_server_ends(browser, start_hub, users, students):
+def test_idle_kernels_are_culled_then_the_server_ends(browser, start_hub, users):
     """Although the notebook is still open in the browser; its outputs are kept."""
     options = {
         "--MappingKernelManager.cull_idle_timeout": IDLE_SECONDS,
@@ -182,9 +182,9 @@ def test_idle_kernels_are_culled_then_the_server_ends(browser, start_hub, users,
     }
     hub, user = start_hub("culling", arguments=options), users[0]
     (student,) = log_in(browser, hub, [user])
-    student.write("idle.ipynb", "print('kept')", f"import time; time.sleep({IDLE_SECONDS + 5})")
-    notebook = student.open("idle.ipynb")
-    notebook.run_all()  # a kernel that is busy longer than the limit is not culled
+    student.write("my-course/idle.ipynb", "print('kept')")
+    notebook = student.open("my-course/idle.ipynb")
+    notebook.run_all()
     expect(notebook.output(0)).to_have_text("kept")
     kernels = f"user/{user.name}/api/kernels"
     assert hub.request("get", kernels)
