@@ -21,7 +21,7 @@ from pathlib import Path
 
 DATA = "/data/mnist"  # holds MNIST; students can read it and cannot write to it
 CORES_PER_STUDENT = 2
-IDLE_SECONDS = 1800  # after this time without use, a kernel is ended
+IDLE_SECONDS = 7200  # after this time without use, a kernel is ended; longer than a class, see docs/hubs.md
 
 BIN = Path(sys.executable).parent  # of the environment that holds JupyterHub and the course
 
@@ -61,5 +61,5 @@ c.Spawner.args = [
     f"--MappingKernelManager.cull_idle_timeout={IDLE_SECONDS}",
     "--MappingKernelManager.cull_interval=60",
     "--MappingKernelManager.cull_connected=True",  # also if the notebook is still open in a browser
-    f"--ServerApp.shutdown_no_activity_timeout={2 * IDLE_SECONDS}",  # then the server ends, too
+    f"--ServerApp.shutdown_no_activity_timeout={IDLE_SECONDS}",  # then the server ends, too
 ]
