@@ -29,7 +29,7 @@ LAB := --LabApp.default_url=/lab/tree/START_HERE.ipynb --log-level=WARN --LabApp
        'nbgrader.server_extensions.formgrader': False, \
        'nbgrader.server_extensions.validate_assignment': False}"
 
-.PHONY: setup course check test faults browser lab bench notebooks lint format help
+.PHONY: setup course check test faults browser hub lab bench notebooks lint format help
 
 setup: $(READY)  ## only set up the environment, .venv
 
@@ -48,6 +48,11 @@ faults: $(READY)  ## try every fault, also those that take minutes; write result
 
 browser: $(READY)  ## run the lessons in JupyterLab in a real browser (Chromium); pictures in tests/browser/screenshots/
 	$(BIN)/python -m pytest tests/browser -m browser
+
+hub: $(READY)  ## run a class on a JupyterHub on this machine, in Chromium; needs npm
+	$(INSTALL) --quiet $(CONSTRAINTS) --editable '.[dev,hub]'
+	npm install --silent --no-fund --no-audit --prefix .hub configurable-http-proxy@5.3.0
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS) tests/hub -m hub
 
 lab: $(READY)  ## bring the lessons and exercises into my-course/ (or DIR) and open JupyterLab there
 	$(BIN)/mnist-course start "$${DIR:-my-course}"

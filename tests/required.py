@@ -15,6 +15,7 @@ ALLOWED = (
     "no namespaces for ordinary accounts here",
     "with one core there is nothing to limit",
     "pip has no index here",
+    "no accounts can be made here that can run this Python",
     "PyTorch is not installed",
 )
 MNIST = "MNIST is not on this machine"

@@ -73,11 +73,11 @@ def set_parameters(folder: Path, **given: Any) -> None:
         path = folder / f"{lesson}.ipynb"
         notebook = json.loads(path.read_text(encoding="utf-8"))
         (cell,) = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])]
-        cell["source"] = _with_values("".join(cell["source"]), wanted)
+        cell["source"] = with_values("".join(cell["source"]), wanted)
         path.write_text(json.dumps(notebook), encoding="utf-8")
 
 
-def _with_values(source: str, values: Mapping[str, Any]) -> str:
+def with_values(source: str, values: Mapping[str, Any]) -> str:
     """Writes values into a parameters cell, as a student would; a name that is not there is passed over."""
     lines = source.splitlines()
     for number, line in enumerate(lines):

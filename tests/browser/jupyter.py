@@ -183,9 +183,17 @@ class Lesson:
 
     def run_all(self) -> None:
         """Runs the lesson from the menu, in a new kernel, until nothing runs any more."""
+        self.start_all()
+        self.wait_for_all()
+
+    def start_all(self) -> None:
+        """Starts what `wait_for_all` waits for."""
         self.panel.evaluate(_WATCH)
         self.menu("Run", "Restart Kernel and Run All Cells…")
         self.page.get_by_role("dialog").get_by_role("button", name="Confirm Kernel Restart").click()
+
+    def wait_for_all(self) -> None:
+        """Waits until nothing runs any more."""
         notebook = self.panel.element_handle()
         self.page.wait_for_function(_IS_DONE, arg=notebook, timeout=_RAN)
         self.page.wait_for_function(_ARE_LOADED, arg=notebook)

@@ -39,7 +39,7 @@ test "$call" != "$FAIL"
 """
 # Everything that decides which tests run, and what makes them fail.
 ADDOPTS = (
-    "-m 'not long and not full and not browser' --strict-markers --strict-config -ra --disable-socket "
+    "-m 'not long and not full and not browser and not hub' --strict-markers --strict-config -ra --disable-socket "
     "--allow-hosts=127.0.0.1,::1,localhost --allow-unix-socket"
 )
 
@@ -116,7 +116,7 @@ def test_a_target_runs_its_checks_and_stops_at_the_first_that_fails(checkout, ta
 def test_the_tests_that_pytest_selects_are_pinned():
     options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     markers = [line.split(":")[0] for line in options.pop("markers")]
-    assert markers == ["course", "long", "full", "browser", "mnist"]
+    assert markers == ["course", "long", "full", "browser", "hub", "mnist"]
     assert options == {
         "testpaths": ["tests/unit", "tests/lessons", "tests/grading"],
         "addopts": ADDOPTS,
@@ -148,6 +148,7 @@ def ci_calls(name: str) -> list[str]:
             f"python -m pytest {required} tests/faults -m ",
             f"python -m pytest {required} -m full",
             "wheel",
+            f"make hub PYTEST_OPTIONS={required}",
             f"make test VENV=PLACE/3.13 PYTHON=PYTHON313 PYTEST_OPTIONS={required}",
             f"python -m pytest {required} -m long or full",
         ],
@@ -224,7 +225,11 @@ def test_the_workflows_run_the_ci_scripts():
     assert {line["run"] for line in step["steps"][-2:-1]} == {"make setup PYTHON=python"}
     (all_steps,) = re.findall(r"^ +all\) \.ci/run (.*) ;;$", (CI / "run").read_text(), re.M)
     assert ["lint", *step["strategy"]["matrix"]["step"], "python3.13"] == all_steps.split()
-    assert workflows["weekly"]["jobs"]["weekly"]["strategy"]["matrix"]["script"] == ["full", "newest"]
+    assert workflows["weekly"]["jobs"]["weekly"]["strategy"]["matrix"]["script"] == [
+        "full",
+        "newest",
+        "run hub",
+    ]
     for jobs in (workflow["jobs"] for workflow in workflows.values()):
         for job in jobs.values():
             assert "continue-on-error" not in str(job)

@@ -66,6 +66,7 @@ FOREIGN_OPTIONS = {
         "--host",
         "--cwd",
         "--course",
+        "--users",
         "--upgrade",
         "--universal",
         "--python-version",
