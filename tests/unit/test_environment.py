@@ -132,7 +132,7 @@ def test_the_commands_without_make_are_those_of_make():
     assert venv == "python -m venv .venv" and activate == ".venv\\Scripts\\activate"
     assert "NEW_VENV := $(PYTHON) -m venv $(VENV)" in makefile and "VENV        := .venv\n" in makefile
     (constraints,) = re.findall(r"^CONSTRAINTS := (.+)", makefile, re.M)
-    (what,) = re.findall(r"^\t\$\(INSTALL\) --quiet \$\(CONSTRAINTS\) (.+)", makefile, re.M)
+    what = re.findall(r"^\t\$\(INSTALL\) --quiet \$\(CONSTRAINTS\) (.+)", makefile, re.M)[-1]
     assert install == f"python -m pip install {constraints} {what}".replace("'", '"')
     (run,) = re.findall(r"^\t\$\(BIN\)/(mnist-course run .+)", makefile, re.M)
     assert course == run.split("$(OPTIONS)")[0].strip().replace('"$${RUN:-course}"', "course")
