@@ -121,7 +121,7 @@ def read(source: Path, stage: Path) -> list[Member]:
         stage: an empty folder for the copies.
 
     Returns:
-        The files, without those that operating systems add.
+        The files, except the ones that operating systems add.
 
     Raises:
         UserError: the archive is damaged, encrypted, larger than the limits, or no archive.

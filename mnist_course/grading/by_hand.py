@@ -56,7 +56,7 @@ def read_table(path: Path) -> list[_Entry]:
     """Reads the rows of a table such as `sentences.csv` in which points or a comment are filled in.
 
     Raises:
-        UserError: the file is no such table.
+        UserError: the file is not a table of this kind.
     """
     rows = tables.read(path, ("student", "exercise", "task", "points", "comment"))
     return [

@@ -229,7 +229,7 @@ def _rare(submitted: Sequence[str], results: Results) -> list[Remark]:
             "",
             name,
             f"{count} of {len(results)} students submitted it, and it counts in the totals of all students; if the "
-            "class was not given it, name those that it was given: --exercise NAME",
+            "class was not given it, name the exercises that it was given: --exercise NAME",
         )
         for name, count in counts.items()
         if count < max(counts.values()) / 2

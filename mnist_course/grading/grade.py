@@ -285,7 +285,7 @@ def _key(path: Path, exercise: Exercise) -> str:
 
 
 def is_current(submission: Submission, exercise: Exercise, entry: Graded) -> bool:
-    """Returns whether a submission and its exercise are still those that were graded."""
+    """Returns whether a submission and its exercise are the same as when they were graded."""
     return entry.key == _key(submission.path, exercise)
 
 

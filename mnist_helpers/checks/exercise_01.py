@@ -525,12 +525,11 @@ _WRONG_STANDARDISATIONS: tuple[tuple[Callable[..., tuple], str], ...] = (
     ),
     (
         _one_added,
-        "You have added 1 to all standard deviations. Only those that are 0 should be replaced.",
+        "You have added 1 to all standard deviations. Only zeros should be replaced.",
     ),
     (
         _at_least_one,
-        "You have replaced all standard deviations below 1. Only those that are exactly 0 should be "
-        "replaced.",
+        "You have replaced all standard deviations below 1. Only exact zeros should be replaced.",
     ),
     (_not_subtracted, "You have divided, but not subtracted the mean."),
     (_not_divided, "You have subtracted the mean, but not divided by the standard deviation."),
@@ -1018,7 +1017,7 @@ class _Leak(NamedTuple):
         num_shared: images of the report that are stored.
         num_report: images of the report.
         reported: accuracy on all images of the report.
-        unseen: accuracy on those that are not stored.
+        unseen: accuracy on the images that are not stored.
         validation: accuracy on the validation images.
     """
 
@@ -1069,7 +1068,7 @@ def num_shared_rows() -> tuple[Row, ...]:
         Row(leak.num_unseen, "These are the images that the classifier has not stored."),
         Row(
             leak.num_report,
-            "These are all images of x_report. Count only those that the classifier has stored.",
+            "These are all images of x_report. Count only the images that the classifier has stored.",
         ),
         Row(_NUM_STORED, "The classifier has stored so many images, but not all of them are in x_report."),
         Row(

@@ -661,7 +661,7 @@ def _check_both_sides(accuracies: dict[float, float]) -> None:
 
 
 def _check_best(accuracies: dict[float, float], accuracy: float, rate: float | None) -> None:
-    """Checks that the network is the best of those that were trained."""
+    """Checks that the network is the best of all trained networks."""
     best = max(accuracies.values())
     expect(
         abs(best - accuracy) < _TOLERANCE,

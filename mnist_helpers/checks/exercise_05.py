@@ -111,7 +111,7 @@ _MORE_DIGITS = "Give at least three significant digits."
 
 
 def _compare_number(answer: Any, name: str, right: float, rows: Sequence[Row], otherwise: str) -> None:
-    """Compares a number that may be rounded to three digits; the message for fewer digits says so."""
+    """Compares a number that may be rounded to three digits; the check asks for more if there are fewer."""
     value = number(answer, name)
     digits = [
         Row(float(f"{right:.{places}g}"), f"{name} is rounded too much. {_MORE_DIGITS}") for places in (2, 1)
@@ -573,7 +573,7 @@ COUNTED: tuple[Row, ...] = (
     ),
     Row(
         lambda labels, first, second: (np.sum(first == labels), np.sum(second == labels)),
-        "You have counted all images that each classifies correctly, also those that both do. These "
+        "You have counted all images that each classifies correctly, also the images that both do. These "
         "images do not tell which of the two is better.",
     ),
     Row(
@@ -585,7 +585,7 @@ COUNTED: tuple[Row, ...] = (
             np.sum((first == labels) & (second == labels)),
             np.sum((first != labels) & (second != labels)),
         ),
-        "You have counted the images that both classify correctly, and those that both classify wrongly. "
+        "You have counted the images that both classify correctly, and the images that both classify wrongly. "
         "Exactly one of the two should be correct.",
     ),
     Row(

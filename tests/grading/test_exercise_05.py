@@ -263,7 +263,7 @@ def test_the_students_version_shows_no_solution_and_no_hidden_case():
         ),
         (
             "task-4",
-            ("numbers: - `only_first`", "If there is no such image, the p-value is 1", "may not be used"),
+            ("numbers: - `only_first`", "If there are no such images, the p-value is 1", "may not be used"),
         ),
         (
             "task-5",
