@@ -561,15 +561,15 @@ def bundle(folder: Path, datasets: tuple) -> None:
 
 @main.group(epilog=_help("mnist-course assignments build class-2026"))
 def assignments() -> None:
-    """Make exercises for a class and grade submissions."""
+    """Make exercises, grade submissions, and export marks."""
 
 
 @assignments.command("build", epilog=_help("mnist-course assignments build class-2026"))
 @click.argument("folder", type=_Folder(exists=False, for_nbgrader=True))
 def build_assignments(folder: Path) -> None:
-    """Make FOLDER an nbgrader course with the exercises.
+    """Make FOLDER a grading folder with the exercises.
 
-    The students' versions are in FOLDER/release/.
+    It is also a course folder of nbgrader. The students' versions, without solutions, are in FOLDER/release/.
     """
     from mnist_course.grading import release
 
@@ -578,9 +578,10 @@ def build_assignments(folder: Path) -> None:
 
 @assignments.command("release", epilog=_help("mnist-course assignments release"))
 def release_assignments() -> None:
-    """Write the students' exercises into the course.
+    """Write the students' versions of the exercises into the course.
 
-    Authors use this command after a change of a solution; the folder is notebooks/exercises/release/.
+    Use this command in a clone after you have changed or added an exercise. It writes into
+    notebooks/exercises/release/.
     """
     from mnist_course.grading import release
 
@@ -590,19 +591,19 @@ def release_assignments() -> None:
 
 @assignments.command("grade", epilog=_help("mnist-course assignments grade class-2026 --workers 2"))
 @click.argument("folder", type=_Folder(exists=True, for_nbgrader=True))
-@_number("--seconds", "Time limit of one notebook.", most=10**6, default=120)
-@_number("--memory", "Memory limit of one notebook.", default=4, metavar="GIB")
-@_number("--workers", "Notebooks that are graded at the same time; by default, one for each core.")
-@click.option("--fresh", is_flag=True, help="Grade all submissions again, also unchanged ones.")
+@_number("--seconds", "Time limit for each submission.", most=10**6, default=120)
+@_number("--memory", "Memory limit for each submission, in GiB.", default=4, metavar="GIB")
+@_number("--workers", "How many submissions are graded at the same time; by default, one for each core.")
+@click.option("--fresh", is_flag=True, help="Grade all submissions again, including unchanged ones.")
 @click.option(
     "--exercise",
     "given",
     multiple=True,
     metavar="NAME",
-    help="Exercise that the class was given, such as exercise_01; can be repeated. Only these count in the "
-    "totals; by default, all that anybody has submitted.",
+    help="An exercise that you gave to the class, such as exercise_01; can be repeated. Only these exercises "
+    "count in the totals; by default, every exercise counts that at least one student has submitted.",
 )
-@_number("--pass-mark", "Per cent of the points from which a student passes.", most=100, default=50)
+@_number("--pass-mark", "A student passes with at least N % of the points.", most=100, default=50)
 @_text("--scheduler", "ADDRESS", "", "Grade on the workers of a Dask scheduler, such as tcp://HOST:8786.")
 def grade_assignments(
     folder: Path,
@@ -616,7 +617,7 @@ def grade_assignments(
 ) -> None:
     """Grade the submissions and write a class report.
 
-    The submissions are in FOLDER/submitted/STUDENT/.
+    It reads the submissions in FOLDER/submitted/STUDENT/, and grades what is new or changed.
     """
     from mnist_course.grading.grade import grade
     from mnist_course.grading.sandbox import Limits
@@ -642,9 +643,10 @@ def grade_assignments(
 @click.argument("folder", type=_Folder(exists=True, for_nbgrader=True))
 @click.argument("table")
 def mark_assignments(folder: Path, table: str) -> None:
-    """Bring a teacher's points and comments into the gradebook.
+    """Write your points and comments into the gradebook.
 
-    They are in TABLE, a CSV file: FOLDER/sentences.csv is one, and the page FOLDER/sentences.html saves one.
+    TABLE is the CSV file with the points and comments: FOLDER/sentences.csv, or the file that you saved from the
+    page FOLDER/sentences.html.
     """
     from mnist_course.grading import by_hand
 
@@ -660,19 +662,20 @@ def mark_assignments(folder: Path, table: str) -> None:
     "--roster",
     type=_Existing(is_file=True),
     metavar="FILE",
-    help="The class: a CSV file with name, email, id. The folder keeps it, so that it is needed only once.",
+    help="The list of the students: a CSV file with the columns name, email and id, or one that your platform "
+    "exports. FOLDER keeps a copy, so you need this option only the first time.",
 )
 @click.option(
     "--due",
     type=click.DateTime(["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"]),
     metavar="TIME",
-    help="Note as late what was submitted after this time, such as 2026-03-03T23:59.",
+    help="List submissions after this local time as late, such as 2026-03-03T23:59; they still count.",
 )
 def collect_assignments(folder: Path, source: Path, roster: Path | None, due: datetime | None) -> None:
-    """Bring a learning platform's download into FOLDER/submitted/.
+    """Copy a platform's download into FOLDER/submitted/.
 
-    ARCHIVE_OR_FOLDER is what Moodle, Canvas, Brightspace or Google Classroom gives out. The latest attempt of each
-    student counts.
+    ARCHIVE_OR_FOLDER is the download from Moodle, Canvas, Brightspace or Google Classroom. Of several attempts of a
+    student, the latest one that can be read and has answers counts.
     """
     from mnist_course.grading.collect import collect
 
@@ -685,11 +688,12 @@ def collect_assignments(folder: Path, source: Path, roster: Path | None, due: da
 @click.argument("folder", type=_Folder(exists=True, for_nbgrader=True))
 @click.option("--moodle", type=_NEW_FILE, metavar="FILE", help="Write a file for Moodle's grade import.")
 @click.option("--canvas", type=_NEW_FILE, metavar="FILE", help="Write a file for Canvas's gradebook import.")
-@click.option("--csv", type=_NEW_FILE, metavar="FILE", help="Write a list with all students.")
+@click.option("--csv", type=_NEW_FILE, metavar="FILE", help="Write a list of all students for your own use.")
 def export_assignments(folder: Path, moodle: Path | None, canvas: Path | None, csv: Path | None) -> None:
-    """Write the marks for a learning platform.
+    """Write marks that a learning platform can import.
 
-    A mark that does not exist is an empty cell. Names, e-mail addresses and ids come from the roster.
+    For Moodle and Canvas, a missing mark is an empty cell, never 0. Names, e-mail addresses and ids come from the
+    roster.
     """
     from mnist_course.grading.export import export
 

@@ -89,7 +89,6 @@ def mark(folder: Path, path: Path) -> str:
     exercises = course_folder.exercises(folder)
     nbgrader_bridge.check_files(folder)
     entries = read_table(path)
-    graded = course_folder.read_graded(folder)
     changed = 0
     with (
         _files.lock(
@@ -98,6 +97,7 @@ def mark(folder: Path, path: Path) -> str:
         nbgrader_bridge.gradebook(folder) as book,
         book.db.no_autoflush,
     ):
+        graded = course_folder.read_graded(folder)
         problems: list[str] = []
         seen: dict[tuple, _Entry] = {}
         for entry in entries:
@@ -111,8 +111,10 @@ def mark(folder: Path, path: Path) -> str:
                     raise UserError(
                         f"{entry.exercise!r} is not an exercise. Expected: {', '.join(exercises)}"
                     )
-                if entry.sentence and current is not None and not same_text(entry.sentence, current):
-                    raise UserError("the student has submitted another sentence since; read it again")
+                if entry.sentence and not same_text(entry.sentence, current or ""):
+                    raise UserError(
+                        "the student has submitted another sentence since, or none; read it again"
+                    )
                 changed += _give(book, entry)
             except UserError as error:
                 problems.append(f"row {entry.row} ({entry.student}, {entry.exercise}, {entry.task}): {error}")

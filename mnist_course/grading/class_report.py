@@ -136,6 +136,11 @@ def tasks_of(release: nbformat.NotebookNode) -> list[Task]:
     return tasks
 
 
+def tests_of(release: nbformat.NotebookNode) -> set[str]:
+    """Returns the names of the tests of an exercise."""
+    return {test for task in tasks_of(release) for test in task.tests}
+
+
 def maximum_of(tasks: Sequence[Task]) -> float:
     """Returns the maximum of an exercise."""
     return sum(sum(task.tests.values()) for task in tasks)
@@ -270,7 +275,7 @@ def _task(task: Task, graded: list[Result]) -> dict[str, Any]:
         "by_hand": task.by_hand,
         "max_points": full,
         "mean_points": _mean(points),
-        "success_rate": None if task.by_hand else _mean([float(received == full) for received in points]),
+        "success_rate": None if task.by_hand else _mean([float(received >= full) for received in points]),
         "not_done": sum(_failure(task, result) in result.not_done for result in graded),
         "wrong_answers": _wrong_answers(task, graded),
     }

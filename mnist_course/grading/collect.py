@@ -267,7 +267,9 @@ class _Folders:
         identity = {}
         if origin.students:
             student = origin.students[0]
-            identity = {"name": student.name, "email": student.email, "id": student.id}
+            identity = {
+                field: getattr(student, field) for field in collected.IDENTITY if getattr(student, field)
+            }
         self._record.students[folder] = identity
         return folder
 
@@ -279,7 +281,7 @@ class _Folders:
             return self._by_hand[student]
         name = placing.folder_name(student.name)
         if self._unique[name.casefold()] > 1:
-            name = placing.folder_name(f"{name} {student.identifier}")
+            name = placing.folder_name(name, student.identifier)
         return name
 
     def _of_stranger(self, origin: Origin) -> str:

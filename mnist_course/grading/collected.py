@@ -12,6 +12,8 @@ from mnist_helpers import _files
 from mnist_helpers._errors import UserError
 
 FILE = "collected.json"
+# What is kept of a student of the roster.
+IDENTITY = ("name", "email", "id", "login", "canvas_id")
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 _ADVICE = "Delete it, and collect the archives again: what is in submitted/ stays."
 
@@ -85,7 +87,7 @@ class Record:
 
     Attributes:
         archives: sha256 of an archive, or the path of a folder -> its name.
-        students: folder -> name, email, id of the student in the roster; empty for one who is not in it.
+        students: folder -> what is known of its student (`IDENTITY`); empty for one who is not in the roster.
         attempts: all attempts that were ever collected.
         not_recognised: the other files.
     """

@@ -19,6 +19,7 @@ from mnist_course.grading import (
     grade,
     nbgrader_bridge,
     placing,
+    regrading,
     submissions,
 )
 from mnist_course.grading.course_folder import Exercise
@@ -132,10 +133,11 @@ def read_marks(
         folder / course_folder.SUBMITTED, placing.releases_of(exercises)
     )
     graded, known = course_folder.read_graded(folder), nbgrader_bridge.read_marks(folder)
-    waiting = _waiting_for_teacher(folder)
+    waiting, recorded = _waiting_for_teacher(folder), regrading.read(folder)
     marks: dict[str, dict[str, Mark]] = {student: {} for student in students}
     for submission in found:
         exercise, entry = exercises[submission.exercise], graded.get(submission.label)
+        tests = class_report.tests_of(exercise.release)
         points = known.get(submission.label, {}).get("marks", {})
         if entry is None or not submission.can_be_graded:
             mark = Mark(None, _NOT_GRADED, "it was not graded yet")
@@ -143,6 +145,10 @@ def read_marks(
             mark = Mark(None, _NOT_GRADED, "it has changed since it was graded")
         elif entry.seconds is None or not points:
             mark = Mark(None, _NOT_GRADED, "; ".join(entry.problems) or "see the report")
+        elif not regrading.is_complete(entry, recorded.get(submission.label), tests):
+            mark = Mark(
+                None, _NOT_GRADED, "the gradebook is an older copy, without the marks that were given last"
+            )
         elif submission.label in waiting:
             mark = Mark(None, _NOT_GRADED, f"{waiting[submission.label]} waits for a mark by hand")
         else:

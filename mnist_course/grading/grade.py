@@ -124,17 +124,29 @@ def grade(
                 warnings.simplefilter("ignore")
                 at_once = workers or runner.workers
                 _grade_all(folder, exercises, to_grade, keys, done, graded, limits, at_once, runner.run)
-                _renew_feedback(folder, to_grade, graded)
+                _renew_feedback(folder, to_grade, graded, done)
         finally:
-            results, more = _results(folder, found, students)
+            current = _current(folder, keys)
+            results, more = _results(folder, found, students, current)
             more += regrading.remarks_on_absent(students, nbgrader_bridge.read_marks(folder))
-            remarks += more + _identical(folder, found, exercises)
+            remarks += more + _identical(current, found, exercises)
             summary = _report(folder, exercises, results, remarks, limits, rules, runner.about_isolation)
     return summary
 
 
-def _identical(folder: Path, found: Sequence[Submission], exercises: Mapping[str, Exercise]) -> list[Remark]:
+def _current(folder: Path, keys: Mapping[str, str]) -> dict[str, Graded]:
+    """Returns what `graded.json` holds about submissions as they are now (`keys`).
+
+    It holds another content's results if grading was interrupted before the turn of a submission, or if its file
+    has no answers any more.
+    """
     graded = course_folder.read_graded(folder)
+    return {label: entry for label, entry in graded.items() if entry.key == keys.get(label)}
+
+
+def _identical(
+    graded: Mapping[str, Graded], found: Sequence[Submission], exercises: Mapping[str, Exercise]
+) -> list[Remark]:
     answers: dict[str, dict[str, dict[str, str]]] = {}
     for submission in found:
         if submission.label in graded:
@@ -263,10 +275,7 @@ def _done(
 ) -> set[str]:
     """Returns the submissions that need not run again: unchanged ones whose marks are in the gradebook."""
     recorded = regrading.read(folder)
-    tests = {
-        name: {test for task in class_report.tasks_of(of.release) for test in task.tests}
-        for name, of in exercises.items()
-    }
+    tests = {name: class_report.tests_of(of.release) for name, of in exercises.items()}
     return {
         of.label
         for of in found
@@ -314,6 +323,8 @@ def _record(
     """Brings one notebook's marks into the gradebook, and completes its entry in `graded.json`."""
     try:
         notebook, outcome = future.result()
+        if outcome.disturbed and not outcome.cells and not outcome.out_of_time:
+            raise UserError("; ".join(outcome.problems))  # it never ran, so it has no mark, and 0 is one
         notebook = nbgrader_bridge.with_outputs(notebook, outcome)
         leaks = nbgrader_bridge.hide_leaks(notebook)
         entry.cleared |= regrading.clear_marks(folder, submission, notebook)
@@ -369,8 +380,17 @@ def _line(submission: Submission, entry: Graded) -> str:
 # --- marks given by hand, and the report ---
 
 
-def _renew_feedback(folder: Path, found: Sequence[Submission], graded: dict[str, Graded]) -> None:
-    """Writes feedback pages again whose marks or comments have changed since."""
+def _renew_feedback(
+    folder: Path, found: Sequence[Submission], graded: dict[str, Graded], done: Collection[str]
+) -> None:
+    """Writes feedback pages again whose marks or comments have changed since.
+
+    Args:
+        folder: the grading folder.
+        found: the submissions.
+        graded: their entries.
+        done: the submissions that did not run now. The pages of the others show the marks of now.
+    """
     marks, recorded = nbgrader_bridge.read_marks(folder), regrading.read(folder)
     for submission in found:
         known, entry = marks.get(submission.label), graded.get(submission.label)
@@ -378,8 +398,8 @@ def _renew_feedback(folder: Path, found: Sequence[Submission], graded: dict[str,
             continue
         entry.scores = recorded[submission.label].scores
         now = {**known, "hidden_tests": False}  # earlier versions showed them: their pages are written again
-        # The feedback to a submission that was graded just now shows the same marks.
-        entry.in_feedback = entry.in_feedback or now
+        if entry.in_feedback is None and submission.label not in done:
+            entry.in_feedback = now
         kept = folder / "autograded" / submission.working_name / submission.exercise
         if entry.in_feedback != now and kept.is_dir():
             nbgrader_bridge.write_feedback(folder, submission)
@@ -388,11 +408,10 @@ def _renew_feedback(folder: Path, found: Sequence[Submission], graded: dict[str,
 
 
 def _results(
-    folder: Path, found: Sequence[Submission], students: Sequence[str]
+    folder: Path, found: Sequence[Submission], students: Sequence[str], graded: Mapping[str, Graded]
 ) -> tuple[dict[str, dict[str, class_report.Result]], list[Remark]]:
-    """Returns student -> exercise -> result, from the gradebook and `graded.json`; and remarks on submissions."""
-    graded, marks = course_folder.read_graded(folder), nbgrader_bridge.read_marks(folder)
-    recorded = regrading.read(folder)
+    """Returns student -> exercise -> result, from the gradebook and `graded`; and remarks on submissions."""
+    marks, recorded = nbgrader_bridge.read_marks(folder), regrading.read(folder)
     results: dict[str, dict[str, class_report.Result]] = {student: {} for student in students}
     remarks = []
     for submission in found:

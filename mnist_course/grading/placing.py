@@ -37,8 +37,15 @@ class Batch(NamedTuple):
     copies: dict[str, Path]
 
 
-def folder_name(name: str) -> str:
-    """Returns a name that is safe as a folder, in a glob pattern and in a spreadsheet."""
+def folder_name(name: str, identifier: str = "") -> str:
+    """Returns a name that is safe as a folder, in a glob pattern and in a spreadsheet.
+
+    Args:
+        name: the name, which is cut if it is long.
+        identifier: what tells the student apart from another one of this name; it is not cut.
+    """
+    if identifier:
+        name = f"{name[: max(1, _MAX_NAME - len(identifier) - 1)]} {identifier}"
     text = unicodedata.normalize("NFC", name)
     text = "".join(
         sign if unicodedata.category(sign)[0] in "LMN" or sign in " ._@+'’-" else " " for sign in text
@@ -72,6 +79,8 @@ def place(
         if attempt.key not in known:
             known[attempt.key] = attempt
             new.append(attempt)
+        elif attempt.late is not None:  # collected again, this time with the time when it was due
+            known[attempt.key].late = attempt.late
     record.attempts += new
     _remove_others(folder, record, exercises)
     existing = submitted(folder, exercises)

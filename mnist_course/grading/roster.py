@@ -76,8 +76,11 @@ class Student:
         return self.id or self.login or self.canvas_id or self.email
 
     def is_same(self, identity: Mapping[str, str]) -> bool:
-        """Returns whether a `name`, `email` and `id` of an earlier roster are this student's."""
-        for field in ("id", "email"):
+        """Returns whether what is known of a student of an earlier roster is true of this student.
+
+        The first of id, e-mail address, login and Canvas's number that both have decides; without one, the name.
+        """
+        for field in ("id", "email", "login", "canvas_id"):
             mine, other = getattr(self, field), identity.get(field, "")
             if mine and other:
                 return _normal(mine) == _normal(other)

@@ -221,3 +221,48 @@ def test_a_students_code_that_prints_a_hidden_test_is_reported(folder):
     ]
     assert "531" not in json.dumps([cell.get("outputs") for cell in source.cells])
     assert source.cells[7].outputs[0].text == "number is not 7"
+
+
+def test_a_run_that_never_started_is_no_mark(folder, graded, monkeypatch):
+    submit(folder, "anna", solved())
+    never = sandbox.Outcome({}, ["it could not be started"], 0.1, True, False)
+    monkeypatch.setattr(sandbox, "run", lambda *_, **__: never)
+    graded()
+    assert marks(folder) == {"anna": "not graded"}
+    assert remarks(folder, "anna") == "could not be graded: it could not be started"
+    monkeypatch.setattr(sandbox, "run", _run)
+    graded()
+    assert marks(folder) == {"anna": "3"}
+
+
+def test_an_interrupted_grading_shows_no_mark_of_an_earlier_submission(folder, graded, monkeypatch):
+    submit(folder, "anna", solved())
+    submit(folder, "ben", solved())
+    graded()
+    submit(folder, "anna", HALF)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grade, "_record", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        graded()
+    assert marks(folder) == {"anna": "not graded", "ben": "3"}
+    assert remarks(folder, "anna") == "not graded yet"
+
+
+def test_after_an_interruption_the_feedback_has_the_marks_of_the_report(folder, graded, monkeypatch):
+    submit(folder, "anna", solved())
+    with monkeypatch.context() as patch:
+
+        def interrupted(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(grade, "_renew_feedback", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            graded()
+    give(folder, "anna", 0.25)
+    assert graded() == set()
+    page = (folder / "feedback" / "anna" / "tiny" / "tiny.html").read_text()
+    assert f"{marks(folder)['anna']} of 3 points" in page
+    assert marks(folder)["anna"] != "3"
