@@ -183,3 +183,12 @@ def test_a_mark_by_hand_reaches_report_and_feedback_without_another_run(folder, 
     assert 'value="1.5"' in (folder / "sentences.html").read_text()
     with pytest.raises(UserError, match=r"Unknown exercise 'small'\. Expected: tiny"):
         grade.grade(folder, given=("small",))
+
+
+def test_points_for_a_sentence_that_is_gone_are_refused(graded):
+    entries = course_folder.read_graded(graded)
+    entries["ben/tiny"].sentences = {}
+    course_folder.write_graded(graded, entries)
+    with pytest.raises(UserError, match="another sentence since, or none"):
+        marked(graded, f"ben,tiny,explain,{SENTENCE},1,")
+    assert by_hand.read(graded) == []

@@ -309,3 +309,8 @@ def test_the_report_lists_marks_given_by_hand_and_its_date(tmp_path):
     age = datetime.datetime.now().astimezone() - datetime.datetime.fromisoformat(written)
     assert abs(age) < datetime.timedelta(minutes=2)
     assert f"written on {written[:10]} at {written[11:16]} (UTC{written[19:]})" in page
+
+
+def test_more_than_the_full_points_is_a_success(tmp_path):
+    report, _ = reported(tmp_path, {"a": {"tiny": result(1, 1, 1.5)}})
+    assert report["exercises"][0]["tasks"][1]["success_rate"] == 1

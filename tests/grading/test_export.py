@@ -270,3 +270,16 @@ def test_an_export_is_replaced_by_the_next_one(graded_class, tmp_path):
         export.export(graded_class, moodle=tmp_path / "m.csv", csv_file=tmp_path / "l.csv")
     assert sorted(path.suffix for path in tmp_path.iterdir() if path.is_file()) == [".csv", ".csv"]
     assert not _files.read_json_or_none(tmp_path / "m.csv")
+
+
+def test_marks_of_an_older_copy_of_the_gradebook_are_not_exported(folder, tmp_path):
+    roster.keep_roster(folder, Roster([ANN]))
+    submission = graded(folder, "Ann Lee", 1, 0, 0)
+    entries = course_folder.read_graded(folder)
+    entries[submission.label].scores = {**dict(zip(TESTS, (1, 1, 1), strict=True)), "explain": 0}
+    course_folder.write_graded(folder, entries)
+    with pytest.raises(UserError, match="There are no marks yet"):
+        export.export(folder, csv_file=tmp_path / "l.csv")
+    submission = graded(folder, "Ann Lee", 1, 1, 1)
+    export.export(folder, csv_file=tmp_path / "l.csv")
+    assert rows(tmp_path / "l.csv", "utf-8-sig")[1][3] == "3"
