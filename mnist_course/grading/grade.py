@@ -30,6 +30,7 @@ from mnist_course.grading import (
     course_folder,
     isolation,
     nbgrader_bridge,
+    placing,
     reading,
     regrading,
     sandbox,
@@ -91,25 +92,24 @@ def grade(
     nbgrader_bridge.check_files(folder)
     if unknown := [name for name in given if name not in exercises]:
         raise UserError(f"Unknown exercise {unknown[0]!r}. Expected: {', '.join(exercises)}.")
-    found, students, remarks = submissions.find(
-        folder / course_folder.SUBMITTED, {name: of.release for name, of in exercises.items()}
-    )
-    if not students:
-        raise UserError(
-            f"There are no submissions. Expected: {folder / course_folder.SUBMITTED}/STUDENT/EXERCISE.ipynb, a "
-            "folder per student."
-        )
-    absent = collected.absent(students, collected.read(folder), kept_roster(folder) or Roster(()))
-    rules = class_report.Rules(pass_mark, given, absent)
-    course_folder.read_graded(folder)  # a damaged file is an error also when `fresh` is set
     with (
         _files.lock(
             folder / ".grading.lock", f"Another process is grading in {folder}. Wait until it has ended."
         ),
         _runner(scheduler) as runner,
     ):
-        regrading.restore_exercises(folder, exercises)
+        found, students, remarks = submissions.find(
+            folder / course_folder.SUBMITTED, placing.releases_of(exercises)
+        )
+        if not students:
+            raise UserError(
+                f"There are no submissions. Expected: {folder / course_folder.SUBMITTED}/STUDENT/EXERCISE.ipynb, a "
+                "folder per student."
+            )
+        absent = collected.absent(students, collected.read(folder), kept_roster(folder) or Roster(()))
+        rules = class_report.Rules(pass_mark, given, absent)
         graded = course_folder.read_graded(folder)
+        regrading.restore_exercises(folder, exercises)
         to_grade = [submission for submission in found if submission.can_be_graded]
         keys = {of.label: _key(of.path, exercises[of.exercise]) for of in to_grade}
         remarks += regrading.follow_renamed(folder, to_grade, keys, graded, exercises)

@@ -274,10 +274,10 @@ def test_feedback_that_an_earlier_version_wrote_is_written_again_without_hidden_
     submission = submissions.Submission("anna", "tiny", folder / "submitted" / "anna" / "tiny.ipynb")
     graded = {"anna/tiny": Graded("k", True, in_feedback=nbgrader_bridge.read_marks(folder)["anna/tiny"])}
     page.write_text("assert double(531) == 1062")
-    grade._renew_feedback(folder, [submission], graded)
+    grade._renew_feedback(folder, [submission], graded, [])
     check_nothing_hidden(page.read_text())
     page.write_text("not again")
-    grade._renew_feedback(folder, [submission], graded)
+    grade._renew_feedback(folder, [submission], graded, [])
     assert page.read_text() == "not again"
 
 
