@@ -470,7 +470,7 @@ def class_of_more_damaged(built, tmp_path_factory) -> Path:
 
 def check_case(folder: Path, student: str, case: Case) -> None:
     assert tuple(points(folder, student).values()) == (*case.points, 0)
-    said = remarks(folder, student)
+    said = "\n".join(line for line in remarks(folder, student).splitlines() if "identical" not in line)
     assert [word for word in case.words if word not in said] == []
     assert bool(said) == bool(case.words), said
     assert (folder / "feedback" / student / "tiny" / "tiny.html").is_file()
