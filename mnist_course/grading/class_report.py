@@ -341,8 +341,8 @@ def _points_by_test(tasks: Mapping[str, list[Task]], results: Results) -> list[l
     return rows
 
 
-def _write_csv(path: Path, columns: list[str], rows: list[list], encoding: str = "utf-8") -> None:
-    with _files.atomic_write(path) as temporary, temporary.open("w", encoding=encoding, newline="") as file:
+def _write_csv(path: Path, columns: list[str], rows: list[list]) -> None:
+    with _files.atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([columns, *rows])
 
 

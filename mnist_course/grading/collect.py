@@ -82,7 +82,6 @@ def collect(
             batch = _sorted(members, source.name, folder, in_class, exercises, record, Path(temporary), due)
             keep_roster(folder, in_class)
             new, lines = placing.place(folder, batch, record, exercises)
-            record.archives.setdefault(_mark_of(source), source.name)
             collected.write(folder, record)
     return _summary(folder, source.name, batch, new, lines, record, in_class, exercises)
 
@@ -90,10 +89,6 @@ def collect(
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
-
-
-def _mark_of(source: Path) -> str:
-    return str(source) if source.is_dir() else _files.sha256(source)
 
 
 # --- sorting out ---

@@ -86,13 +86,11 @@ class Record:
     """What `collected.json` holds.
 
     Attributes:
-        archives: sha256 of an archive, or the path of a folder -> its name.
         students: folder -> what is known of its student (`IDENTITY`); empty for one who is not in the roster.
         attempts: all attempts that were ever collected.
         not_recognised: the other files.
     """
 
-    archives: dict[str, str] = dataclasses.field(default_factory=dict)
     students: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
     attempts: list[Attempt] = dataclasses.field(default_factory=list)
     not_recognised: list[NotRecognised] = dataclasses.field(default_factory=list)
@@ -114,7 +112,7 @@ def read(folder: Path) -> Record:
         record.not_recognised = [NotRecognised(**entry) for entry in record.not_recognised]  # type: ignore[arg-type]
         names = [name for entry in record.attempts for name in (entry.student, entry.exercise)]
         names += [name for entry in record.not_recognised for name in (entry.student, entry.kept_as)]
-        if not all(map(_is_safe, names)) or not isinstance(record.archives, dict):
+        if not all(map(_is_safe, names)):
             raise TypeError("a name is not that of a file")
         if not all(isinstance(identity, dict) for identity in record.students.values()):
             raise TypeError("students has another form")

@@ -106,7 +106,9 @@ def export(
     rows = _rows(marks, roster or Roster([]), collected.read(folder), submitted)
     if not any(mark.points is not None for row in rows for mark in row.marks.values()):
         raise UserError(f"There are no marks yet. First: mnist-course assignments grade {folder}")
-    maxima = {name: _maximum(exercises[name]) for name in submitted}
+    maxima = {
+        name: class_report.maximum_of(class_report.tasks_of(exercises[name].release)) for name in submitted
+    }
     tables = [(path, make(rows, maxima)) for path, make in wanted]
     for path, table in tables:
         _check_place(path, table)
@@ -133,7 +135,7 @@ def read_marks(
         folder / course_folder.SUBMITTED, placing.releases_of(exercises)
     )
     graded, known = course_folder.read_graded(folder), nbgrader_bridge.read_marks(folder)
-    waiting, recorded = _waiting_for_teacher(folder), regrading.read(folder)
+    waiting, recorded = nbgrader_bridge.waiting_for_teacher(folder), regrading.read(folder)
     marks: dict[str, dict[str, Mark]] = {student: {} for student in students}
     for submission in found:
         exercise, entry = exercises[submission.exercise], graded.get(submission.label)
@@ -160,23 +162,6 @@ def read_marks(
                 marks[remark.student].setdefault(name, Mark(None, _NOT_GRADED, remark.text))
     given = {submission.exercise for submission in found}
     return marks, [name for name in exercises if name in given]
-
-
-def _waiting_for_teacher(folder: Path) -> dict[str, str]:
-    """Returns submission -> an answer with points that only a teacher can give, and has not given yet."""
-    with nbgrader_bridge.gradebook(folder) as book:
-        return {
-            f"{submission.student.id}/{submission.assignment.name}": of.name
-            for assignment in book.assignments
-            for submission in assignment.submissions
-            for notebook in submission.notebooks
-            for of in notebook.grades
-            if of.needs_manual_grade and of.max_score and of.auto_score is None and of.manual_score is None
-        }
-
-
-def _maximum(exercise: Exercise) -> float:
-    return sum(sum(task.tests.values()) for task in class_report.tasks_of(exercise.release))
 
 
 def _rows(

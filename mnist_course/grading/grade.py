@@ -412,6 +412,7 @@ def _results(
 ) -> tuple[dict[str, dict[str, class_report.Result]], list[Remark]]:
     """Returns student -> exercise -> result, from the gradebook and `graded`; and remarks on submissions."""
     marks, recorded = nbgrader_bridge.read_marks(folder), regrading.read(folder)
+    waiting = nbgrader_bridge.waiting_for_teacher(folder)
     results: dict[str, dict[str, class_report.Result]] = {student: {} for student in students}
     remarks = []
     for submission in found:
@@ -420,6 +421,10 @@ def _results(
         problems = ["not graded yet"] if submission.can_be_graded else []
         entry = graded.get(submission.label, Graded("", isolated=True, problems=problems))
         points = marks.get(submission.label, {}).get("marks", {}) if entry.seconds is not None else {}
+        if points and submission.label in waiting:
+            points = {}
+            text = f"{waiting[submission.label]} waits for a mark by hand"
+            remarks.append(Remark(student, exercise, text, not_graded=True))
         results[student][exercise] = class_report.Result(
             points, entry.messages, entry.not_done, entry.sentences, entry.seconds, entry.isolated
         )

@@ -223,6 +223,19 @@ def read_marks(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
         }
 
 
+def waiting_for_teacher(folder: Path) -> dict[str, str]:
+    """Returns submission -> an answer with points that only a teacher can give, and has not given yet."""
+    with gradebook(folder) as book:
+        return {
+            f"{submission.student.id}/{submission.assignment.name}": of.name
+            for assignment in book.assignments
+            for submission in assignment.submissions
+            for notebook in submission.notebooks
+            for of in notebook.grades
+            if of.needs_manual_grade and of.max_score and of.auto_score is None and of.manual_score is None
+        }
+
+
 def with_outputs(notebook: nbformat.NotebookNode, outcome: sandbox.Outcome) -> nbformat.NotebookNode:
     """Puts the outputs of a run into the cells of a notebook.
 

@@ -266,3 +266,23 @@ def test_after_an_interruption_the_feedback_has_the_marks_of_the_report(folder, 
     page = (folder / "feedback" / "anna" / "tiny" / "tiny.html").read_text()
     assert f"{marks(folder)['anna']} of 3 points" in page
     assert marks(folder)["anna"] != "3"
+
+
+def test_a_sentence_with_points_is_no_mark_before_a_teacher_has_given_one(folder, graded):
+    for kind in ("source", "release"):
+        path = folder / kind / "tiny" / "tiny.ipynb"
+        notebook = nbformat.read(path, as_version=4)
+        (explain,) = [cell for cell in notebook.cells if cell.id == "explain"]
+        explain.metadata.nbgrader.points = 2
+        nbformat.write(notebook, path)
+    (folder / "gradebook.db").unlink()
+    submit(folder, "anna", solved(explain="It is two of them."))
+    graded()
+    assert marks(folder) == {"anna": "not graded"}
+    assert "explain waits for a mark by hand" in remarks(folder, "anna")
+    with nbgrader_bridge.gradebook(folder) as book:
+        book.find_grade("explain", "tiny", "tiny", "anna").manual_score = 1.5
+        book.db.commit()
+    graded()
+    assert marks(folder) == {"anna": "4.5"}
+    assert "waits" not in remarks(folder, "anna")
