@@ -126,7 +126,8 @@ def read_marks(
     """Reads what is in `submitted/` and in the gradebook now.
 
     Returns:
-        Student's folder -> exercise -> mark, and the exercises that somebody has submitted.
+        Student's folder -> exercise -> mark; and the exercises that count in the class report, or that somebody has
+        submitted if there is no report.
 
     Raises:
         UserError: the gradebook or `graded.json` is damaged.
@@ -160,8 +161,14 @@ def read_marks(
         if remark.not_graded and remark.student in marks:
             for name in exercises:
                 marks[remark.student].setdefault(name, Mark(None, _NOT_GRADED, remark.text))
-    given = {submission.exercise for submission in found}
+    given = _counted(folder) or {submission.exercise for submission in found}
     return marks, [name for name in exercises if name in given]
+
+
+def _counted(folder: Path) -> set[str]:
+    """Returns the exercises that count in the class report (`grade --exercise`); empty if there is none yet."""
+    report = _files.read_json_or_none(folder / "report.json") or {}
+    return {of["exercise"] for of in report.get("exercises", []) if of.get("counted")}
 
 
 def _rows(

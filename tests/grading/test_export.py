@@ -283,3 +283,15 @@ def test_marks_of_an_older_copy_of_the_gradebook_are_not_exported(folder, tmp_pa
     submission = graded(folder, "Ann Lee", 1, 1, 1)
     export.export(folder, csv_file=tmp_path / "l.csv")
     assert rows(tmp_path / "l.csv", "utf-8-sig")[1][3] == "3"
+
+
+def test_the_exercises_are_those_that_count_in_the_report(folder, tmp_path):
+    add_second_exercise(folder)
+    roster.keep_roster(folder, Roster([ANN, ZOE]))
+    graded(folder, "Ann Lee", 1, 1, 1)
+    graded(folder, "Ann Lee", 0.5, 0, 0, exercise="second")
+    counted = {"exercises": [{"exercise": "second", "counted": False}, {"exercise": "tiny", "counted": True}]}
+    _files.write_json(folder / "report.json", counted)
+    export.export(folder, moodle=tmp_path / "m.csv", csv_file=tmp_path / "l.csv")
+    assert [row[3:] for row in rows(tmp_path / "m.csv")] == [["tiny (of 3)"], ["3"]]
+    assert rows(tmp_path / "l.csv", "utf-8-sig")[1][3:] == ["3", "3", "3"]
