@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 
 import pytest
@@ -11,7 +12,7 @@ import yaml
 from mnist_helpers import quiz, results
 
 pytest.importorskip("playwright", reason="no Playwright here: pip install --editable '.[browser]'")
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import PICTURES
 from tests.browser.jupyter import HIGH, WIDE
@@ -41,6 +42,16 @@ def test_a_lesson_runs_to_its_end_without_error_and_without_stderr(lessons, less
     assert not [o for o in outputs if o["output_type"] == "error" or o.get("name") == "stderr"]
 
 
+def scroll_to(image: Locator) -> None:
+    """Scrolls until an image is seen: JupyterLab may render cells above it then, which moves it away again."""
+    for _ in range(5):
+        image.scroll_into_view_if_needed()
+        with contextlib.suppress(AssertionError):
+            expect(image).to_be_in_viewport(ratio=0.2, timeout=2000)
+            return
+    expect(image).to_be_in_viewport(ratio=0.2)
+
+
 @every_lesson
 def test_every_figure_is_visible_and_described(lessons, lesson):
     """What a screen reader says of a figure is what the figure says of itself."""
@@ -53,8 +64,7 @@ def test_every_figure_is_visible_and_described(lessons, lesson):
     for number, image in enumerate(opened.images()):
         assert min(image["natural"]) > 100
         assert min(image["shown"]) > 100
-        images.nth(number).scroll_into_view_if_needed()
-        expect(images.nth(number)).to_be_in_viewport(ratio=0.2)
+        scroll_to(images.nth(number))
 
 
 @every_lesson
