@@ -92,21 +92,16 @@ def grade(
     nbgrader_bridge.check_files(folder)
     if unknown := [name for name in given if name not in exercises]:
         raise UserError(f"Unknown exercise {unknown[0]!r}. Expected: {', '.join(exercises)}.")
+    _submitted(folder, exercises)  # what is wrong is said before anything is written
+    course_folder.read_graded(folder)
     with (
         _files.lock(
             folder / ".grading.lock", f"Another process is grading in {folder}. Wait until it has ended."
         ),
         _runner(scheduler) as runner,
     ):
-        found, students, remarks = submissions.find(
-            folder / course_folder.SUBMITTED, placing.releases_of(exercises)
-        )
-        if not students:
-            raise UserError(
-                f"There are no submissions. Expected: {folder / course_folder.SUBMITTED}/STUDENT/EXERCISE.ipynb, a "
-                "folder per student."
-            )
-        absent = collected.absent(students, collected.read(folder), kept_roster(folder) or Roster(()))
+        # Read again, because `assignments collect` could change it until here.
+        found, students, remarks, absent = _submitted(folder, exercises)
         rules = class_report.Rules(pass_mark, given, absent)
         graded = course_folder.read_graded(folder)
         regrading.restore_exercises(folder, exercises)
@@ -132,6 +127,24 @@ def grade(
             remarks += more + _identical(current, found, exercises)
             summary = _report(folder, exercises, results, remarks, limits, rules, runner.about_isolation)
     return summary
+
+
+def _submitted(
+    folder: Path, exercises: Mapping[str, Exercise]
+) -> tuple[list[Submission], list[str], list[Remark], list[str]]:
+    """Returns what is in `submitted/` (see `submissions.find`), and who of the roster has no folder there.
+
+    Raises:
+        UserError: there are no submissions, or the roster or the record of what was collected is damaged.
+    """
+    place = folder / course_folder.SUBMITTED
+    found, students, remarks = submissions.find(place, placing.releases_of(exercises))
+    if not students:
+        raise UserError(
+            f"There are no submissions. Expected: {place}/STUDENT/EXERCISE.ipynb, a folder per student."
+        )
+    absent = collected.absent(students, collected.read(folder), kept_roster(folder) or Roster(()))
+    return found, students, remarks, absent
 
 
 def _current(folder: Path, keys: Mapping[str, str]) -> dict[str, Graded]:

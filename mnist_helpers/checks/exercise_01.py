@@ -1087,8 +1087,8 @@ def accuracy_rows() -> tuple[Row, ...]:
     return (
         Row(
             leak.reported,
-            "This accuracy was measured on all images of x_report, among them those that the classifier "
-            "has stored: it looks them up. Measure it on the others.",
+            "This accuracy was measured on all images of x_report, among them the images that the "
+            "classifier has stored: it looks them up. Measure it on the others.",
         ),
         Row(
             1, "This is the accuracy on the images that the classifier has stored. Measure it on the others."
