@@ -49,7 +49,7 @@ def _normalised(source: str) -> str:
         return " ".join(source.split())
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    except (SyntaxError, tokenize.TokenError):  # also IPython's own syntax, such as `!pip install ...`
+    except (SyntaxError, UnicodeError, tokenize.TokenError):  # also IPython's own syntax, such as `!pip install ...`
         return " ".join(source.split())
     return " ".join(
         _STRUCTURE.get(token.type, token.string) for token in tokens if token.type not in _LEFT_OUT
