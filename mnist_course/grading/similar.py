@@ -49,7 +49,8 @@ def _normalised(source: str) -> str:
         return " ".join(source.split())
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    except (SyntaxError, UnicodeError, tokenize.TokenError):  # also IPython's own syntax, such as `!pip install ...`
+    # IPython's own syntax, such as `!pip install ...`, and half a character are compared as text.
+    except (SyntaxError, UnicodeError, tokenize.TokenError):
         return " ".join(source.split())
     return " ".join(
         _STRUCTURE.get(token.type, token.string) for token in tokens if token.type not in _LEFT_OUT
