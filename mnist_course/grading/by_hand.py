@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from mnist_course.grading import course_folder, nbgrader_bridge, submissions, tables
 from mnist_course.grading.class_report import ByHand
-from mnist_helpers import _files
 from mnist_helpers._errors import UserError
 
 _WITHDRAWN = "-"
@@ -91,9 +90,7 @@ def mark(folder: Path, path: Path) -> str:
     entries = read_table(path)
     changed = 0
     with (
-        _files.lock(
-            folder / ".grading.lock", f"Another process is grading in {folder}. Wait until it has ended."
-        ),
+        course_folder.lock(folder),
         nbgrader_bridge.gradebook(folder) as book,
         book.db.no_autoflush,
     ):

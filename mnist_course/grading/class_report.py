@@ -372,7 +372,7 @@ def _not_graded(content: Mapping[str, Any]) -> str:
         for remark in content["remarks"]
         if remark["not_graded"]
     ]
-    shown = ["".join(sign if sign.isprintable() else "?" for sign in line) for line in lines]
+    shown = [tables.printable(line) for line in lines]
     return "\n".join([f"NOT GRADED ({len(shown)}):", *shown, ""]) if shown else ""
 
 

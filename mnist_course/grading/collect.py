@@ -28,13 +28,13 @@ from mnist_course.grading import (
     reading,
     recognition,
     submissions,
+    tables,
 )
 from mnist_course.grading.archives import Member
 from mnist_course.grading.collected import Attempt, NotRecognised, Record
 from mnist_course.grading.course_folder import Exercise
 from mnist_course.grading.platforms import Origin
 from mnist_course.grading.roster import Roster, Student, keep_roster, kept_roster, read_roster
-from mnist_helpers import _files
 from mnist_helpers._errors import UserError
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
@@ -73,11 +73,10 @@ def collect(
             f"{folder} has no roster yet. Expected: --roster FILE, a CSV file with the columns name, email, id, or "
             "a list of the participants or a gradebook that your platform exports."
         )
-    locked = f"Another process is working in {folder}. Wait until it has ended."
     with tempfile.TemporaryDirectory(prefix="collect-") as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nbformat warns about what the grading repairs
         members = archives.read(source, _made(Path(temporary) / "files"))
-        with _files.lock(folder / ".grading.lock", locked):
+        with course_folder.lock(folder):
             record = collected.read(folder)
             batch = _sorted(members, source.name, folder, in_class, exercises, record, Path(temporary), due)
             keep_roster(folder, in_class)
@@ -118,7 +117,7 @@ def _sorted(
         name = member.path[-1]
         if isinstance(origin, str):
             if name not in (placing.TIMESTAMP, "index.html"):  # Brightspace adds an index
-                other = NotRecognised(_shown(member.name), archive, "", member.problem or origin)
+                other = NotRecognised(tables.printable(member.name), archive, "", member.problem or origin)
                 batch.others.append((other, None))
             continue
         if name == placing.TIMESTAMP:
@@ -129,7 +128,7 @@ def _sorted(
             content = member.copy.read_bytes()
             batch.copies[digest := hashlib.sha256(content).hexdigest()] = member.copy
         if not exercise or not member.copy:
-            other = NotRecognised(_shown(member.name), archive, student, reason)
+            other = NotRecognised(tables.printable(member.name), archive, student, reason)
             batch.others.append((other, member.copy))
             continue
         time = origin.time or times.get(member.path[:-1]) or member.modified
@@ -138,7 +137,7 @@ def _sorted(
         attempt = Attempt(
             student=student,
             exercise=exercise,
-            file=_shown(member.name),
+            file=tables.printable(member.name),
             archive=archive,
             platform=origin.platform,
             time=time.strftime(collected.TIME_FORMAT) if time else "",
@@ -235,11 +234,6 @@ def _timestamp(member: Member) -> datetime.datetime | None:
         return None
     match = _TIME.match(member.copy.read_text(encoding="utf-8", errors="replace"))
     return datetime.datetime.strptime(match[0], collected.TIME_FORMAT) if match else None
-
-
-def _shown(text: str) -> str:
-    """Returns other people's text without control characters and without what is not Unicode."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 class _Folders:

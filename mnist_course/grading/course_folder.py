@@ -10,6 +10,7 @@ roster.csv, collected.json, replaced/      written by `assignments collect`
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing
 from collections.abc import Collection, Mapping
@@ -79,6 +80,17 @@ def exercises(folder: Path) -> list[str]:
         raise UserError(f"{folder} is not a grading folder. Expected: {expected}.")
     _check_version(folder, names)
     return names
+
+
+def lock(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Returns what keeps a second command from changing a grading folder at the same time.
+
+    Raises:
+        UserError: another process holds it; raised on entering.
+    """
+    return _files.lock(
+        folder / ".grading.lock", f"Another process is grading in {folder}. Wait until it has ended."
+    )
 
 
 def _is_built(folder: Path) -> bool:

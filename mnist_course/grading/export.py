@@ -24,6 +24,7 @@ from mnist_course.grading import (
 )
 from mnist_course.grading.course_folder import Exercise
 from mnist_course.grading.roster import Roster, Student, kept_roster
+from mnist_course.grading.tables import points_text, printable
 from mnist_helpers import _files
 from mnist_helpers._errors import UserError
 
@@ -238,7 +239,7 @@ def _for_moodle(rows: Sequence[_Row], maxima: Mapping[str, float]) -> _Table:
         lines.append(
             [student.email, student.id, _safe(student.name), *(_cell(row.marks[name]) for name in maxima)]
         )
-    items = ", ".join(f"{name}: {_text(most)}" for name, most in maxima.items())
+    items = ", ".join(f"{name}: {points_text(most)}" for name, most in maxima.items())
     advice = (
         f"In Moodle: Grades > Import > CSV file, encoding UTF-8, separator comma. Map from {key!r} to the same, "
         f"and each exercise to a grade item with its maximum ({items}). A new item has the maximum 100: change "
@@ -254,7 +255,7 @@ def _for_canvas(rows: Sequence[_Row], maxima: Mapping[str, float]) -> _Table:
     The row "Points Possible" has the maxima, with which Canvas makes new assignments. An empty cell is no mark.
     """
     header = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", *maxima]
-    lines = [header, ["    Points Possible", "", "", "", "", *map(_text, maxima.values())]]
+    lines = [header, ["    Points Possible", "", "", "", "", *map(points_text, maxima.values())]]
     left_out = []
     for row in _with_marks(rows):
         student = row.student
@@ -291,15 +292,15 @@ def _for_lists(rows: Sequence[_Row], maxima: Mapping[str, float]) -> _Table:
                 student.email,
                 student.id,
                 *(_cell(mark) or mark.status for mark in marks),
-                _text(sum(points)) if is_whole else "",
-                _text(sum(maxima.values())),
+                points_text(sum(points)) if is_whole else "",
+                points_text(sum(maxima.values())),
             ]
         )
     return _Table(lines, [], "", "utf-8-sig")  # spreadsheets need the mark
 
 
 def _titles(maxima: Mapping[str, float]) -> list[str]:
-    return [f"{name} (of {_text(most)})" for name, most in maxima.items()]
+    return [f"{name} (of {points_text(most)})" for name, most in maxima.items()]
 
 
 def _with_marks(rows: Sequence[_Row]) -> list[_Row]:
@@ -317,11 +318,7 @@ def _safe(text: str) -> str:
 
 
 def _cell(mark: Mark) -> str:
-    return "" if mark.points is None else _text(mark.points)
-
-
-def _text(points: float) -> str:
-    return f"{points:.2f}".rstrip("0").rstrip(".")
+    return "" if mark.points is None else points_text(mark.points)
 
 
 # --- writing ---
@@ -348,7 +345,7 @@ def _write(path: Path, table: _Table) -> None:
 
 def _summary(tables: Sequence[tuple[Path, _Table]], rows: Sequence[_Row], maxima: Mapping[str, float]) -> str:
     counts = [
-        f"{name}: {sum(row.marks[name].points is not None for row in rows)} marks (of {_text(most)} points)"
+        f"{name}: {sum(row.marks[name].points is not None for row in rows)} marks (of {points_text(most)} points)"
         for name, most in maxima.items()
     ]
     missing = [
@@ -360,7 +357,7 @@ def _summary(tables: Sequence[tuple[Path, _Table]], rows: Sequence[_Row], maxima
     lines = [*counts, *_list("Without a mark, so that the cell is empty", missing)]
     for path, table in tables:
         lines += [f"Written: {path}", *_list("Left out", table.left_out), *filter(None, [table.advice])]
-    return "\n".join("".join(sign if sign.isprintable() else "?" for sign in line) for line in lines)
+    return "\n".join(map(printable, lines))
 
 
 def _list(title: str, entries: Sequence[str]) -> list[str]:

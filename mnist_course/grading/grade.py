@@ -42,7 +42,6 @@ from mnist_course.grading.course_folder import Exercise, Graded
 from mnist_course.grading.roster import Roster, kept_roster
 from mnist_course.grading.sandbox import Limits
 from mnist_course.grading.submissions import Remark, Submission
-from mnist_helpers import _files
 from mnist_helpers._errors import UserError
 from mnist_helpers.checks._core import NotDoneError
 
@@ -92,16 +91,15 @@ def grade(
     nbgrader_bridge.check_files(folder)
     if unknown := [name for name in given if name not in exercises]:
         raise UserError(f"Unknown exercise {unknown[0]!r}. Expected: {', '.join(exercises)}.")
-    _submitted(folder, exercises)  # what is wrong is said before anything is written
-    course_folder.read_graded(folder)
+    _check(folder)  # what is wrong is said before anything is written
     with (
-        _files.lock(
-            folder / ".grading.lock", f"Another process is grading in {folder}. Wait until it has ended."
-        ),
+        course_folder.lock(folder),
         _runner(scheduler) as runner,
     ):
-        # Read again, because `assignments collect` could change it until here.
-        found, students, remarks, absent = _submitted(folder, exercises)
+        found, students, remarks = submissions.find(
+            folder / course_folder.SUBMITTED, placing.releases_of(exercises)
+        )
+        absent = collected.absent(students, collected.read(folder), kept_roster(folder) or Roster(()))
         rules = class_report.Rules(pass_mark, given, absent)
         graded = course_folder.read_graded(folder)
         regrading.restore_exercises(folder, exercises)
@@ -129,22 +127,20 @@ def grade(
     return summary
 
 
-def _submitted(
-    folder: Path, exercises: Mapping[str, Exercise]
-) -> tuple[list[Submission], list[str], list[Remark], list[str]]:
-    """Returns what is in `submitted/` (see `submissions.find`), and who of the roster has no folder there.
+def _check(folder: Path) -> None:
+    """Checks that there are submissions, and that what earlier commands have left can be read.
 
     Raises:
-        UserError: there are no submissions, or the roster or the record of what was collected is damaged.
+        UserError: one of these is not so.
     """
     place = folder / course_folder.SUBMITTED
-    found, students, remarks = submissions.find(place, placing.releases_of(exercises))
-    if not students:
+    if not any(map(submissions.is_of_student, place.iterdir())):
         raise UserError(
             f"There are no submissions. Expected: {place}/STUDENT/EXERCISE.ipynb, a folder per student."
         )
-    absent = collected.absent(students, collected.read(folder), kept_roster(folder) or Roster(()))
-    return found, students, remarks, absent
+    collected.read(folder)
+    kept_roster(folder)
+    course_folder.read_graded(folder)
 
 
 def _current(folder: Path, keys: Mapping[str, str]) -> dict[str, Graded]:

@@ -34,6 +34,16 @@ def is_locked(cell: Mapping) -> bool:
     return not nbgrader["solution"] and (nbgrader["grade"] or nbgrader["locked"])
 
 
+def named_cells(notebook: nbformat.NotebookNode) -> dict[str, nbformat.NotebookNode]:
+    """Returns name of a cell -> the cell, in the order of the notebook; cells without a name are left out."""
+    return {name: cell for cell in notebook.cells if (name := name_of(cell))}
+
+
+def is_answered(cell: nbformat.NotebookNode, original: nbformat.NotebookNode) -> bool:
+    """Returns whether a cell is neither empty nor as it was given out."""
+    return lines(cell.source) not in ([], lines(original.source))
+
+
 def names(
     cells: Sequence[nbformat.NotebookNode], release: nbformat.NotebookNode
 ) -> tuple[list[str], list[str]]:
@@ -47,7 +57,7 @@ def names(
         A name per cell, empty for a cell that the exercise does not have; and the names that only the content of
         their cells has shown.
     """
-    given = {name: cell for cell in release.cells if (name := name_of(cell))}
+    given = named_cells(release)
     found = [name if (name := name_of(cell)) in given else "" for cell in cells]
     for place, cell in enumerate(cells):
         if not found[place] and not name_of(cell) and (known := cell.get("id", "")) in given:
@@ -167,7 +177,7 @@ def _only(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> ast.stmt:
 
 def share(notebook: nbformat.NotebookNode, release: nbformat.NotebookNode) -> float:
     """Returns which part of an exercise's named cells a notebook has: 0 if it has none of the answers."""
-    given = {name: cell for cell in release.cells if (name := name_of(cell))}
+    given = named_cells(release)
     found = set(names(notebook.cells, release)[0]) - {""}
     if not any(not is_locked(given[name]) for name in found):
         return 0.0
@@ -185,11 +195,11 @@ def exercise_of(
         named: the exercise that its file name says: then one answer is enough if no other exercise fits better.
     """
     shares = {exercise: share(notebook, release) for exercise, release in exercises.items()}
-    ids = {name for cell in notebook.cells if (name := name_of(cell))}
+    ids = named_cells(notebook).keys()
 
     def closeness(exercise: str) -> tuple[float, int, bool]:
         # A teacher can have made one exercise from another: then the names of cells decide, or that of the file.
-        own = {name for cell in exercises[exercise].cells if (name := name_of(cell))}
+        own = named_cells(exercises[exercise]).keys()
         return shares[exercise], len(ids & own), exercise == named
 
     best = max(exercises, key=closeness, default="")
@@ -205,7 +215,7 @@ def num_answers(notebook: nbformat.NotebookNode, release: nbformat.NotebookNode)
         bool(name)
         and not is_locked(original)
         and any(
-            lines(cell.source) not in ([], lines(original.source))
+            is_answered(cell, original)
             for cell, known in zip(notebook.cells, found, strict=True)
             if known == name
         )

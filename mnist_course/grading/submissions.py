@@ -120,13 +120,18 @@ def find(
     for folder in sorted(submitted.iterdir(), key=lambda path: (path.name.casefold(), path.name)):
         if _is_ignored(folder):
             continue
-        if folder.is_symlink() or not folder.is_dir():
+        if not is_of_student(folder):
             remarks.append(Remark("", "", f"{folder.name!r} is not a student's folder", not_graded=True))
             continue
         student = folder.name.encode("utf-8", "backslashreplace").decode()
         students.append(student)
         found += _of_student(folder, student, exercises, remarks)
     return found, students, remarks
+
+
+def is_of_student(path: Path) -> bool:
+    """Returns whether something in `submitted/` is the folder of a student."""
+    return not _is_ignored(path) and not path.is_symlink() and path.is_dir()
 
 
 def _of_student(
@@ -275,8 +280,8 @@ def repair(
     Returns:
         The notebook to run, and what was wrong.
     """
-    given = {name: cell for cell in release.cells if (name := name_of(cell))}
-    tests = {name: cell for cell in source.cells if (name := name_of(cell))}
+    given = recognition.named_cells(release)
+    tests = recognition.named_cells(source)
     cells, problems = _single(copy.deepcopy(notebook.cells), release)
     names = [cells_name for cells_name, _ in cells if cells_name]
     in_order = sorted(names, key=list(given).index)
@@ -295,7 +300,7 @@ def _single(
     cells: list[nbformat.NotebookNode], release: nbformat.NotebookNode
 ) -> tuple[list[tuple[str, nbformat.NotebookNode]], list[str]]:
     """Names the cells, each name once: the last of several copies counts, but an answer before what has none."""
-    given = {name: cell for cell in release.cells if (name := name_of(cell))}
+    given = recognition.named_cells(release)
     names, by_content = recognition.names(cells, release)
     problems = []
     if by_content:
@@ -308,9 +313,7 @@ def _single(
         places = [place for place, known in enumerate(names) if known == name]
         if len(places) < 2:
             continue
-        answered = [
-            place for place in places if lines(cells[place].source) not in ([], lines(original.source))
-        ]
+        answered = [place for place in places if recognition.is_answered(cells[place], original)]
         chosen = ((not is_locked(original) and answered) or places)[-1]
         for place in places:
             names[place] = name if place == chosen else ""

@@ -28,6 +28,11 @@ def restored(text: str) -> str:
     return text[1:] if text.startswith("'") and _FORMULA.match(text[1:]) else text
 
 
+def printable(text: str) -> str:
+    """Returns other people's text for a terminal: `?` in place of control characters."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
+
+
 def points_text(value: float | None) -> str:
     """Returns points as the report shows them: with at most two decimals, and a dash for none."""
     return "–" if value is None else f"{value:.2f}".rstrip("0").rstrip(".")
