@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from mnist_course.grading import reading
 from mnist_helpers._errors import UserError
 
 NOTEBOOK_LIKE = (
@@ -30,7 +31,7 @@ NOTEBOOK_LIKE = (
 )  # suffixes of notebooks, also after browsers have added theirs
 MAX_FILES = 50_000
 MAX_BYTES = 2 * 2**30  # of all files that are copied
-MAX_FILE_BYTES = 64 * 2**20  # of a notebook or an inner archive
+MAX_FILE_BYTES = reading.MAX_FILE_BYTES  # of a notebook or an inner archive
 MAX_OTHER_BYTES = 2**20  # of a file that cannot be a notebook: it is only kept to be shown
 MAX_RATIO = 200  # unpacked to packed
 _RATIO_COUNTS_FROM = 50 * 2**20  # bytes; short repetitive files are packed better than bombs

@@ -51,6 +51,26 @@ def read(folder: Path) -> list[ByHand]:
     return [found[key] for key in sorted(found)]
 
 
+def count_extra_credit(folder: Path) -> None:
+    """Makes nbgrader count the extra credit of cells without a maximum.
+
+    A teacher who gives it in nbgrader's formgrader gives no score beside it.
+    """
+    from nbgrader.api import Grade
+
+    with nbgrader_bridge.gradebook(folder) as book:
+        no_score = Grade.manual_score.is_(None) & Grade.auto_score.is_(None)
+        changed = [
+            grade
+            for grade in book.db.query(Grade).filter(no_score & Grade.extra_credit.is_not(None))
+            if not grade.max_score
+        ]
+        for grade in changed:
+            grade.manual_score = 0.0
+        if changed:
+            book.db.commit()
+
+
 def read_table(path: Path) -> list[_Entry]:
     """Reads the rows of a table such as `sentences.csv` in which points or a comment are filled in.
 

@@ -10,9 +10,9 @@ replaced attempt is moved into `replaced/`, and a file that was put there or cha
 from __future__ import annotations
 
 import collections
+import contextlib
 import datetime
 import hashlib
-import re
 import shutil
 import tempfile
 import warnings
@@ -23,6 +23,7 @@ from mnist_course.grading import (
     archives,
     collected,
     course_folder,
+    nbgrader_bridge,
     placing,
     platforms,
     reading,
@@ -37,7 +38,6 @@ from mnist_course.grading.platforms import Origin
 from mnist_course.grading.roster import Roster, Student, keep_roster, kept_roster, read_roster
 from mnist_helpers._errors import UserError
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 _STAGED = "notebook.ipynb"  # a name that no exercise has: the content decides
 _NOT_A_NOTEBOOK = "is not a notebook"
 
@@ -63,6 +63,7 @@ def collect(
         UserError: the folder is not a grading folder, there is no roster, the roster or the archive cannot be read,
             or another process is working in the folder. Nothing was written then.
     """
+    nbgrader_bridge.check_installed()
     folder, source = folder.resolve(), source.resolve()
     exercises = {name: course_folder.read_exercise(folder, name) for name in course_folder.exercises(folder)}
     if source.is_relative_to(folder) or folder.is_relative_to(source):
@@ -108,7 +109,9 @@ def _sorted(
     folders = _Folders(folder / course_folder.SUBMITTED, roster, record)
     found = _exercises_of(members, exercises, _made(temporary / "staged"))
     times = {
-        member.path[:-1]: _timestamp(member) for member in members if member.path[-1] == placing.TIMESTAMP
+        member.path[:-1]: _timestamp(member)
+        for member in members
+        if member.path[-1] == course_folder.TIMESTAMP
     }
     batch = placing.Batch([], [], {})
     containers: dict[tuple, list[tuple[Attempt, str]]] = {}
@@ -116,11 +119,11 @@ def _sorted(
         origin = doubtful.get(member.path, origins[member.path])
         name = member.path[-1]
         if isinstance(origin, str):
-            if name not in (placing.TIMESTAMP, "index.html"):  # Brightspace adds an index
+            if name not in (course_folder.TIMESTAMP, "index.html"):  # Brightspace adds an index
                 other = NotRecognised(tables.printable(member.name), archive, "", member.problem or origin)
                 batch.others.append((other, None))
             continue
-        if name == placing.TIMESTAMP:
+        if name == course_folder.TIMESTAMP:
             continue
         student = folders.of(origin)
         exercise, reason = found.get(member.path, ("", member.problem or _NOT_A_NOTEBOOK))
@@ -230,10 +233,15 @@ def _prefer_one(same: Sequence[tuple[Attempt, str]]) -> None:
 
 
 def _timestamp(member: Member) -> datetime.datetime | None:
-    if member.copy is None or member.copy.stat().st_size > 200:
+    """Reads the time of submission that nbgrader has recorded, and returns it as local time."""
+    from nbgrader.utils import parse_utc
+
+    if member.copy is None or member.copy.stat().st_size > nbgrader_bridge.MAX_TIMESTAMP_BYTES:
         return None
-    match = _TIME.match(member.copy.read_text(encoding="utf-8", errors="replace"))
-    return datetime.datetime.strptime(match[0], collected.TIME_FORMAT) if match else None
+    with contextlib.suppress(ValueError):
+        time = parse_utc(member.copy.read_text(encoding="utf-8", errors="replace").strip())
+        return time.replace(microsecond=0, tzinfo=datetime.UTC).astimezone().replace(tzinfo=None)
+    return None
 
 
 class _Folders:
@@ -321,7 +329,7 @@ def _summary(
         + _list("Kept", lines)
         + _list("NOT RECOGNISED", others)
         + _list("Not in the roster", strangers)
-        + _not_handed_in(folder, record, roster, exercises)
+        + _not_submitted(folder, record, roster, exercises)
     )
     return f"{text}Record: {folder / collected.FILE}\nNext:   mnist-course assignments grade {folder}"
 
@@ -334,7 +342,7 @@ def _list(title: str, lines: Sequence[str]) -> str:
     return "".join([f"{title} ({len(lines)}):\n", *(f"  - {line}\n" for line in lines)]) if lines else ""
 
 
-def _not_handed_in(folder: Path, record: Record, roster: Roster, exercises: Mapping[str, Exercise]) -> str:
+def _not_submitted(folder: Path, record: Record, roster: Roster, exercises: Mapping[str, Exercise]) -> str:
     """Lists, for each exercise that somebody has submitted, who of the roster has not."""
     have: dict[str, set[Student]] = {}
     for student, exercise in placing.submitted(folder, exercises):
@@ -348,7 +356,7 @@ def _not_handed_in(folder: Path, record: Record, roster: Roster, exercises: Mapp
     }
     return "".join(
         _list(
-            f"{exercise}: not handed in",
+            f"{exercise}: not submitted",
             [
                 f"{of.name} (but a file that was not recognised)" if of in unclear else of.name
                 for of in roster.students

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,12 @@ def write(folder: Path, record: Record) -> None:
     path, content = folder / FILE, dataclasses.asdict(record)
     if not path.is_file() or _files.read_json_or_none(path) != content:
         _files.write_json(path, content)
+
+
+def in_utc(time: str) -> str:
+    """Returns the time of an attempt as nbgrader writes it."""
+    local = datetime.datetime.strptime(time, TIME_FORMAT).astimezone()
+    return f"{local.astimezone(datetime.UTC):{TIME_FORMAT}} UTC"
 
 
 def decide(attempts: Iterable[Attempt]) -> Attempt:

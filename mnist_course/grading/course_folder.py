@@ -23,6 +23,7 @@ from mnist_helpers import _files, results
 from mnist_helpers._errors import UserError
 
 CONFIG_FILE, GRADEBOOK, SUBMITTED = "nbgrader_config.py", "gradebook.db", "submitted"
+TIMESTAMP = "timestamp.txt"  # nbgrader's: when a notebook was submitted, in UTC
 _GRADED_FILE = "graded.json"
 _MADE_BY = "# Made by mnist-course assignments build."
 CONFIG = f"""{_MADE_BY} nbgrader reads this file too, and lines may be added.

@@ -1,18 +1,18 @@
 """Marks for a learning platform: what Moodle and Canvas import, and a CSV file for a school's own list.
 
-A mark that does not exist is an empty cell, never 0: it was not handed in, not graded, not graded again after a
+A mark that does not exist is an empty cell, never 0: it was not submitted, not graded, not graded again after a
 change, or waits for a teacher. Marks come from nbgrader's gradebook, names and numbers from `roster.csv`.
 """
 
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mnist_course.grading import (
+    by_hand,
     class_report,
     collected,
     course_folder,
@@ -24,7 +24,7 @@ from mnist_course.grading import (
 )
 from mnist_course.grading.course_folder import Exercise
 from mnist_course.grading.roster import Roster, Student, kept_roster
-from mnist_course.grading.tables import points_text, printable
+from mnist_course.grading.tables import defused, points_text, printable
 from mnist_helpers import _files
 from mnist_helpers._errors import UserError
 
@@ -35,7 +35,7 @@ _CANVAS_ADVICE = (
     "In Canvas: Grades > Import, and look at the changes that it shows. "
     "A column fills the assignment that has its name."
 )
-_NOT_HANDED_IN, _NOT_GRADED = "not handed in", "not graded"
+_NOT_SUBMITTED, _NOT_GRADED = "not submitted", "not graded"
 
 
 class Mark(NamedTuple):
@@ -43,7 +43,7 @@ class Mark(NamedTuple):
 
     Attributes:
         points: the points; `None` if there is no mark.
-        status: the empty string, or "not handed in" or "not graded".
+        status: the empty string, or "not submitted" or "not graded".
         reason: why it was not graded.
     """
 
@@ -84,8 +84,8 @@ def export(
         A summary for the terminal.
 
     Raises:
-        UserError: there is no file to write, no mark, or no roster for a platform; or a file is there that is no
-            earlier export. Nothing was written then.
+        UserError: there is no file to write, no mark, or no roster for a platform; a file is there that is no
+            earlier export; or another process is grading. Nothing was written then.
     """
     asked = [(moodle, _for_moodle), (canvas, _for_canvas), (csv_file, _for_lists)]
     wanted = [(path, make) for path, make in asked if path]
@@ -103,7 +103,9 @@ def export(
             f"{folder} has no roster, and without one a platform cannot tell whose marks these are. First: "
             f"mnist-course assignments collect {folder} ARCHIVE --roster FILE"
         )
-    marks, submitted = read_marks(folder, exercises)
+    with course_folder.lock(folder):
+        by_hand.count_extra_credit(folder)
+        marks, submitted = read_marks(folder, exercises)
     rows = _rows(marks, roster or Roster([]), collected.read(folder), submitted)
     if not any(mark.points is not None for row in rows for mark in row.marks.values()):
         raise UserError(f"There are no marks yet. First: mnist-course assignments grade {folder}")
@@ -197,7 +199,7 @@ def _rows(
 
 
 def _complete(marks: Mapping[str, Mark], submitted: Sequence[str]) -> dict[str, Mark]:
-    return {name: marks.get(name, Mark(None, _NOT_HANDED_IN)) for name in submitted}
+    return {name: marks.get(name, Mark(None, _NOT_SUBMITTED)) for name in submitted}
 
 
 def _merged(found: Sequence[tuple[str, Mark]]) -> Mark:
@@ -205,7 +207,7 @@ def _merged(found: Sequence[tuple[str, Mark]]) -> Mark:
     if len(found) > 1:
         names = ", ".join(folder for folder, _ in found)
         return Mark(None, _NOT_GRADED, f"the student has several folders with it: {names}")
-    return found[0][1] if found else Mark(None, _NOT_HANDED_IN)
+    return found[0][1] if found else Mark(None, _NOT_SUBMITTED)
 
 
 # --- formats ---
@@ -237,7 +239,7 @@ def _for_moodle(rows: Sequence[_Row], maxima: Mapping[str, float]) -> _Table:
             continue
         student = row.student
         lines.append(
-            [student.email, student.id, _safe(student.name), *(_cell(row.marks[name]) for name in maxima)]
+            [student.email, student.id, defused(student.name), *(_cell(row.marks[name]) for name in maxima)]
         )
     items = ", ".join(f"{name}: {points_text(most)}" for name, most in maxima.items())
     advice = (
@@ -262,7 +264,13 @@ def _for_canvas(rows: Sequence[_Row], maxima: Mapping[str, float]) -> _Table:
         if not row.in_roster or not (student.canvas_id or student.id or student.login):
             left_out.append(_why_left_out(row, _CANVAS_KEYS))
             continue
-        identity = [_safe(student.name), student.canvas_id, student.id, student.login, _safe(student.section)]
+        identity = [
+            defused(student.name),
+            student.canvas_id,
+            student.id,
+            student.login,
+            defused(student.section),
+        ]
         lines.append([*identity, *(_cell(row.marks[name]) for name in maxima)])
     return _Table(lines, left_out, _CANVAS_ADVICE)
 
@@ -288,7 +296,7 @@ def _for_lists(rows: Sequence[_Row], maxima: Mapping[str, float]) -> _Table:
         student = row.student
         lines.append(
             [
-                _safe(student.name),
+                defused(student.name),
                 student.email,
                 student.id,
                 *(_cell(mark) or mark.status for mark in marks),
@@ -310,11 +318,6 @@ def _with_marks(rows: Sequence[_Row]) -> list[_Row]:
 def _why_left_out(row: _Row, key: str) -> str:
     reason = f"the roster has no {key}" if row.in_roster else "not in the roster"
     return f"{row.student.name}: {reason}"
-
-
-def _safe(text: str) -> str:
-    """Returns a name that a spreadsheet does not take for a formula."""
-    return text if not text or re.match(r"\w", text) else f"'{text}"
 
 
 def _cell(mark: Mark) -> str:

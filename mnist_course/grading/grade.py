@@ -103,9 +103,10 @@ def grade(
         rules = class_report.Rules(pass_mark, given, absent)
         graded = course_folder.read_graded(folder)
         regrading.restore_exercises(folder, exercises)
+        by_hand.count_extra_credit(folder)
         to_grade = [submission for submission in found if submission.can_be_graded]
         keys = {of.label: _key(of.path, exercises[of.exercise]) for of in to_grade}
-        remarks += regrading.follow_renamed(folder, to_grade, keys, graded, exercises)
+        remarks += regrading.follow_renamed(folder, to_grade, students, keys, graded, exercises)
         if fresh:
             for entry in graded.values():
                 entry.key = ""  # of no content
@@ -260,14 +261,10 @@ def _grade_all(
                     jobs[pool.submit(_repair_and_run, submission.path, exercise, work, run)] = submission, key
             for future in as_completed(jobs):
                 submission, key = jobs[future]
-                before = graded.get(submission.label)
-                cleared = dict(before.cleared) if before else {}
-                entry = Graded(key, isolated=True, cleared=cleared)  # unless it runs without
-                _record(folder, base / "repaired", submission, future, limits, entry)
-                graded[submission.label] = entry
+                _record(folder, base / "repaired", submission, key, future, limits, graded)
                 course_folder.write_graded(folder, graded)
                 bar.update()
-                tqdm.write(_line(submission, entry))
+                tqdm.write(_line(submission, graded[submission.label]))
         except BaseException:
             stop.set()
             pool.shutdown(cancel_futures=True)
@@ -327,16 +324,33 @@ def _repair_and_run(path: Path, exercise: Exercise, work: Path, run: Callable[..
 
 
 def _record(
-    folder: Path, repaired: Path, submission: Submission, future: Future[_Ran], limits: Limits, entry: Graded
+    folder: Path,
+    repaired: Path,
+    submission: Submission,
+    key: str,
+    future: Future[_Ran],
+    limits: Limits,
+    graded: dict[str, Graded],
 ) -> None:
-    """Brings one notebook's marks into the gradebook, and completes its entry in `graded.json`."""
+    """Brings one notebook's marks into the gradebook, and puts its entry into `graded`."""
+    before = graded.get(submission.label)
+    cleared = dict(before.cleared) if before else {}
+    entry = Graded(key, isolated=True, cleared=cleared)  # unless it runs without
     try:
         notebook, outcome = future.result()
         if outcome.disturbed and not outcome.cells and not outcome.out_of_time:
             raise UserError("; ".join(outcome.problems))  # it never ran, so it has no mark, and 0 is one
         notebook = nbgrader_bridge.with_outputs(notebook, outcome)
         leaks = nbgrader_bridge.hide_leaks(notebook)
-        entry.cleared |= regrading.clear_marks(folder, submission, notebook)
+        if outdated := regrading.outdated_marks(folder, submission, notebook, before):
+            entry.cleared |= outdated
+            if before is None:
+                before = graded[submission.label] = Graded("", isolated=True)  # of no content
+            before.cleared = dict(entry.cleared)
+            course_folder.write_graded(
+                folder, graded
+            )  # first: an interruption must not lose what was cleared
+            regrading.clear_marks(folder, submission)
         nbgrader_bridge.record_marks(folder, repaired, submission, notebook)
     except reading.NotReadableError as error:
         entry.problems = [str(error)]
@@ -354,6 +368,7 @@ def _record(
         entry.messages, entry.not_done = _messages(notebook)
         entry.sentences = nbgrader_bridge.sentences(notebook)
         entry.answers = similar.digests(notebook)
+    graded[submission.label] = entry
 
 
 def _messages(notebook: nbformat.NotebookNode) -> tuple[dict[str, str], list[str]]:

@@ -43,8 +43,7 @@ _TABLE_TAGS = (
     "tr",
 )
 _STYLE = re.compile(r"<style\b.*?</style>", re.DOTALL | re.IGNORECASE)  # pandas writes one above each table
-_TIMESTAMP = "timestamp.txt"
-_MAX_TIMESTAMP_BYTES = 200
+MAX_TIMESTAMP_BYTES = 200
 _MAX_SENTENCE = 2000  # characters
 _HIDDEN = re.compile(r"^### BEGIN HIDDEN TESTS$.*?^### END HIDDEN TESTS$", re.MULTILINE | re.DOTALL)
 _TELLING = 15  # characters of a line
@@ -345,7 +344,9 @@ def record_marks(
     path = repaired / submission.working_name / submission.exercise / f"{submission.exercise}.ipynb"
     path.parent.mkdir(parents=True)
     nbformat.write(notebook, path)
-    _copy_timestamp(submission.path.with_name(_TIMESTAMP), path.with_name(_TIMESTAMP))
+    _copy_timestamp(
+        submission.path.with_name(course_folder.TIMESTAMP), path.with_name(course_folder.TIMESTAMP)
+    )
     autograde = converter(
         Autograde, folder, submission.exercise, submission.working_name, submitted_directory=str(repaired)
     )
@@ -440,7 +441,7 @@ def _copy_timestamp(found: Path, to: Path) -> None:
     from nbgrader.utils import parse_utc
 
     with contextlib.suppress(OSError, ValueError):
-        if not found.is_symlink() and found.stat().st_size < _MAX_TIMESTAMP_BYTES:
+        if not found.is_symlink() and found.stat().st_size < MAX_TIMESTAMP_BYTES:
             text = found.read_text(encoding="utf-8")
             parse_utc(text.strip())
             to.write_text(text, encoding="utf-8")

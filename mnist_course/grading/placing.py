@@ -13,13 +13,12 @@ from typing import NamedTuple
 
 import nbformat
 
-from mnist_course.grading import collected, course_folder, submissions
+from mnist_course.grading import collected, course_folder, reading, submissions
 from mnist_course.grading.collected import Attempt, NotRecognised, Record
 from mnist_course.grading.course_folder import Exercise
 from mnist_helpers import _files
 
 REPLACED = "replaced"
-TIMESTAMP = "timestamp.txt"  # nbgrader's: when a notebook was submitted
 _MAX_NAME = 60  # characters of a student's folder
 
 
@@ -88,9 +87,29 @@ def place(
     for student, exercise in sorted({(attempt.student, attempt.exercise) for attempt in batch.attempts}):
         of_both = [of for of in record.attempts if (of.student, of.exercise) == (student, exercise)]
         best = collected.decide(of_both)
-        lines += _place_one(folder, best, of_both, batch.copies, existing.get((student, exercise)))
+        lines += _submitted_again(batch, new, best)
+        lines += _place_one(
+            folder, best, of_both, batch.copies, existing.get((student, exercise)), is_new=best in new
+        )
     _keep_others(folder, batch, record, exercises)
     return new, lines
+
+
+def _submitted_again(batch: Batch, new: Sequence[Attempt], best: Attempt) -> list[str]:
+    """Says that an archive has an attempt that a later one had replaced: nothing shows which is the latest.
+
+    Canvas and Brightspace number each attempt, or write its time into its name. Other platforms give out the latest
+    attempt only: then this is an older archive, or the student has submitted the earlier attempt again.
+    """
+    mine = [of for of in batch.attempts if (of.student, of.exercise) == (best.student, best.exercise)]
+    if any(of in new or of.key == best.key or of.platform in ("Canvas", "Brightspace") for of in mine):
+        return []
+    label = f"{best.student}/{best.exercise}"
+    return [
+        f"{label}: this archive has an earlier attempt, and {best.file} of {best.archive} still counts. If the "
+        f"student has submitted the earlier one again, copy it to {course_folder.SUBMITTED}/{label}/"
+        f"{best.exercise}.ipynb"
+    ]
 
 
 def submitted(folder: Path, exercises: Mapping[str, Exercise]) -> dict[tuple[str, str], Path]:
@@ -105,6 +124,8 @@ def _place_one(
     attempts: Sequence[Attempt],
     copies: Mapping[str, Path],
     existing: Path | None,
+    *,
+    is_new: bool,
 ) -> list[str]:
     place = folder / course_folder.SUBMITTED / best.student / best.exercise
     target = place / f"{best.exercise}.ipynb"
@@ -115,7 +136,9 @@ def _place_one(
         digest = _files.sha256(existing) if existing.is_file() else ""
         if digest == best.sha256:
             return []
-        if existing != target or digest not in {attempt.sha256 for attempt in attempts}:
+        known = {attempt.sha256 for attempt in attempts}
+        # A known attempt that counts was put there when it was new.
+        if existing != target or digest not in known or not is_new:
             shown = existing.relative_to(folder)
             return [
                 f"{label}: {shown} was put there or changed by hand; it was kept, and it is what is graded"
@@ -127,7 +150,7 @@ def _place_one(
     place.mkdir(parents=True, exist_ok=True)
     _files.write(target, copies[best.sha256].read_bytes())
     if best.time:
-        _files.write(place / TIMESTAMP, best.time + "\n")
+        _files.write(place / course_folder.TIMESTAMP, f"{collected.in_utc(best.time)}\n")
     return []
 
 
@@ -142,7 +165,7 @@ def _move_aside(folder: Path, path: Path) -> None:
 
 
 def _remove_others(folder: Path, record: Record, exercises: Mapping[str, Exercise]) -> None:
-    """Moves aside what was kept only to be named, of students who have handed in a notebook since."""
+    """Moves aside what was kept only to be named, of students who have submitted a notebook since."""
     for other in record.not_recognised:
         if other.kept_as and not _may_be_submission(other, record, exercises):
             path = folder / course_folder.SUBMITTED / other.student / other.kept_as
@@ -152,19 +175,24 @@ def _remove_others(folder: Path, record: Record, exercises: Mapping[str, Exercis
 
 
 def _keep_others(folder: Path, batch: Batch, record: Record, exercises: Mapping[str, Exercise]) -> None:
-    """Keeps what may be a student's submission where the grading finds it: its report then says NOT GRADED."""
+    """Keeps what may be a student's submission where the grading finds it: its report then says NOT GRADED.
+
+    In place of a file that could not be read from the archive, a note says why.
+    """
     known = {(other.file, other.archive): other for other in record.not_recognised}
     for other, copy in batch.others:
         if (other.file, other.archive) in known:
             continue
         known[other.file, other.archive] = other
         record.not_recognised.append(other)
-        if other.student and copy and _may_be_submission(other, record, exercises):
+        if other.student and _may_be_submission(other, record, exercises):
             name = Path(other.file.rpartition("/")[2])
-            path = folder / course_folder.SUBMITTED / other.student / f"{folder_name(name.stem)}{name.suffix}"
+            suffix = name.suffix if copy or name.suffix == ".ipynb" else f"{name.suffix}.ipynb"
+            path = folder / course_folder.SUBMITTED / other.student / f"{folder_name(name.stem)}{suffix}"
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _files.write(path, copy.read_bytes())
+                content = copy.read_bytes() if copy else f"{reading.NOT_COLLECTED}{other.reason}\n".encode()
+                _files.write(path, content)
                 other.kept_as = path.name
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import re
 from collections.abc import Collection
 from typing import NamedTuple
@@ -72,15 +73,64 @@ def origins(
     paths: Collection[tuple[str, ...]], roster: Roster, exercises: Collection[str]
 ) -> dict[tuple[str, ...], Origin | str]:
     """Finds out whose files they are; see `origin_of`."""
-    above = wrappers_of(paths, roster, exercises)
-    known = {path: origin_of(path, roster, exercises, None) for path in paths}
+    start, doubt = _folders_around(paths, roster, exercises)
+    if doubt:
+        return dict.fromkeys(paths, doubt)
+    inner = {path: path[start:] for path in paths}
+    above = wrappers_of(inner.values(), roster, exercises)
+    known = {path: origin_of(rest, roster, exercises, None) for path, rest in inner.items()}
     for origin in known.values():
         if isinstance(origin, Origin):
             above |= {origin.container[:end] for end in range(1, len(origin.container))}
     return {
-        path: origin_of(path, roster, exercises, above) if origin == _NOBODY else origin
+        path: origin_of(inner[path], roster, exercises, above) if origin == _NOBODY else origin
         for path, origin in known.items()
     }
+
+
+def _folders_around(
+    paths: Collection[tuple[str, ...]], roster: Roster, exercises: Collection[str]
+) -> tuple[int, str]:
+    """Finds folders around everything that are called like a student's id or login by chance, such as `2026`.
+
+    Returns:
+        How many folders at the beginning of all paths are left out; and the reason, if it cannot be told.
+    """
+    by_depth = zip(*map(_before_archives, paths), strict=False)
+    shared = [names[0] for names in itertools.takewhile(lambda names: len(set(names)) == 1, by_depth)]
+    for depth in range(len(shared), 0, -1):
+        name = shared[depth - 1]
+        students = [
+            of for of in roster.find(name) if name.casefold() in (of.id.casefold(), of.login.casefold())
+        ]
+        if not students:
+            continue
+        inner = {
+            of[0]
+            for path in paths
+            for part in _before_archives(path)[depth:]
+            if len(of := roster.find(part)) == 1
+        }
+        if len(inner) > 1 or len(_named(paths, depth, roster, exercises) - set(students)) > 1:
+            return depth, ""
+        if inner - set(students):
+            names = " and ".join(of.name for of in (*students, *inner))
+            return 0, f"its folders mean different students ({names}); collect the inner folder alone"
+    return 0, ""
+
+
+def _before_archives(path: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the folders of a file, as far as no student has named them in an archive."""
+    return tuple(itertools.takewhile(lambda part: not archives.is_archive(part), path[:-1]))
+
+
+def _named(
+    paths: Collection[tuple[str, ...]], depth: int, roster: Roster, exercises: Collection[str]
+) -> set[Student]:
+    """Returns the students whom the names of files mean."""
+    names = [path[depth:] for path in paths]
+    found = [_of_canvas(path, roster) or _of_file_name(path, roster, exercises) for path in names]
+    return {student for of in found if of for student in of.students}
 
 
 def origin_of(

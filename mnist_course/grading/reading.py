@@ -18,9 +18,11 @@ from mnist_helpers._errors import UserError
 
 MAX_FILE_BYTES = 100 * 2**20
 MAX_BYTES = 20 * 2**20  # of all sources
+NOT_COLLECTED = "not collected: it "  # the beginning of a note in place of a file; the reason follows
 _CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _CELL_TYPES = ("code", "markdown", "raw")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_MAX_REASON = 300  # characters
 _MERGE_CONFLICT = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
 
 
@@ -46,6 +48,8 @@ def read(path: Path) -> nbformat.NotebookNode:
             f"has {size / 2**20:.0f} MiB; at most {MAX_FILE_BYTES / 2**20:.0f} MiB are read"
         )
     text = _decoded(path.read_bytes())
+    if text.startswith(NOT_COLLECTED):
+        raise NotReadableError(f"was {text[:_MAX_REASON].strip()}")
     try:
         cells = _cells(json.loads(text, object_hook=_without_outputs))
     except (ValueError, RecursionError) as error:

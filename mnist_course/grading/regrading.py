@@ -16,7 +16,7 @@ from typing import Any
 
 import nbformat
 
-from mnist_course.grading import course_folder, nbgrader_bridge, reading, recognition
+from mnist_course.grading import course_folder, nbgrader_bridge, reading, recognition, similar
 from mnist_course.grading.course_folder import Exercise, Graded
 from mnist_course.grading.submissions import Remark, Submission, working_name
 
@@ -96,45 +96,63 @@ def is_complete(entry: Graded, recorded: Recorded | None, tests: Collection[str]
 # --- marks given by hand ---
 
 
-def clear_marks(folder: Path, submission: Submission, notebook: nbformat.NotebookNode) -> dict[str, str]:
-    """Clears marks and comments that were given by hand for other answers than those of a new submission.
+def outdated_marks(
+    folder: Path, submission: Submission, notebook: nbformat.NotebookNode, before: Graded | None
+) -> dict[str, str]:
+    """Finds marks and comments that were given by hand for other answers than those of a new submission.
 
     Args:
         folder: the grading folder.
         submission: the submission.
         notebook: the repaired notebook.
+        before: what `graded.json` holds about the earlier submission.
 
     Returns:
-        Cell -> what was cleared there, in words.
+        Cell -> what was given there, in words; empty if the answers are still the same.
     """
-    kept = folder / "autograded" / submission.working_name / submission.exercise
-    if not (folder / course_folder.GRADEBOOK).exists():
+    if not (folder / course_folder.GRADEBOOK).exists() or _same_answers(folder, submission, notebook, before):
         return {}
-    with contextlib.suppress(reading.NotReadableError):
-        if _answers(reading.read(kept / f"{submission.exercise}.ipynb"), notebook) == _answers(
-            notebook, notebook
-        ):
-            return {}
     with nbgrader_bridge.gradebook(folder) as book:
-        assignment = next((found for found in book.assignments if found.name == submission.exercise), None)
-        of_student = [
-            found
-            for found in (assignment.submissions if assignment else ())
-            if found.student.id == submission.working_name
-        ]
-        cleared = {cell: words for found in of_student for cell, words in _recorded(found).by_hand.items()}
-        for found in of_student:
-            _clear(found)
+        return {
+            cell: words
+            for found in _of_student(book, submission)
+            for cell, words in _recorded(found).by_hand.items()
+        }
+
+
+def clear_marks(folder: Path, submission: Submission) -> None:
+    """Clears all marks and comments of a submission that were given by hand."""
+    with nbgrader_bridge.gradebook(folder) as book:
+        for found in _of_student(book, submission):
+            for notebook in found.notebooks:
+                for grade in notebook.grades:
+                    grade.manual_score = grade.extra_credit = None
+                for comment in notebook.comments:
+                    comment.manual_comment = None
         book.db.commit()
-    return cleared
 
 
-def _clear(submission: Any) -> None:
-    for notebook in submission.notebooks:
-        for grade in notebook.grades:
-            grade.manual_score = grade.extra_credit = None
-        for comment in notebook.comments:
-            comment.manual_comment = None
+def _of_student(book: Any, submission: Submission) -> list[Any]:
+    """Returns the submission as the gradebook knows it; none if it was never graded."""
+    return [
+        found
+        for assignment in book.assignments
+        if assignment.name == submission.exercise
+        for found in assignment.submissions
+        if found.student.id == submission.working_name
+    ]
+
+
+def _same_answers(
+    folder: Path, submission: Submission, notebook: nbformat.NotebookNode, before: Graded | None
+) -> bool:
+    """Compares with the notebook that was graded; without it, with the hashes of its answers."""
+    place = folder / "autograded" / submission.working_name / submission.exercise
+    try:
+        graded = reading.read(place / f"{submission.exercise}.ipynb")
+    except (reading.NotReadableError, OSError):
+        return before is not None and before.answers == similar.digests(notebook)
+    return _answers(graded, notebook) == _answers(notebook, notebook)
 
 
 def _answers(notebook: nbformat.NotebookNode, like: nbformat.NotebookNode) -> list[list[str]]:
@@ -175,6 +193,7 @@ def remarks_on_cleared(
 def follow_renamed(
     folder: Path,
     found: Sequence[Submission],
+    students: Collection[str],
     keys: Mapping[str, str],
     graded: dict[str, Graded],
     exercises: Mapping[str, Exercise],
@@ -186,7 +205,8 @@ def follow_renamed(
 
     Args:
         folder: the grading folder.
-        found: the submissions.
+        found: the submissions that can be graded.
+        students: the names of all folders.
         keys: submission -> hash of its and the exercise's contents.
         graded: the content of `graded.json`, which is changed.
         exercises: exercise -> its versions.
@@ -194,7 +214,7 @@ def follow_renamed(
     Returns:
         Remarks: who was renamed, and of whom there are marks but no folder.
     """
-    present = {submission.working_name for submission in found}
+    present = set(map(working_name, students))
     known = {label.rpartition("/")[0] for label in graded}
     pairs = [
         (label.rpartition("/")[0], submission.working_name)

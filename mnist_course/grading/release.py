@@ -29,23 +29,23 @@ def build(folder: Path) -> str:
 
     Raises:
         UserError: the folder holds other things or damaged files, nbgrader is missing or refuses an exercise, or
-            an exercise has other cells than when submissions to it were graded.
+            an exercise has other cells than when submissions to it were graded; or another process is grading.
     """
     nbgrader_bridge.check_installed()
     folder = folder.resolve()
     paths = _solution_versions()
     course_folder.check_place(folder)
     nbgrader_bridge.check_files(folder)
-    for path in paths:
-        _check_same_cells(folder, path)
     with tempfile.TemporaryDirectory() as temporary:
-        write_release(
-            Path(temporary)
-        )  # an exercise that nbgrader refuses is refused before anything is written
+        # An exercise that nbgrader refuses is refused before anything is written.
+        write_release(Path(temporary))
     (folder / course_folder.SUBMITTED).mkdir(parents=True, exist_ok=True)
-    if not (folder / course_folder.CONFIG_FILE).exists():
-        _files.write(folder / course_folder.CONFIG_FILE, course_folder.CONFIG)
-    _generate(folder, paths)
+    with course_folder.lock(folder):
+        for path in paths:
+            _check_same_cells(folder, path)
+        if not (folder / course_folder.CONFIG_FILE).exists():
+            _files.write(folder / course_folder.CONFIG_FILE, course_folder.CONFIG)
+        _generate(folder, paths)
     return (
         f"{len(paths)} exercises: give your students {folder / 'release'}\n"
         f"What they submit goes into {folder / course_folder.SUBMITTED}/STUDENT/EXERCISE.ipynb; then: "

@@ -14,11 +14,11 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from mnist_course.grading import tables
 from mnist_helpers import _files
 from mnist_helpers._errors import UserError
 
 FILE = "roster.csv"
-_MAX_BYTES = 10 * 2**20
 _EXPECTED = (
     "a CSV file with a row per student and the columns name, email, id (or First name, Last name, Email address, "
     "ID number, as Moodle exports them; or a gradebook that Canvas has exported)"
@@ -160,9 +160,9 @@ def read_roster(path: Path) -> Roster:
     """Reads a roster: comma, semicolon or tab; UTF-8, UTF-16 or Windows-1252; columns by their names.
 
     Raises:
-        UserError: the file cannot be read as a roster; the error message names the line.
+        UserError: the file cannot be read as a roster; the error message names the row.
     """
-    rows = _rows(path, _text(path))
+    rows = tables.rows(path, _EXPECTED)
     if not rows:
         raise UserError(f"{path} is empty. Expected: {_EXPECTED}.")
     header = rows[0][1]
@@ -171,14 +171,14 @@ def read_roster(path: Path) -> Roster:
         found = ", ".join(header)[:300]
         raise UserError(f"{path} has no column with names. Expected: {_EXPECTED}. Received: {found}.")
     students: dict[int, Student] = {}
-    for line, cells in rows[1:]:
+    for row, cells in rows[1:]:
         # Brightspace writes # before ids.
         values = {
             name: cells[place].strip().lstrip("#") if place < len(cells) else ""
             for name, place in columns.items()
         }
         if any(values.values()) and not (_is_gradebook(header) and _is_no_student(values)):
-            students[line] = _student(path, line, values)
+            students[row] = _student(path, row, values)
     if not students:
         raise UserError(f"{path} has no students. Expected: {_EXPECTED}.")
     _check_different(path, students)
@@ -209,50 +209,6 @@ def keep_roster(folder: Path, roster: Roster) -> None:
     path, text = folder / FILE, _content_of(roster)
     if not path.is_file() or path.read_bytes() != text.encode():
         _files.write(path, text)
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror or error}). Expected: {_EXPECTED}."
-        ) from error
-    if content.startswith(b"PK\x03\x04"):
-        raise UserError(f"{path} is a workbook, not a CSV file. Save it as CSV UTF-8. Expected: {_EXPECTED}.")
-    if len(content) > _MAX_BYTES:
-        raise UserError(f"{path} is larger than {_MAX_BYTES // 2**20} MiB. Expected: {_EXPECTED}.")
-    encodings = ["utf-16"] if content.startswith((b"\xff\xfe", b"\xfe\xff")) else ["utf-8-sig", "cp1252"]
-    for encoding in encodings:
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text:
-            return text
-    raise UserError(f"{path} is not a text file. Expected: {_EXPECTED}.")
-
-
-def _rows(path: Path, text: str) -> list[tuple[int, list[str]]]:
-    """Returns the rows that are not empty, each with the number of its line, counted from 1."""
-    lines = text.splitlines()
-    if marker := re.fullmatch(r"sep=(.)", lines[0].strip()) if lines else None:  # Excel's own line
-        delimiter = marker[1]
-    else:
-        header = next((line for line in lines if line.strip()), "")
-        delimiter = max(",;\t", key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows = []
-    line = 1
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells) and not (marker and line == 1):
-                rows.append((line, cells))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise UserError(f"{path}, line {line}: {error}. Expected: {_EXPECTED}.") from error
-    return rows
 
 
 def _columns(header: Sequence[str]) -> dict[str, int]:
@@ -286,35 +242,33 @@ def _is_no_student(values: Mapping[str, str]) -> bool:
     return values.get("name") in ("", "Points Possible", "Student, Test") or not any(numbers)
 
 
-def _student(path: Path, line: int, values: dict[str, str]) -> Student:
+def _student(path: Path, row: int, values: dict[str, str]) -> Student:
     name = values.pop("name", "")
     both = f"{values.pop('first', '')} {values.pop('last', '')}".strip()
     name = " ".join(unicodedata.normalize("NFC", both or name).split())
     if not any(_is_letter(sign) for sign in name):
-        raise UserError(f"{path}, line {line}: the name is empty. Give each student a name.")
+        raise UserError(f"{path}, row {row}: the name is empty. Give each student a name.")
     for column, kind in (("email", _EMAIL), ("id", _ID), ("login", _ID), ("canvas_id", _ID)):
         value = values.get(column, "")
         if value and not kind.fullmatch(value):
             expected = "an e-mail address" if kind is _EMAIL else "letters or digits at the beginning"
-            raise UserError(
-                f"{path}, line {line}, {column}: Expected: {expected}. Received: {value[:100]!r}."
-            )
+            raise UserError(f"{path}, row {row}, {column}: Expected: {expected}. Received: {value[:100]!r}.")
     return Student(name, **values)
 
 
 def _check_different(path: Path, students: dict[int, Student]) -> None:
     """Checks that e-mail addresses and numbers are there once, and that students of one name can be told apart."""
     first: dict[tuple[str, str], int] = {}
-    for line, student in students.items():
+    for row, student in students.items():
         for column in ("email", "id", "login", "canvas_id"):
             if value := getattr(student, column):
-                _check_once(path, first, line, (column, value.casefold()))
+                _check_once(path, first, row, (column, value.casefold()))
         if not (student.email or student.id or student.login or student.canvas_id):
-            _check_once(path, first, line, ("name", _normal(student.name)))
+            _check_once(path, first, row, ("name", _normal(student.name)))
 
 
-def _check_once(path: Path, first: dict[tuple[str, str], int], line: int, key: tuple[str, str]) -> None:
-    before = first.setdefault(key, line)
-    if before != line:
-        advice = "Remove one of the lines" + (", or give both an id" if key[0] == "name" else "")
-        raise UserError(f"{path}, line {line}: the {key[0]} {key[1]!r} is in line {before}, too. {advice}.")
+def _check_once(path: Path, first: dict[tuple[str, str], int], row: int, key: tuple[str, str]) -> None:
+    before = first.setdefault(key, row)
+    if before != row:
+        advice = "Remove one of the rows" + (", or give both an id" if key[0] == "name" else "")
+        raise UserError(f"{path}, row {row}: the {key[0]} {key[1]!r} is in row {before}, too. {advice}.")

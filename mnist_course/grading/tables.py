@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import io
 import re
@@ -49,55 +50,86 @@ def write(path: Path, columns: Sequence[str], rows: Sequence[Sequence]) -> None:
 
 
 def read(path: Path, required: Collection[str]) -> list[tuple[int, dict[str, str]]]:
-    """Reads a table: commas, semicolons or tabs; UTF-8, UTF-16, or Windows' own encoding.
+    """Reads a table that has certain columns; see `rows`.
 
     Args:
         path: the file.
         required: the columns that it must have, in lower case.
 
     Returns:
-        For each row that is not empty, its number as a spreadsheet shows it (the first row after the columns is 2),
-        and column (in lower case) -> text, without spaces around it.
+        For each row that is not empty, its number, and column (in lower case) -> text, without spaces around it.
 
     Raises:
         UserError: the file cannot be read, is not a table, or lacks a column.
     """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise UserError(f"{path} is too large. Expected: a CSV file of at most {_MAX_BYTES >> 20} MiB.")
-        text = _decoded(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}). Expected: a CSV file.") from error
-    head = text.split("\n", 1)[0]
-    delimiter = max(_DELIMITERS, key=head.count)
-    try:
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
-    except csv.Error as error:
-        raise UserError(f"{path} is not a CSV file ({error}). Save it as CSV in your spreadsheet.") from error
-    columns = [name.strip().casefold() for name in lines[0]] if lines else []
+    found = rows(path)
+    columns = [name.strip().casefold() for name in found[0][1]] if found else []
     missing = [name for name in required if name not in columns]
     if missing:
-        found = ", ".join(filter(None, columns))[:200] or "none"
+        received = ", ".join(filter(None, columns))[:200] or "none"
         raise UserError(
             f"{path} lacks the columns {', '.join(missing)}. Expected: {', '.join(required)} in its first row. "
-            f"Received: {found}."
+            f"Received: {received}."
         )
     if doubled := [name for name in set(columns) - {""} if columns.count(name) > 1]:
         raise UserError(f"{path} has several columns with the name {min(doubled)}. Keep one of them.")
-    rows = []
-    for number, line in enumerate(lines[1:], 2):
-        if len(line) > len(columns) and any(line[len(columns) :]):
+    table = []
+    for number, line in found[1:]:
+        if any(line[len(columns) :]):
             raise UserError(f"{path}, row {number}, has more cells than there are columns. Correct the row.")
         cells = [restored(cell.strip()) for cell in line] + [""] * (len(columns) - len(line))
-        if any(cells):
-            rows.append((number, dict(zip(columns, cells, strict=False))))
-    return rows
+        table.append((number, dict(zip(columns, cells, strict=False))))
+    return table
 
 
-def _decoded(content: bytes) -> str:
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", "replace")
+def rows(path: Path, expected: str = "a CSV file") -> list[tuple[int, list[str]]]:
+    """Reads the rows of a table: commas, semicolons or tabs; UTF-8, UTF-16, or Windows' own encoding.
+
+    Args:
+        path: the file.
+        expected: what the file should be, for error messages.
+
+    Returns:
+        The rows that are not empty, each with its number as a spreadsheet shows it, from 1.
+
+    Raises:
+        UserError: the file cannot be read, or is not a table.
+    """
+    text = _text(path, expected)
+    first = text.partition("\n")[0].strip()
+    if marker := re.fullmatch(r"sep=(.)", first):  # Excel's own line
+        delimiter = marker[1]
+    else:
+        header = next((line for line in text.splitlines() if line.strip()), "")
+        delimiter = max(_DELIMITERS, key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    found: list[tuple[int, list[str]]] = []
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", "replace")  # Excel on Windows, in western languages
+        for number, cells in enumerate(reader, 1):
+            if any(cell.strip() for cell in cells) and not (marker and number == 1):
+                found.append((number, cells))
+    except csv.Error as error:
+        raise UserError(
+            f"{path} is not a CSV file (line {reader.line_num}: {error}). Expected: {expected}."
+        ) from error
+    return found
+
+
+def _text(path: Path, expected: str) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{path} cannot be read ({reason}). Expected: {expected}.") from error
+    if content.startswith(b"PK\x03\x04"):
+        raise UserError(f"{path} is a workbook, not a CSV file. Save it as CSV UTF-8. Expected: {expected}.")
+    if len(content) > _MAX_BYTES:
+        raise UserError(f"{path} is larger than {_MAX_BYTES >> 20} MiB. Expected: {expected}.")
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    # Excel on Windows, in western languages, writes cp1252.
+    for encoding in ["utf-16"] if is_utf_16 else ["utf-8-sig", "cp1252"]:
+        with contextlib.suppress(UnicodeDecodeError):
+            if "\0" not in (text := content.decode(encoding)):
+                return text
+    raise UserError(f"{path} is not a text file. Expected: {expected}.")

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import tarfile
+import time as clock
 import unicodedata
 import zipfile
 from collections.abc import Mapping
@@ -17,7 +18,16 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mnist_course.grading import archives, collect, collected, placing, platforms, roster
+from mnist_course.grading import (
+    archives,
+    collect,
+    collected,
+    placing,
+    platforms,
+    reading,
+    roster,
+    submissions,
+)
 from mnist_course.grading.roster import Roster, Student
 from mnist_helpers import _files
 from mnist_helpers._errors import UserError
@@ -100,9 +110,16 @@ def write_roster(path: Path, students: list[Student]) -> Path:
 
 
 def submitted(folder: Path) -> dict[str, str]:
-    """Student/exercise -> the mark of the notebook that is graded."""
-    found = sorted((folder / "submitted").rglob("*.ipynb"))
+    """Student/exercise -> the mark of the notebook that is graded; notes in place of files are left out."""
+    found = [path for path in sorted((folder / "submitted").rglob("*.ipynb")) if path not in notes(folder)]
     return {"/".join(path.relative_to(folder / "submitted").parts[:-1]): mark_of(path) for path in found}
+
+
+def notes(folder: Path) -> dict[Path, str]:
+    """File -> what is written in place of one that could not be read from an archive."""
+    found = {path: path.read_bytes() for path in (folder / "submitted").rglob("*.ipynb")}
+    note = reading.NOT_COLLECTED.encode()
+    return {path: content.decode() for path, content in found.items() if content.startswith(note)}
 
 
 def others(folder: Path) -> dict[str, str]:
@@ -236,7 +253,7 @@ def test_l1_l2_l3_every_platform_and_form_comes_in(form, kind, folder, class_lis
     source = make(tmp_path / f"download.{kind}", contents(files) | JUNK)
     summary = collect.collect(folder, source, roster=class_list)
     assert submitted(folder) == EXPECTED, others(folder)
-    assert "5 submissions of 5 students" in summary and "not handed in" not in summary
+    assert "5 submissions of 5 students" in summary and "not submitted" not in summary
     record = collected.read(folder)
     if platform:
         assert {attempt.platform for attempt in record.attempts} == {platform}
@@ -265,7 +282,34 @@ def test_times_and_lateness_are_recorded(folder, class_list, tmp_path):
         "Late (2):\n  - Zoë O'Hara-Smith/tiny, 2026-03-03 13:12:00\n  - Bob van der Berg/tiny, 2026-03-13"
         in summary
     )
-    assert (folder / "submitted/Ann Lee/tiny/timestamp.txt").read_text() == "2026-03-03 10:12:00\n"
+    assert (folder / "submitted/Ann Lee/tiny/timestamp.txt").read_text() == "2026-03-03 10:12:00 UTC\n"
+
+
+@pytest.mark.skipif(not hasattr(clock, "tzset"), reason="Windows has one time zone for all programs")
+def test_nbgraders_times_are_in_utc_and_ours_are_local(folder, class_list, tmp_path, monkeypatch):
+    files = {
+        "submitted/Ann Lee/tiny/tiny.ipynb": notebook("a"),
+        "submitted/Ann Lee/tiny/timestamp.txt": b"2026-07-02 22:30:00.678 UTC",
+        "12346-67890 - Zoe O'Hara-Smith - Mar 3, 2026 112 PM/tiny.ipynb": notebook("z"),
+    }
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    clock.tzset()
+    try:
+        due = datetime.datetime(2026, 7, 3, 0, 0)
+        collect.collect(folder, zipped(tmp_path / "b.zip", files), roster=class_list, due=due)
+    finally:
+        monkeypatch.undo()
+        clock.tzset()
+    times = {attempt.student: (attempt.time, attempt.late) for attempt in collected.read(folder).attempts}
+    assert times == {
+        "Ann Lee": ("2026-07-03 00:30:00", True),
+        "Zoë O'Hara-Smith": ("2026-03-03 13:12:00", False),
+    }
+    written = {path.parts[-3]: path.read_text() for path in folder.glob("submitted/*/tiny/timestamp.txt")}
+    assert written == {
+        "Ann Lee": "2026-07-02 22:30:00 UTC\n",
+        "Zoë O'Hara-Smith": "2026-03-03 12:12:00 UTC\n",
+    }
 
 
 def test_canvas_says_what_is_late_and_nbgrader_when(folder, class_list, tmp_path):
@@ -399,6 +443,20 @@ def test_a_new_download_of_an_old_attempt_is_not_a_later_attempt(folder, class_l
     ]
 
 
+def test_an_earlier_attempt_that_comes_again_is_said(folder, class_list, tmp_path):
+    """Nothing shows whether the student has gone back to it, or the teacher to an older archive."""
+    name = "Ann Lee_4711_assignsubmission_file_/tiny.ipynb"
+    for number, (mark, time) in enumerate((("a", MORNING), ("b", NOON), ("a", EVENING))):
+        source = zipped(tmp_path / f"{number}.zip", {name: notebook(mark)}, {name: time})
+        summary = collect.collect(folder, source, roster=class_list)
+        assert ("has an earlier attempt" in summary) == (number == 2)
+    assert submitted(folder) == {"Ann Lee/tiny": "b"}
+    assert "of 1.zip still counts" in summary and "copy it to submitted/Ann Lee/tiny/tiny.ipynb" in summary
+    (folder / "submitted/Ann Lee/tiny/tiny.ipynb").write_bytes(notebook("a"))
+    collect.collect(folder, tmp_path / "1.zip")
+    assert submitted(folder) == {"Ann Lee/tiny": "a"}
+
+
 # --- nothing is lost ---
 
 
@@ -446,7 +504,54 @@ def test_a_file_that_the_teacher_deleted_comes_back_with_its_archive(folder, cla
 # --- who is it? ---
 
 
-def test_who_has_not_handed_in_and_who_is_not_in_the_roster_are_listed(folder, class_list, tmp_path):
+@pytest.mark.parametrize("year", ["1001", "ALEE"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["Zoë O'Hara-Smith/tiny.ipynb", "1003/week 1/tiny.ipynb", "Bob van der Berg.zip/tiny.ipynb"],
+        [
+            "leeann_12345_678901_tiny.ipynb",
+            "vanderbergbob_12349_678905_tiny.ipynb",
+            "李小龙_12348_678904_x.ipynb",
+        ],
+        ["Zoë O'Hara-Smith - tiny.ipynb", "Bob_van_der_Berg_tiny.ipynb"],
+        ["alee/tiny.ipynb", "1005/tiny.ipynb"],
+    ],
+)
+def test_a_folder_around_everything_is_nobody(year, names, folder, class_list, tmp_path):
+    """Even if it is called like a student's id or login."""
+    files = {f"{year}/{name}": notebook(name) for name in names}
+    for name in [name for name in files if ".zip/" in name]:
+        outer, _, inner = name.partition(".zip/")
+        files[f"{outer}.zip"] = in_memory({inner: files.pop(name)})
+    collect.collect(folder, zipped(tmp_path / "m.zip", files), roster=class_list)
+    assert sorted(submitted(folder).values()) == sorted(names)
+    assert len({attempt.student for attempt in collected.read(folder).attempts}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "student"),
+    [
+        ("1001/Bob van der Berg/tiny.ipynb", ""),
+        ("Ann Lee/Bob van der Berg/tiny.ipynb", "Ann Lee"),
+        ("1001/bob_van_der_berg_tiny.ipynb", "Ann Lee"),
+        ("Ann Lee/1001/week 2/tiny.ipynb", "Ann Lee"),
+    ],
+)
+def test_a_folder_of_one_student_in_that_of_another(name, student, folder, class_list, tmp_path):
+    collect.collect(folder, zipped(tmp_path / "m.zip", {name: notebook("x")}), roster=class_list)
+    assert submitted(folder) == ({f"{student}/tiny": "x"} if student else {})
+    if not student:
+        assert "mean different students (Ann Lee and Bob van der Berg)" in others(folder)[name]
+
+
+def test_folders_in_a_students_own_archive_are_nobody_else(folder, class_list, tmp_path):
+    work = in_memory({"Bob van der Berg/tiny.ipynb": notebook("mine"), "1003/tiny.ipynb": notebook("mine")})
+    collect.collect(folder, zipped(tmp_path / "m.zip", {"1001/work.zip": work}), roster=class_list)
+    assert submitted(folder) == {"Ann Lee/tiny": "mine"}
+
+
+def test_who_has_not_submitted_and_who_is_not_in_the_roster_are_listed(folder, class_list, tmp_path):
     unpacked(folder / "submitted", {"1003/tiny.ipynb": notebook("by hand")})
     files = {
         "Ann Lee_1_assignsubmission_file_/tiny.ipynb": notebook("a"),
@@ -462,7 +567,7 @@ def test_who_has_not_handed_in_and_who_is_not_in_the_roster_are_listed(folder, c
         "Eve Stranger/tiny": "e",
         "mallorymo 77/tiny": "m",
     }
-    assert "tiny: not handed in (3):\n  - Zoë O'Hara-Smith\n  - 李 小龙\n  - Bob van der Berg\n" in summary
+    assert "tiny: not submitted (3):\n  - Zoë O'Hara-Smith\n  - 李 小龙\n  - Bob van der Berg\n" in summary
     assert "Not in the roster (2):\n  - Eve Stranger\n  - mallorymo 77\n" in summary
     assert others(folder) == {
         "nobody.ipynb": "no student's name is in its path",
@@ -678,6 +783,8 @@ def test_paths_that_lead_outside_are_not_read(name, make, folder, class_list, tm
     assert {path for path in tmp_path.rglob("*") if folder not in path.parents} == before
     assert submitted(folder) == {"Zoë O'Hara-Smith/tiny": "z"}
     assert list(others(folder).values()) == ["has a path that leads out of the archive; it was not read"]
+    said = "not collected: it has a path that leads out of the archive; it was not read\n"
+    assert notes(folder) in ({}, {folder / "submitted/Ann Lee/tiny.ipynb": said})
 
 
 def test_windows_paths_are_paths(folder, class_list, tmp_path):
@@ -718,6 +825,7 @@ def test_links_and_devices_are_not_followed(folder, class_list, tmp_path):
         summary = collect.collect(folder, tmp_path / source, roster=class_list)
         assert f"NOT RECOGNISED ({count})" in summary
     assert submitted(folder) == {}
+    assert {path.parent.name for path in notes(folder)} == {"Ann Lee", "Bob van der Berg"}
     assert {reason.split(";")[0] for reason in others(folder).values()} == {"is a link or no ordinary file"}
 
 
@@ -763,9 +871,40 @@ def test_cut_and_changed_archives(folder, class_list, tmp_path):
     content = bytearray(zipped(tmp_path / "b.zip", files).read_bytes())
     content[200] ^= 0xFF  # in Ann's data
     (tmp_path / "b.zip").write_bytes(content)
-    collect.collect(folder, tmp_path / "b.zip", roster=class_list)
-    assert submitted(folder) == {"Zoë O'Hara-Smith/tiny": "z"}
+    summary = collect.collect(folder, tmp_path / "b.zip", roster=class_list)
     assert "is damaged or incomplete" in others(folder)["Ann Lee/tiny.ipynb"]
+    assert "  - Ann Lee" not in summary.partition("tiny: not submitted")[2]
+    assert submitted(folder) == {"Zoë O'Hara-Smith/tiny": "z"}
+    found, _, remarks = submissions.find(folder / "submitted", {"tiny": untouched_notebook(folder)})
+    assert {of.student: of.can_be_graded for of in found} == {"Ann Lee": True, "Zoë O'Hara-Smith": True}
+    assert remarks == []
+    with pytest.raises(reading.NotReadableError, match="was not collected: it is damaged or incomplete"):
+        reading.read(folder / "submitted/Ann Lee/tiny.ipynb")
+    collect.collect(folder, zipped(tmp_path / "c.zip", files))
+    assert submitted(folder) == {"Ann Lee/tiny": "a", "Zoë O'Hara-Smith/tiny": "z"}
+
+
+def untouched_notebook(folder: Path) -> nbformat.NotebookNode:
+    return nbformat.reads(untouched(folder).decode(), as_version=4)
+
+
+@pytest.mark.parametrize("name", ["tiny.ipynb", "work.ipynb", "work.zip"])
+def test_a_file_that_is_too_large_is_not_graded_and_not_missing(
+    name, folder, class_list, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(archives, "MAX_FILE_BYTES", 2**20)
+    content = notebook("x" * 2**20)
+    source = zipped(tmp_path / "a.zip", {f"Ann Lee/{name}": content, "1002/tiny.ipynb": notebook("z")})
+    summary = collect.collect(folder, source, roster=class_list)
+    assert f"Ann Lee/{name}: is larger than 1 MiB" in summary
+    found, _, remarks = submissions.find(folder / "submitted", {"tiny": untouched_notebook(folder)})
+    if name == "tiny.ipynb":
+        with pytest.raises(reading.NotReadableError, match="was not collected: it is larger than 1 MiB"):
+            reading.read(next(of.path for of in found if of.student == "Ann Lee"))
+    else:
+        (remark,) = remarks
+        assert remark.student == "Ann Lee" and remark.not_graded
+        assert "belongs to no exercise: it was not collected: it is larger than 1 MiB" in remark.text
 
 
 def test_a_bomb_is_refused_and_one_of_a_student_stops_nobody_else(folder, class_list, tmp_path, monkeypatch):
@@ -928,14 +1067,14 @@ def test_l4_a_gradebook_of_canvas_is_a_roster(tmp_path):
         ("", "is empty"),
         ("email,id\nx@y.z,1\n", "no column with names"),
         ("name,email\n", "has no students"),
-        ("name,email,id\nAnn,a@x.y,1\n\n ,b@x.y,2\n", "line 4: the name is empty"),
-        ("name,email,id\nAnn,a@x.y,1\nBob,A@x.y,2\n", "line 3: the email 'a@x.y' is in line 2, too"),
-        ("name,email,id\nAnn,a@x.y,1\nBob,b@x.y,1\n", "line 3: the id '1' is in line 2, too"),
-        ("name\nAnn\nBob\nann\n", "line 4: the name 'ann' is in line 2, too"),
-        ("name,email,id\nAnn,=1+1@x,1\n", "line 2, email: Expected: an e-mail address"),
-        ("name,email,id\nAnn,nothing,1\n", "line 2, email: Expected: an e-mail address"),
-        ("name,email,id\nAnn,a@x.y,=1\n", "line 2, id: Expected: letters or digits"),
-        ('name,email\n"Ann\nLee",a@x.y\nBob,nothing\n', "line 4, email"),
+        ("name,email,id\nAnn,a@x.y,1\n\n ,b@x.y,2\n", "row 4: the name is empty"),
+        ("name,email,id\nAnn,a@x.y,1\nBob,A@x.y,2\n", "row 3: the email 'a@x.y' is in row 2, too"),
+        ("name,email,id\nAnn,a@x.y,1\nBob,b@x.y,1\n", "row 3: the id '1' is in row 2, too"),
+        ("name\nAnn\nBob\nann\n", "row 4: the name 'ann' is in row 2, too"),
+        ("name,email,id\nAnn,=1+1@x,1\n", "row 2, email: Expected: an e-mail address"),
+        ("name,email,id\nAnn,nothing,1\n", "row 2, email: Expected: an e-mail address"),
+        ("name,email,id\nAnn,a@x.y,=1\n", "row 2, id: Expected: letters or digits"),
+        ('name,email\n"Ann\nLee",a@x.y\nBob,nothing\n', "row 3, email"),
         ('name,email\n"Ann" Lee,a@x.y\n', "line 2: "),
         ("PK\x03\x04", "is a workbook"),
         ("name\0", "is not a text file"),

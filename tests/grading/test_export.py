@@ -81,7 +81,7 @@ def test_l4_moodle(graded_class, tmp_path):
     ]
     assert "tiny: 4 marks (of 3 points)" in summary
     assert "  - Bob Hill/tiny: not graded (is not a notebook)\n" in summary
-    assert "  - Never Came/tiny: not handed in\n" in summary
+    assert "  - Never Came/tiny: not submitted\n" in summary
     assert "Left out (1):\n  - eve: not in the roster\n" in summary
     assert "'Email address'" in summary and "tiny: 3" in summary
 
@@ -127,7 +127,7 @@ def test_l4_a_list_of_all_students_tells_what_is_missing_apart(graded_class, tmp
     ]
     (graded_class / "submitted" / "1005" / "answers.txt").unlink()
     export.export(graded_class, csv_file=tmp_path / "l.csv")
-    assert rows(tmp_path / "l.csv", "utf-8-sig")[5][3:] == ["not handed in", "", "3"]
+    assert rows(tmp_path / "l.csv", "utf-8-sig")[5][3:] == ["not submitted", "", "3"]
 
 
 def add_second_exercise(folder: Path) -> None:
@@ -161,7 +161,7 @@ def test_each_exercise_has_its_own_maximum_and_a_missing_mark_is_empty(folder, t
         ["", "1"],
     ]
     found = rows(tmp_path / "l.csv", "utf-8-sig")
-    assert [row[3:] for row in found[1:]] == [["0.5", "3", "3.5", "6.5"], ["not handed in", "1", "1", "6.5"]]
+    assert [row[3:] for row in found[1:]] == [["0.5", "3", "3.5", "6.5"], ["not submitted", "1", "1", "6.5"]]
 
 
 def test_a_mark_that_waits_for_a_teacher_is_not_exported(folder, tmp_path):

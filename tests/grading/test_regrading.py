@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from mnist_course.grading import course_folder, grade, isolation, nbgrader_bridge, sandbox
+from mnist_course.grading import course_folder, export, grade, isolation, nbgrader_bridge, regrading, sandbox
 from mnist_helpers import _files
 from mnist_helpers._errors import UserError
 from tests.grading.tiny import points, remarks, solved, submit
@@ -134,6 +134,88 @@ def test_a_mark_given_by_hand_stays_with_its_answers_and_is_cleared_with_others(
     graded()
     assert marks(folder) == {"anna": "2.5"}
     assert remarks(folder, "anna") == ""
+
+
+def test_a_cleared_mark_is_said_although_the_grading_was_interrupted(folder, graded, monkeypatch):
+    submit(folder, "anna", HALF)
+    graded()
+    give(folder, "anna", 0.25)
+    graded()
+    submit(folder, "anna", solved(number="number = 9"))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for place, name in ((regrading, "clear_marks"), (nbgrader_bridge, "record_marks")):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(place, name, interrupted)
+            graded()
+    for _ in range(2):
+        graded()
+        assert marks(folder) == {"anna": "2"}
+        assert remarks(folder, "anna").endswith("given by hand for earlier answers, and cleared: 0.25 points")
+
+
+def test_marks_by_hand_outlive_the_notebooks_that_nbgrader_keeps(folder, graded):
+    for student in ("anna", "ben"):
+        submit(folder, student, HALF)
+    graded()
+    for student in ("anna", "ben"):
+        give(folder, student, 0.25)
+    graded()
+    shutil.rmtree(folder / "autograded")
+    submit(folder, "ben", solved(number="number = 9"))
+    graded(fresh=True)
+    assert marks(folder) == {"anna": "2.25", "ben": "2"}
+    assert remarks(folder, "anna") == ""
+    assert "cleared: 0.25 points" in remarks(folder, "ben")
+
+
+def test_a_damaged_submission_does_not_give_the_marks_to_who_copied_it(folder, graded):
+    path = submit(folder, "anna", HALF)
+    graded()
+    give(folder, "anna", 0.25)
+    graded()
+    submit(folder, "carl", HALF)
+    path.write_text("damaged")
+    path.rename(path.with_name("notes.txt"))
+    graded()
+    assert marks(folder) == {"anna": "not recognised", "carl": "2"}
+
+
+@pytest.mark.parametrize("where", ["grade", "export"])
+def test_extra_credit_of_the_formgrader_counts_for_a_sentence_too(folder, graded, where, tmp_path):
+    submit(folder, "anna", solved(explain="It is two of them."))
+    graded()
+    with nbgrader_bridge.gradebook(folder) as book:  # as the formgrader does it
+        book.find_grade("explain", "tiny", "tiny", "anna").extra_credit = 0.5
+        book.db.commit()
+    if where == "grade":
+        graded()
+        assert marks(folder) == {"anna": "3.5"}
+        page = (folder / "feedback" / "anna" / "tiny" / "tiny.html").read_text()
+        assert "3.5 of 3 points" in page
+    else:
+        export.export(folder, csv_file=tmp_path / "list.csv")
+        assert ",3.5,3.5,3" in (tmp_path / "list.csv").read_text(encoding="utf-8-sig")
+
+
+def test_an_empty_sentence_has_no_points_and_waits_for_nobody(folder, graded):
+    _with_points_for_the_sentence(folder)
+    submit(folder, "anna", solved(explain="  \n"))
+    graded()
+    assert marks(folder) == {"anna": "3"}
+    assert "waits" not in remarks(folder, "anna")
+
+
+def _with_points_for_the_sentence(folder: Path) -> None:
+    for kind in ("source", "release"):
+        path = folder / kind / "tiny" / "tiny.ipynb"
+        notebook = nbformat.read(path, as_version=4)
+        (explain,) = [cell for cell in notebook.cells if cell.id == "explain"]
+        explain.metadata.nbgrader.points = 2
+        nbformat.write(notebook, path)
+    (folder / "gradebook.db").unlink()
 
 
 def test_a_note_beside_the_answers_changes_them_too(folder, graded):
@@ -269,13 +351,7 @@ def test_after_an_interruption_the_feedback_has_the_marks_of_the_report(folder, 
 
 
 def test_a_sentence_with_points_is_no_mark_before_a_teacher_has_given_one(folder, graded):
-    for kind in ("source", "release"):
-        path = folder / kind / "tiny" / "tiny.ipynb"
-        notebook = nbformat.read(path, as_version=4)
-        (explain,) = [cell for cell in notebook.cells if cell.id == "explain"]
-        explain.metadata.nbgrader.points = 2
-        nbformat.write(notebook, path)
-    (folder / "gradebook.db").unlink()
+    _with_points_for_the_sentence(folder)
     submit(folder, "anna", solved(explain="It is two of them."))
     graded()
     assert marks(folder) == {"anna": "not graded"}

@@ -38,6 +38,12 @@ def test_spreadsheets_write_tables_in_many_ways(tmp_path, delimiter, encoding, e
     ]
 
 
+def test_excels_own_first_line_names_the_delimiter(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("sep=;\nname;text\nAnn;a, b")
+    assert tables.read(path, ("name",)) == [(3, {"name": "Ann", "text": "a, b"})]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -46,7 +52,8 @@ def test_spreadsheets_write_tables_in_many_ways(tmp_path, delimiter, encoding, e
         (b"name,name\na,b", "several columns with the name name"),
         (b"name,text\na,b,c", "row 2, has more cells"),
         (b'name,text\na,"b', "not a CSV file"),
-        (b"PK\x03\x04\x00\x00", "lacks the columns name"),
+        (b"PK\x03\x04\x00\x00", "is a workbook, not a CSV file"),
+        (b"name\0,text\na,b", "is not a text file"),
         (None, "cannot be read"),
     ],
 )
@@ -64,5 +71,5 @@ def test_a_folder_and_a_large_file_are_no_tables(tmp_path):
         tables.read(tmp_path, ("name",))
     with (tmp_path / "large.csv").open("wb") as file:
         file.truncate(51 * 2**20)
-    with pytest.raises(UserError, match="at most 50 MiB"):
+    with pytest.raises(UserError, match="larger than 50 MiB"):
         tables.read(tmp_path / "large.csv", ("name",))
