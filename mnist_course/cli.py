@@ -688,16 +688,25 @@ def collect_assignments(folder: Path, source: Path, roster: Path | None, due: da
 @click.argument("folder", type=_Folder(exists=True, for_nbgrader=True))
 @click.option("--moodle", type=_NEW_FILE, metavar="FILE", help="Write a file for Moodle's grade import.")
 @click.option("--canvas", type=_NEW_FILE, metavar="FILE", help="Write a file for Canvas's gradebook import.")
-@click.option("--csv", type=_NEW_FILE, metavar="FILE", help="Write a list of all students for your own use.")
-def export_assignments(folder: Path, moodle: Path | None, canvas: Path | None, csv: Path | None) -> None:
-    """Write marks that a learning platform can import.
+@click.option(
+    "--csv", "csv_file", type=_NEW_FILE, metavar="FILE", help="Write a list of all students for your own use."
+)
+@click.option(
+    "--moodle-feedback",
+    "feedback",
+    type=_NEW_FILE,
+    metavar="FOLDER",
+    help="Write a zip file for each exercise, with the feedback pages, for Moodle to give to the students.",
+)
+def export_assignments(folder: Path, **files: Path | None) -> None:
+    """Write marks and feedback that a learning platform can import.
 
     For Moodle and Canvas, a missing mark is an empty cell, never 0. Names, e-mail addresses and ids come from the
     roster.
     """
     from mnist_course.grading.export import export
 
-    click.echo(export(folder, moodle=moodle, canvas=canvas, csv_file=csv))
+    click.echo(export(folder, **files))
 
 
 @main.command(epilog=_help("mnist-course notebooks"))

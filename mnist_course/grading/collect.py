@@ -162,12 +162,12 @@ def _doubtful(origins: Mapping[tuple[str, ...], Origin | str]) -> dict[tuple[str
     numbers: dict[tuple, set[str]] = {}
     keys: dict[tuple[str, ...], tuple] = {}
     for path, origin in origins.items():
-        if isinstance(origin, str) or origin.platform not in ("Moodle", "Canvas"):
+        if isinstance(origin, str) or origin.platform not in (platforms.MOODLE, "Canvas"):
             continue
         if origin.platform == "Canvas" and not origin.students:
             continue  # its number is a part of the folder's name
         # Moodle's numbers are other ones in each assignment, and so in each archive.
-        place = origin.container[:-1] if origin.platform == "Moodle" else ()
+        place = origin.container[:-1] if origin.platform == platforms.MOODLE else ()
         keys[path] = (place, origin.students or origin.name)
         numbers.setdefault(keys[path], set()).add(origin.number)
     return {

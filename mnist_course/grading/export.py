@@ -17,6 +17,7 @@ from mnist_course.grading import (
     collected,
     course_folder,
     grade,
+    moodle_feedback,
     nbgrader_bridge,
     placing,
     regrading,
@@ -34,6 +35,10 @@ _CANVAS_KEYS = (
 _CANVAS_ADVICE = (
     "In Canvas: Grades > Import, and look at the changes that it shows. "
     "A column fills the assignment that has its name."
+)
+_MOODLE_FEEDBACK_ADVICE = (
+    "In Moodle, for each exercise: open the assignment, and choose View all submissions > Grading action > Upload "
+    "multiple feedback files in a zip. The assignment must have the feedback type Feedback files."
 )
 _NOT_SUBMITTED, _NOT_GRADED = "not submitted", "not graded"
 
@@ -70,7 +75,12 @@ class _Table(NamedTuple):
 
 
 def export(
-    folder: Path, *, moodle: Path | None = None, canvas: Path | None = None, csv_file: Path | None = None
+    folder: Path,
+    *,
+    moodle: Path | None = None,
+    canvas: Path | None = None,
+    csv_file: Path | None = None,
+    feedback: Path | None = None,
 ) -> str:
     """Writes the marks of a grading folder for learning platforms.
 
@@ -79,6 +89,7 @@ def export(
         moodle: the file for Moodle's grade import.
         canvas: the file for Canvas's gradebook import.
         csv_file: the file for a school's own list, with all students of the roster.
+        feedback: a folder for zip files with the feedback pages, which Moodle gives back to the students.
 
     Returns:
         A summary for the terminal.
@@ -89,8 +100,9 @@ def export(
     """
     asked = [(moodle, _for_moodle), (canvas, _for_canvas), (csv_file, _for_lists)]
     wanted = [(path, make) for path, make in asked if path]
-    if not wanted:
-        raise UserError("Expected: at least one of --moodle FILE, --canvas FILE, --csv FILE. Received: none.")
+    if not wanted and not feedback:
+        expected = "--moodle FILE, --canvas FILE, --csv FILE, --moodle-feedback FOLDER"
+        raise UserError(f"Expected: at least one of {expected}. Received: none.")
     if len({path for path, _ in wanted}) < len(wanted):
         raise UserError("Expected: a different FILE for each option. Received: the same twice.")
     nbgrader_bridge.check_installed()
@@ -106,7 +118,9 @@ def export(
     with course_folder.lock(folder):
         by_hand.count_extra_credit(folder)
         marks, submitted = read_marks(folder, exercises)
-    rows = _rows(marks, roster or Roster([]), collected.read(folder), submitted)
+        record = collected.read(folder)
+        pages = _pages(folder, marks)
+    rows = _rows(marks, roster or Roster([]), record, submitted)
     if not any(mark.points is not None for row in rows for mark in row.marks.values()):
         raise UserError(f"There are no marks yet. First: mnist-course assignments grade {folder}")
     maxima = {
@@ -115,9 +129,12 @@ def export(
     tables = [(path, make(rows, maxima)) for path, make in wanted]
     for path, table in tables:
         _check_place(path, table)
+    if feedback:
+        moodle_feedback.check_place(feedback, exercises)
     for path, table in tables:
         _write(path, table)
-    return _summary(tables, rows, maxima)
+    lines = _feedback(feedback, pages, record) if feedback else []
+    return "\n".join(map(printable, [*_summary(tables, rows, maxima), *lines]))
 
 
 # --- marks ---
@@ -346,7 +363,32 @@ def _write(path: Path, table: _Table) -> None:
         csv.writer(file).writerows(table.rows)
 
 
-def _summary(tables: Sequence[tuple[Path, _Table]], rows: Sequence[_Row], maxima: Mapping[str, float]) -> str:
+def _pages(folder: Path, marks: Mapping[str, Mapping[str, Mark]]) -> dict[tuple[str, str], Path | None]:
+    """Returns (student's folder, exercise) -> the feedback page of a mark; `None` if it shows an earlier mark."""
+    graded, known = course_folder.read_graded(folder), nbgrader_bridge.read_marks(folder)
+    pages: dict[tuple[str, str], Path | None] = {}
+    for student, of_student in marks.items():
+        for exercise in (name for name, mark in of_student.items() if mark.points is not None):
+            label = f"{submissions.working_name(student)}/{exercise}"
+            page = folder / "feedback" / label / f"{exercise}.html"
+            is_current = graded[label].in_feedback == grade.shown_in_feedback(known[label]) and page.is_file()
+            pages[student, exercise] = page if is_current else None
+    return pages
+
+
+def _feedback(
+    place: Path, pages: Mapping[tuple[str, str], Path | None], record: collected.Record
+) -> list[str]:
+    """Writes the feedback pages for Moodle, and returns lines for the terminal."""
+    written, left_out = moodle_feedback.write(place, pages, record)
+    lines = [f"Written: {place / name} ({count} pages)" for name, count in written.items()]
+    return [*lines, *_list("Without feedback in these files", left_out), _MOODLE_FEEDBACK_ADVICE]
+
+
+def _summary(
+    tables: Sequence[tuple[Path, _Table]], rows: Sequence[_Row], maxima: Mapping[str, float]
+) -> list[str]:
+    """Returns lines for the terminal."""
     counts = [
         f"{name}: {sum(row.marks[name].points is not None for row in rows)} marks (of {points_text(most)} points)"
         for name, most in maxima.items()
@@ -360,7 +402,7 @@ def _summary(tables: Sequence[tuple[Path, _Table]], rows: Sequence[_Row], maxima
     lines = [*counts, *_list("Without a mark, so that the cell is empty", missing)]
     for path, table in tables:
         lines += [f"Written: {path}", *_list("Left out", table.left_out), *filter(None, [table.advice])]
-    return "\n".join(map(printable, lines))
+    return lines
 
 
 def _list(title: str, entries: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import nbformat
 
@@ -404,6 +404,11 @@ def _line(submission: Submission, entry: Graded) -> str:
 # --- marks given by hand, and the report ---
 
 
+def shown_in_feedback(marks: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what `graded.json` notes about a feedback page that shows these marks of the gradebook."""
+    return {**marks, "hidden_tests": False}  # earlier versions showed them: their pages are written again
+
+
 def _renew_feedback(
     folder: Path, found: Sequence[Submission], graded: dict[str, Graded], done: Collection[str]
 ) -> None:
@@ -421,7 +426,7 @@ def _renew_feedback(
         if known is None or entry is None:
             continue
         entry.scores = recorded[submission.label].scores
-        now = {**known, "hidden_tests": False}  # earlier versions showed them: their pages are written again
+        now = shown_in_feedback(known)
         if entry.in_feedback is None and submission.label not in done:
             entry.in_feedback = now
         kept = folder / "autograded" / submission.working_name / submission.exercise

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from mnist_course.grading import archives
 from mnist_course.grading.roster import Roster, Student
 
+MOODLE = "Moodle"
 _MOODLE = re.compile(r"(?P<name>.+?)_(?P<number>\d+)_assignsubmission_(?P<kind>[a-z]+)(?:_.*)?", re.DOTALL)
 _CANVAS = re.compile(
     r"(?P<name>.+?)(?P<late>_?LATE)?_(?P<user>\d+)_(?P<file>\d+)_.+", re.IGNORECASE | re.DOTALL
@@ -160,7 +161,7 @@ def origin_of(
     )
     if found is None:
         return _NOBODY
-    if found.platform in ("Moodle", "Canvas") and not found.students and _HIDDEN_NAME.fullmatch(found.name):
+    if found.platform in (MOODLE, "Canvas") and not found.students and _HIDDEN_NAME.fullmatch(found.name):
         return "the platform has hidden the student's name; reveal the identities, and download again"
     if len(found.students) > 1:
         return f"{found.name!r} can be {len(found.students)} students of the roster"
@@ -187,7 +188,7 @@ def _of_moodle_or_brightspace(path: tuple[str, ...], roster: Roster) -> Origin |
         if match := _MOODLE.fullmatch(part):
             container = (*path[:place], f"{match['name']}_{match['number']}")
             students, name = _without_group(match["name"], roster)
-            return Origin("Moodle", tuple(students), name, container, match["number"])
+            return Origin(MOODLE, tuple(students), name, container, match["number"])
         if match := _BRIGHTSPACE.fullmatch(part):
             students = roster.find(match["name"])
             time = _brightspace_time(match["time"])
@@ -195,6 +196,12 @@ def _of_moodle_or_brightspace(path: tuple[str, ...], roster: Roster) -> Origin |
                 "Brightspace", tuple(students), match["name"], path[: place + 1], match["number"], time=time
             )
     return None
+
+
+def moodle_folder(path: str) -> str:
+    """Returns the folder of a student as Moodle names it, such as `First Last_4711_assignsubmission_file_`."""
+    found = filter(None, map(_MOODLE.fullmatch, path.split("/")))
+    return next((f"{of['name']}_{of['number']}_assignsubmission_{of['kind']}_" for of in found), "")
 
 
 def _without_group(name: str, roster: Roster) -> tuple[list[Student], str]:

@@ -14,16 +14,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
+import importlib.metadata
 import json
+import platform
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import nbformat
 
+import mnist_course.grading
+import mnist_helpers
 from mnist_course.grading import isolation, sandbox
 from mnist_course.grading.sandbox import Limits, Outcome
 from mnist_course.run import study
@@ -32,6 +37,7 @@ from mnist_helpers._errors import UserError
 _POLL_SECONDS = 1.0
 _TASKS_PER_THREAD = 2  # so that a worker that ends a task finds the next one waiting
 _LEAST_WAITING = 16  # more workers can join later
+_SAME_VERSIONS = "Install the same version of the course, with the same constraints.txt, on all machines."
 
 
 class Job(NamedTuple):
@@ -40,10 +46,12 @@ class Job(NamedTuple):
     Attributes:
         notebook: the repaired notebook with its hidden tests, as JSON.
         limits: its time and memory.
+        versions: what the machine that sends it has installed, see `versions`.
     """
 
     notebook: bytes
     limits: Limits
+    versions: dict[str, str]
 
 
 @contextlib.contextmanager
@@ -54,7 +62,8 @@ def cluster(scheduler: str) -> Iterator[Any]:
         scheduler: its address, such as `"tcp://HOST:8786"`.
 
     Raises:
-        UserError: Dask is not installed, the address has a wrong form, nothing answers there, or it has no workers.
+        UserError: Dask is not installed, the address has a wrong form, nothing answers there, it has no workers, or
+            a worker has other versions than this machine.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -67,7 +76,40 @@ def cluster(scheduler: str) -> Iterator[Any]:
         if not client.nthreads():
             start = f"dask worker {scheduler} --nthreads 1"
             raise UserError(f"The scheduler at {scheduler} has no workers. Start some, with: {start}")
+        _check_workers(client)
         yield client
+
+
+def _check_workers(client: Any) -> None:
+    try:
+        found = client.run(versions)
+    except Exception as error:  # whatever a worker without this package raises
+        raise UserError(
+            f"A worker cannot use this package ({type(error).__name__}: {error}). {_SAME_VERSIONS}"
+        ) from error
+    for address, theirs in found.items():
+        _check_same(theirs, versions(), f"The worker at {address}")
+
+
+def _check_same(theirs: Mapping[str, str], expected: Mapping[str, str], whose: str) -> None:
+    """Compares what two machines have installed: with other versions, a mark could be another one."""
+    different = [name for name in expected if theirs.get(name) != expected[name]]
+    if different:
+        listed = ", ".join(f"{name} {theirs.get(name)} instead of {expected[name]}" for name in different)
+        raise UserError(f"{whose} has {listed}. {_SAME_VERSIONS}")
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Returns what a mark depends on: the versions of Python and of packages, and a hash of the course's code."""
+    digest = hashlib.sha256()
+    for package in (mnist_course.grading, mnist_helpers):
+        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
+            digest.update(path.read_bytes())
+    found = {
+        name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy", "scikit-learn")
+    }
+    return {"Python": platform.python_version(), "mnist-course": digest.hexdigest()[:12], **found}
 
 
 def num_waiting(client: Any) -> int:
@@ -92,7 +134,8 @@ def run(
         UserError: the connection to the scheduler was lost.
         distributed.KilledWorker: several workers ended while they ran this notebook.
     """
-    future = client.submit(run_job, Job(json.dumps(notebook).encode(), limits), pure=False)
+    job = Job(json.dumps(notebook).encode(), limits, versions())
+    future = client.submit(run_job, job, pure=False)
     while not stop.is_set():
         try:
             return future.result(timeout=_POLL_SECONDS)
@@ -110,7 +153,12 @@ def run(
 
 
 def run_job(job: Job) -> Outcome:
-    """Runs one submission; a worker calls this."""
+    """Runs one submission; a worker calls this.
+
+    Raises:
+        UserError: this worker, which may have joined later than others, has other versions.
+    """
+    _check_same(versions(), job.versions, "A worker")
     notebook = nbformat.reads(job.notebook.decode(), as_version=4)
     with tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True) as temporary:
         hidden = Path(temporary).resolve()

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from mnist_course.grading import course_folder, export, grade, isolation, nbgrader_bridge, regrading, sandbox
+from mnist_course.grading import (
+    collect,
+    course_folder,
+    export,
+    grade,
+    isolation,
+    nbgrader_bridge,
+    regrading,
+    sandbox,
+)
 from mnist_helpers import _files
 from mnist_helpers._errors import UserError
 from tests.grading.tiny import points, remarks, solved, submit
@@ -198,6 +208,49 @@ def test_extra_credit_of_the_formgrader_counts_for_a_sentence_too(folder, graded
     else:
         export.export(folder, csv_file=tmp_path / "list.csv")
         assert ",3.5,3.5,3" in (tmp_path / "list.csv").read_text(encoding="utf-8-sig")
+
+
+def test_feedback_goes_back_to_moodle_under_the_names_that_it_has_given(folder, graded, tmp_path):
+    class_list = tmp_path / "class.csv"
+    class_list.write_text("name,id\nAnna Lee,1\nBen Oz,2\nCarl Po,3\nDora Qi,4\n")
+    names = [
+        "Anna Lee_11_assignsubmission_file_/tiny.ipynb",
+        "Group A-Ben Oz_12_assignsubmission_file_my.ipynb",
+    ]
+    names += ["Carl Po_13_assignsubmission_file_/work.zip/x/tiny.ipynb"]
+    for name in names:
+        path = tmp_path / "download" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(HALF))
+    collect.collect(folder, tmp_path / "download", roster=class_list)
+    submit(folder, "Dora Qi", solved())
+    submit(folder, "damaged", HALF).write_text("damaged")
+    graded()
+    give(folder, "Carl Po", 0.5)  # after the pages were written
+    place = tmp_path / "back"
+    for _ in range(2):
+        summary = export.export(folder, feedback=place)
+        assert [path.name for path in place.iterdir()] == ["feedback_tiny.zip"]
+        with zipfile.ZipFile(place / "feedback_tiny.zip") as archive:
+            pages = {name: archive.read(name).decode() for name in archive.namelist()}
+        assert list(pages) == [
+            "Anna Lee_11_assignsubmission_file_/tiny.html",
+            "Group A-Ben Oz_12_assignsubmission_file_/tiny.html",
+        ]
+        assert all("2 of 3 points" in page for page in pages.values())
+        assert "feedback_tiny.zip (2 pages)" in summary
+        left_out = summary.partition("Without feedback in these files (2):\n")[2].splitlines()[:2]
+        assert left_out == [
+            "  - Carl Po/tiny: the page is missing or shows earlier marks; grade again",
+            "  - Dora Qi/tiny: the submission was not collected from Moodle",
+        ]
+    graded()
+    assert "feedback_tiny.zip (3 pages)" in export.export(folder, feedback=place)
+    (place / "notes.txt").touch()
+    with pytest.raises(UserError, match=r"holds other things \(notes.txt\)"):
+        export.export(folder, feedback=place)
+    with pytest.raises(UserError, match="Expected: a folder"):
+        export.export(folder, feedback=place / "notes.txt")
 
 
 def test_an_empty_sentence_has_no_points_and_waits_for_nobody(folder, graded):

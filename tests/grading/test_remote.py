@@ -70,6 +70,7 @@ def test_a_job_holds_the_notebook_and_the_limits_only():
     ((function, (job,)),) = client.sent
     assert function is remote.run_job
     assert (json.loads(job.notebook), job.limits) == (solved(), LIMITS)
+    assert job.versions == remote.versions()
 
 
 def test_who_stops_waits_no_longer_and_tells_the_cluster():
@@ -113,10 +114,33 @@ def test_a_job_keeps_what_the_guards_know_of_the_exercise(monkeypatch):
     assert ran == [repaired]
 
 
+@pytest.mark.parametrize("name", remote.versions())
+def test_a_worker_with_other_versions_is_refused(monkeypatch, name):
+    other = remote.versions() | {name: "other"}
+    monkeypatch.setattr(
+        Client, "run", lambda *_: {"tcp://w:1": remote.versions(), "tcp://w:2": other}, raising=False
+    )
+    with pytest.raises(
+        UserError, match=rf"worker at tcp://w:2 has {name} other instead of \S+\. Install the same"
+    ):
+        remote._check_workers(Client())
+    with pytest.raises(UserError, match=f"A worker has {name} {remote.versions()[name]} instead of other"):
+        remote.run_job(remote.Job(b"", LIMITS, other))
+
+
+def test_a_worker_without_the_package_is_refused(monkeypatch):
+    def run(*_):
+        raise ModuleNotFoundError("No module named 'mnist_course'")
+
+    monkeypatch.setattr(Client, "run", run, raising=False)
+    with pytest.raises(UserError, match=r"A worker cannot use this package \(ModuleNotFoundError"):
+        remote._check_workers(Client())
+
+
 @pytest.mark.course
 def test_a_job_runs_without_a_cluster_and_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(remote.tempfile, "tempdir", str(tmp_path))
-    outcome = remote.run_job(remote.Job(json.dumps(solved()).encode(), LIMITS))
+    outcome = remote.run_job(remote.Job(json.dumps(solved()).encode(), LIMITS, remote.versions()))
     assert outcome.problems == []
     assert outcome.isolated == bool(remote._tool())
     assert len(outcome.cells) == 6
@@ -127,7 +151,7 @@ def test_a_job_runs_without_a_cluster_and_leaves_nothing(tmp_path, monkeypatch):
 def test_a_job_that_nobody_waits_for_ends(monkeypatch):
     monkeypatch.setattr(study, "is_still_wanted", lambda: lambda: False)
     notebook = solved(number="import time\ntime.sleep(100)")
-    outcome = remote.run_job(remote.Job(json.dumps(notebook).encode(), LIMITS))
+    outcome = remote.run_job(remote.Job(json.dumps(notebook).encode(), LIMITS, remote.versions()))
     assert outcome.problems[-1] == "grading was interrupted"
     assert outcome.seconds < 30
 

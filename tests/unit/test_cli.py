@@ -222,12 +222,17 @@ ARRIVALS = {
     ),
     ("assignments export", "folder"): ("assignments export OWN", EXPORT, {"folder": "OWN"}),
     **{
-        ("assignments export", option): (
+        ("assignments export", argument): (
             f"assignments export OWN --{option} FOLDER",
             EXPORT,
-            dict.fromkeys(("moodle", "canvas", "csv_file")) | {argument: "FOLDER"},
+            dict.fromkeys(("moodle", "canvas", "csv_file", "feedback")) | {argument: "FOLDER"},
         )
-        for option, argument in (("moodle", "moodle"), ("canvas", "canvas"), ("csv", "csv_file"))
+        for option, argument in (
+            ("moodle", "moodle"),
+            ("canvas", "canvas"),
+            ("csv", "csv_file"),
+            ("moodle-feedback", "feedback"),
+        )
     },
     ("notebooks", "offline"): ("notebooks --offline", "mnist_course.run.runner.refresh_lessons", OFFLINE),
 }
