@@ -1,7 +1,7 @@
 """The report of a class: marks, messages and remarks -> `marks.csv`, `report.json`, `report.csv`, `report.html`.
 
-A mark that does not exist is never shown as 0: what was not submitted and what was not graded are told apart, and a
-total that lacks a mark is no number.
+A mark that does not exist is never shown as 0: what was not submitted and what was not graded are told apart, and
+there is no total where a mark is missing.
 
 Messages, names and remarks are other people's text: the page shows them as text, and `report.csv` leaves them out.
 """

@@ -158,7 +158,7 @@ def _sorted(
 
 
 def _doubtful(origins: Mapping[tuple[str, ...], Origin | str]) -> dict[tuple[str, ...], str]:
-    """Returns the files of which one name stands for several people, as the platform's numbers show."""
+    """Returns the files of which one name means several people, as the platform's numbers show."""
     numbers: dict[tuple, set[str]] = {}
     keys: dict[tuple[str, ...], tuple] = {}
     for path, origin in origins.items():

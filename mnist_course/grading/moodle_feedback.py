@@ -21,7 +21,7 @@ def check_place(place: Path, exercises: Collection[str]) -> None:
     """Checks that the zip files can be written into a folder.
 
     Raises:
-        UserError: the place is no folder, cannot be written, or holds other things than earlier zip files.
+        UserError: the place is not a folder, cannot be written, or holds other things than earlier zip files.
     """
     if (place.exists() and not place.is_dir()) or not _files.is_writable_place(place):
         raise UserError(f"Expected: a folder that can be written. Received: {place}.")

@@ -238,8 +238,8 @@ def waiting_for_teacher(folder: Path) -> dict[str, str]:
 def with_outputs(notebook: nbformat.NotebookNode, outcome: sandbox.Outcome) -> nbformat.NotebookNode:
     """Puts the outputs of a run into the cells of a notebook.
 
-    A test that did not run gets an error: nbgrader would take it as passed. Of the errors of tests only the message
-    remains, because a traceback quotes hidden tests.
+    A test that did not run gets an error: nbgrader would take it as passed. The traceback of a test's
+    error is removed, because it quotes hidden tests.
     """
     from nbgrader import utils
 

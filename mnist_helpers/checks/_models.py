@@ -1,4 +1,4 @@
-"""Checks of Keras networks, however they were built: `Sequential`, the functional API or a class of one's own."""
+"""Checks of Keras networks, however they were built: `Sequential`, the functional API or a class that the student has written."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ WORDS = {
 }
 
 # Command lines of other programs, and options, variables and files of theirs in other places.
-FOREIGN_PROGRAMS = ("jupyter nbconvert", "cd slides", "dask ", "RUN ", "!pip ", "pip ")
+FOREIGN_PROGRAMS = ("jupyter nbconvert", "cd slides", "dask ", "command: [dask", "RUN ", "!pip ", "pip ")
 FOREIGN_OPTIONS = {
     *(
         "--notebook-dir",
