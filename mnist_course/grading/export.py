@@ -20,10 +20,12 @@ from mnist_course.grading import (
     moodle_feedback,
     nbgrader_bridge,
     placing,
+    recorded,
     regrading,
     submissions,
 )
 from mnist_course.grading.course_folder import Exercise
+from mnist_course.grading.recorded import Recorded
 from mnist_course.grading.roster import Roster, Student, kept_roster
 from mnist_course.grading.tables import defused, points_text, printable
 from mnist_helpers import _files
@@ -155,27 +157,26 @@ def read_marks(
     found, students, remarks = submissions.find(
         folder / course_folder.SUBMITTED, placing.releases_of(exercises)
     )
-    graded, known = course_folder.read_graded(folder), nbgrader_bridge.read_marks(folder)
-    waiting, recorded = nbgrader_bridge.waiting_for_teacher(folder), regrading.read(folder)
+    graded, in_gradebook = course_folder.read_graded(folder), recorded.read(folder)
     marks: dict[str, dict[str, Mark]] = {student: {} for student in students}
     for submission in found:
         exercise, entry = exercises[submission.exercise], graded.get(submission.label)
         tests = class_report.tests_of(exercise.release)
-        points = known.get(submission.label, {}).get("marks", {})
+        known = in_gradebook.get(submission.label, Recorded())
         if entry is None or not submission.can_be_graded:
             mark = Mark(None, _NOT_GRADED, "it was not graded yet")
         elif not grade.is_current(submission, exercise, entry):
             mark = Mark(None, _NOT_GRADED, "it has changed since it was graded")
-        elif entry.seconds is None or not points:
+        elif entry.seconds is None or not known.marks:
             mark = Mark(None, _NOT_GRADED, "; ".join(entry.problems) or "see the report")
-        elif not regrading.is_complete(entry, recorded.get(submission.label), tests):
+        elif not regrading.is_complete(entry, known, tests):
             mark = Mark(
                 None, _NOT_GRADED, "the gradebook is an older copy, without the marks that were given last"
             )
-        elif submission.label in waiting:
-            mark = Mark(None, _NOT_GRADED, f"{waiting[submission.label]} waits for a mark by hand")
+        elif known.waiting:
+            mark = Mark(None, _NOT_GRADED, f"{known.waiting} waits for a mark by hand")
         else:
-            mark = Mark(sum(points.values()))
+            mark = Mark(sum(known.marks.values()))
         marks[submission.student][submission.exercise] = mark
     for remark in remarks:  # a file that was not recognised can be a submission to any exercise
         if remark.not_graded and remark.student in marks:
@@ -365,13 +366,13 @@ def _write(path: Path, table: _Table) -> None:
 
 def _pages(folder: Path, marks: Mapping[str, Mapping[str, Mark]]) -> dict[tuple[str, str], Path | None]:
     """Returns (student's folder, exercise) -> the feedback page of a mark; `None` if it shows an earlier mark."""
-    graded, known = course_folder.read_graded(folder), nbgrader_bridge.read_marks(folder)
+    graded, in_gradebook = course_folder.read_graded(folder), recorded.read(folder)
     pages: dict[tuple[str, str], Path | None] = {}
     for student, of_student in marks.items():
         for exercise in (name for name, mark in of_student.items() if mark.points is not None):
             label = f"{submissions.working_name(student)}/{exercise}"
             page = folder / "feedback" / label / f"{exercise}.html"
-            is_current = graded[label].in_feedback == grade.shown_in_feedback(known[label]) and page.is_file()
+            is_current = graded[label].in_feedback == in_gradebook[label].in_feedback and page.is_file()
             pages[student, exercise] = page if is_current else None
     return pages
 

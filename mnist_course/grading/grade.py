@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import nbformat
 
@@ -32,6 +32,7 @@ from mnist_course.grading import (
     nbgrader_bridge,
     placing,
     reading,
+    recorded,
     regrading,
     sandbox,
     sentences,
@@ -39,6 +40,7 @@ from mnist_course.grading import (
     submissions,
 )
 from mnist_course.grading.course_folder import Exercise, Graded
+from mnist_course.grading.recorded import Recorded
 from mnist_course.grading.roster import Roster, kept_roster
 from mnist_course.grading.sandbox import Limits
 from mnist_course.grading.submissions import Remark, Submission
@@ -122,7 +124,7 @@ def grade(
         finally:
             current = _current(folder, keys)
             results, more = _results(folder, found, students, current)
-            more += regrading.remarks_on_absent(students, nbgrader_bridge.read_marks(folder))
+            more += regrading.remarks_on_absent(students, recorded.read(folder))
             remarks += more + _identical(current, found, exercises)
             summary = _report(folder, exercises, results, remarks, limits, rules, runner.about_isolation)
     return summary
@@ -280,14 +282,14 @@ def _done(
     limits: Limits,
 ) -> set[str]:
     """Returns the submissions that need not run again: unchanged ones whose marks are in the gradebook."""
-    recorded = regrading.read(folder)
+    known = recorded.read(folder)
     tests = {name: class_report.tests_of(of.release) for name, of in exercises.items()}
     return {
         of.label
         for of in found
         if (before := graded.get(of.label))
         and _is_graded(before, keys[of.label], limits)
-        and regrading.is_complete(before, recorded.get(of.label), tests[of.exercise])
+        and regrading.is_complete(before, known.get(of.label), tests[of.exercise])
     }
 
 
@@ -404,11 +406,6 @@ def _line(submission: Submission, entry: Graded) -> str:
 # --- marks given by hand, and the report ---
 
 
-def shown_in_feedback(marks: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what `graded.json` notes about a feedback page that shows these marks of the gradebook."""
-    return {**marks, "hidden_tests": False}  # earlier versions showed them: their pages are written again
-
-
 def _renew_feedback(
     folder: Path, found: Sequence[Submission], graded: dict[str, Graded], done: Collection[str]
 ) -> None:
@@ -420,13 +417,13 @@ def _renew_feedback(
         graded: their entries.
         done: the submissions that did not run now. The pages of the others show the marks of now.
     """
-    marks, recorded = nbgrader_bridge.read_marks(folder), regrading.read(folder)
+    in_gradebook = recorded.read(folder)
     for submission in found:
-        known, entry = marks.get(submission.label), graded.get(submission.label)
+        known, entry = in_gradebook.get(submission.label), graded.get(submission.label)
         if known is None or entry is None:
             continue
-        entry.scores = recorded[submission.label].scores
-        now = shown_in_feedback(known)
+        entry.scores = known.scores
+        now = known.in_feedback
         if entry.in_feedback is None and submission.label not in done:
             entry.in_feedback = now
         kept = folder / "autograded" / submission.working_name / submission.exercise
@@ -440,8 +437,7 @@ def _results(
     folder: Path, found: Sequence[Submission], students: Sequence[str], graded: Mapping[str, Graded]
 ) -> tuple[dict[str, dict[str, class_report.Result]], list[Remark]]:
     """Returns student -> exercise -> result, from the gradebook and `graded`; and remarks on submissions."""
-    marks, recorded = nbgrader_bridge.read_marks(folder), regrading.read(folder)
-    waiting = nbgrader_bridge.waiting_for_teacher(folder)
+    in_gradebook = recorded.read(folder)
     results: dict[str, dict[str, class_report.Result]] = {student: {} for student in students}
     remarks = []
     for submission in found:
@@ -449,14 +445,15 @@ def _results(
         # Why a file without the answers of its exercise is not graded is a remark on that file.
         problems = ["not graded yet"] if submission.can_be_graded else []
         entry = graded.get(submission.label, Graded("", isolated=True, problems=problems))
-        points = marks.get(submission.label, {}).get("marks", {}) if entry.seconds is not None else {}
-        if points and submission.label in waiting:
+        known = in_gradebook.get(submission.label, Recorded())
+        points = known.marks if entry.seconds is not None else {}
+        if points and known.waiting:
             points = {}
-            text = f"{waiting[submission.label]} waits for a mark by hand"
+            text = f"{known.waiting} waits for a mark by hand"
             remarks.append(Remark(student, exercise, text, not_graded=True))
         results[student][exercise] = class_report.Result(
             points, entry.messages, entry.not_done, entry.sentences, entry.seconds, entry.isolated
         )
         remarks += [Remark(student, exercise, text, not_graded=not points) for text in entry.problems]
-        remarks += regrading.remarks_on_cleared(submission, entry.cleared, recorded.get(submission.label))
+        remarks += regrading.remarks_on_cleared(submission, entry.cleared, known)
     return results, remarks

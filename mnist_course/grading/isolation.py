@@ -3,7 +3,7 @@
 Both tools use namespaces, which the kernel offers to ordinary accounts, and give a process the same view:
 
 - The system is read-only. There is no network, and there are no other processes.
-- These folders are empty: the ones that the caller hides, `/tmp`, `/var/tmp`, `/run` (its sockets lead to services),
+- These folders are empty: the folders to hide, `/tmp`, `/var/tmp`, `/run` (its sockets lead to services),
   the account's home, and the solutions and tests of a checkout of the course. Of these, only what Python and
   the course need remains, read-only.
 - It can write to three places in memory, of a limited size: its work folder, `/tmp` and `/dev/shm`. What it writes

@@ -203,38 +203,6 @@ def gradebook(folder: Path) -> Iterator[Any]:
         raise _gradebook_error(folder, cause) from error
 
 
-def read_marks(folder: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """Returns the content of the gradebook.
-
-    Returns:
-        Submission (STUDENT/EXERCISE) -> `marks` (test -> points) and `comments` (cell -> text).
-    """
-    with gradebook(folder) as book:
-        return {
-            f"{submission.student.id}/{submission.assignment.name}": {
-                "marks": {
-                    grade.name: float(grade.score) for of in submission.notebooks for grade in of.grades
-                },
-                "comments": {note.name: note.comment for of in submission.notebooks for note in of.comments},
-            }
-            for assignment in book.assignments
-            for submission in assignment.submissions
-        }
-
-
-def waiting_for_teacher(folder: Path) -> dict[str, str]:
-    """Returns submission -> an answer with points that only a teacher can give, and has not given yet."""
-    with gradebook(folder) as book:
-        return {
-            f"{submission.student.id}/{submission.assignment.name}": of.name
-            for assignment in book.assignments
-            for submission in assignment.submissions
-            for notebook in submission.notebooks
-            for of in notebook.grades
-            if of.needs_manual_grade and of.max_score and of.auto_score is None and of.manual_score is None
-        }
-
-
 def with_outputs(notebook: nbformat.NotebookNode, outcome: sandbox.Outcome) -> nbformat.NotebookNode:
     """Puts the outputs of a run into the cells of a notebook.
 

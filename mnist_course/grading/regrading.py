@@ -7,7 +7,6 @@ it is cleared, and the report says what it was.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import sqlite3
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
@@ -16,22 +15,10 @@ from typing import Any
 
 import nbformat
 
-from mnist_course.grading import course_folder, nbgrader_bridge, reading, recognition, similar
+from mnist_course.grading import course_folder, nbgrader_bridge, reading, recognition, recorded, similar
 from mnist_course.grading.course_folder import Exercise, Graded
+from mnist_course.grading.recorded import Recorded
 from mnist_course.grading.submissions import Remark, Submission, working_name
-
-
-@dataclasses.dataclass
-class Recorded:
-    """What the gradebook holds about one submission.
-
-    Attributes:
-        scores: test -> points that the test gave.
-        by_hand: cell -> what a teacher gave there, in words.
-    """
-
-    scores: dict[str, float | None] = dataclasses.field(default_factory=dict)
-    by_hand: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def restore_exercises(folder: Path, exercises: Collection[str]) -> None:
@@ -52,45 +39,16 @@ def restore_exercises(folder: Path, exercises: Collection[str]) -> None:
             nbgrader_bridge.convert(converter, exercise)
 
 
-def read(folder: Path) -> dict[str, Recorded]:
-    """Returns submission (STUDENT/EXERCISE) -> what the gradebook holds about it."""
-    with nbgrader_bridge.gradebook(folder) as book:
-        return {
-            f"{submission.student.id}/{assignment.name}": _recorded(submission)
-            for assignment in book.assignments
-            for submission in assignment.submissions
-        }
-
-
-def _recorded(submission: Any) -> Recorded:
-    recorded = Recorded()
-    for notebook in submission.notebooks:
-        recorded.scores |= {grade.name: grade.auto_score for grade in notebook.grades}
-        for grade in notebook.grades:
-            words = [f"{grade.manual_score:g} points"] if grade.manual_score is not None else []
-            words += [f"{grade.extra_credit:g} extra points"] if grade.extra_credit else []
-            _add(recorded.by_hand, grade.name, words)
-        for comment in notebook.comments:
-            words = [f"the comment {comment.manual_comment!r}"] if comment.manual_comment else []
-            _add(recorded.by_hand, comment.name, words)
-    return recorded
-
-
-def _add(by_hand: dict[str, str], name: str, words: list[str]) -> None:
-    if words:
-        by_hand[name] = ", ".join([by_hand[name], *words] if name in by_hand else words)
-
-
-def is_complete(entry: Graded, recorded: Recorded | None, tests: Collection[str]) -> bool:
+def is_complete(entry: Graded, known: Recorded | None, tests: Collection[str]) -> bool:
     """Returns whether the gradebook holds the marks that an earlier command has recorded.
 
     It does not after it was deleted, or replaced by an older copy.
     """
     if entry.seconds is None:
         return True  # the submission could not be graded, and has no marks
-    if recorded is None or not set(tests) <= recorded.scores.keys():
+    if known is None or not set(tests) <= known.scores.keys():
         return False
-    return not entry.scores or entry.scores == recorded.scores
+    return not entry.scores or entry.scores == known.scores
 
 
 # --- marks given by hand ---
@@ -116,7 +74,7 @@ def outdated_marks(
         return {
             cell: words
             for found in _of_student(book, submission)
-            for cell, words in _recorded(found).by_hand.items()
+            for cell, words in recorded.of_submission(found).by_hand.items()
         }
 
 
@@ -172,10 +130,10 @@ def _answers(notebook: nbformat.NotebookNode, like: nbformat.NotebookNode) -> li
 
 
 def remarks_on_cleared(
-    submission: Submission, cleared: Mapping[str, str], recorded: Recorded | None
+    submission: Submission, cleared: Mapping[str, str], known: Recorded | None
 ) -> list[Remark]:
     """Returns a remark for each mark that was cleared, until another one is given by hand in the same cell."""
-    now = recorded.by_hand if recorded else {}
+    now = known.by_hand if known else {}
     return [
         Remark(
             submission.student,
@@ -237,14 +195,14 @@ def follow_renamed(
     return remarks
 
 
-def remarks_on_absent(students: Sequence[str], recorded: Collection[str]) -> list[Remark]:
+def remarks_on_absent(students: Sequence[str], known: Collection[str]) -> list[Remark]:
     """Returns a remark for each student who has marks, but no folder.
 
     Args:
         students: the names of the folders.
-        recorded: the submissions in the gradebook.
+        known: the submissions in the gradebook.
     """
-    absent = {label.rpartition("/")[0] for label in recorded} - set(map(working_name, students))
+    absent = {label.rpartition("/")[0] for label in known} - set(map(working_name, students))
     text = "has marks in the gradebook, but no folder in submitted/ any more: it was renamed or removed"
     return [Remark(student, "", text) for student in sorted(absent)]
 

@@ -32,6 +32,7 @@ from mnist_course.grading import (
     sandbox,
     submissions,
 )
+from mnist_course.grading import recorded as in_gradebook
 from mnist_course.grading.course_folder import Graded
 from mnist_helpers import _files
 from mnist_helpers._errors import UserError
@@ -272,7 +273,9 @@ def test_feedback_that_an_earlier_version_wrote_is_written_again_without_hidden_
     notebook.cells[4].outputs = [error("AssertionError", "", QUOTED)]
     nbformat.write(notebook, kept)
     submission = submissions.Submission("anna", "tiny", folder / "submitted" / "anna" / "tiny.ipynb")
-    graded = {"anna/tiny": Graded("k", True, in_feedback=nbgrader_bridge.read_marks(folder)["anna/tiny"])}
+    earlier = in_gradebook.read(folder)["anna/tiny"].in_feedback
+    earlier.pop("hidden_tests")
+    graded = {"anna/tiny": Graded("k", True, in_feedback=earlier)}
     page.write_text("assert double(531) == 1062")
     grade._renew_feedback(folder, [submission], graded, [])
     check_nothing_hidden(page.read_text())
