@@ -349,9 +349,8 @@ def _record(
             if before is None:
                 before = graded[submission.label] = Graded("", isolated=True)  # of no content
             before.cleared = dict(entry.cleared)
-            course_folder.write_graded(
-                folder, graded
-            )  # first: an interruption must not lose what was cleared
+            # First, because an interruption must not lose what was cleared.
+            course_folder.write_graded(folder, graded)
             regrading.clear_marks(folder, submission)
         nbgrader_bridge.record_marks(folder, repaired, submission, notebook)
     except reading.NotReadableError as error:

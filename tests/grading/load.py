@@ -144,8 +144,8 @@ def table(record: dict[str, Any]) -> page.Table:
     machine = record["machine"]
     note = (
         f"A local Dask cluster; {machine['processor'] or machine['architecture']}, {machine['cores']} cores. Per "
-        "minute and R squared: of a straight line through the numbers of graded submissions. Killed: workers killed "
-        "on the way. Other marks: students whose marks differ from those of the same submission, graded "
+        "minute and R squared: of a straight line through the numbers of graded submissions. Killed: workers that "
+        "were killed on the way. Other marks: students whose marks differ from those of the same submission, graded "
         "without a cluster."
     )
     return page.Table("A class graded on a cluster", columns, [row], note)
