@@ -29,6 +29,7 @@ from scipy import stats
 from mnist_course.grading import grade, recognition, recorded, release
 from mnist_course.reports import page
 from mnist_helpers import _files, plots, results
+from tests import measurements
 from tests.grading.tiny import submit
 
 NAME = "grading-load"
@@ -145,8 +146,8 @@ def table(record: dict[str, Any]) -> page.Table:
     note = (
         f"A local Dask cluster; {machine['processor'] or machine['architecture']}, {machine['cores']} cores. Per "
         "minute and R squared: of a straight line through the numbers of graded submissions. Killed: workers that "
-        "were killed on the way. Other marks: students whose marks differ from those of the same submission, graded "
-        "without a cluster."
+        "were killed on the way. Other marks: students whose marks differ from those of the same submission if it "
+        "is graded without a cluster."
     )
     return page.Table("A class graded on a cluster", columns, [row], note)
 
@@ -177,16 +178,15 @@ def conclusion(record: dict[str, Any]) -> str:
 
 def write(folder: Path, record: dict[str, Any]) -> Path:
     """Writes the record, its picture and its page; returns the path of the page."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _files.write_json(folder / f"{NAME}.json", record)
-    return page.write_page(
+    words, drawn = conclusion(record), figure(record)
+    return measurements.write(
         folder,
         NAME,
+        record,
         title="Grading on a cluster",
-        conclusion=conclusion(record),
-        tables=[table(record)],
-        draw=lambda: {NAME: figure(record)},
-        provenance=f"Measured on {record['date']}.",
+        conclusion=words,
+        table=table(record),
+        figure=drawn,
     )
 
 

@@ -31,7 +31,8 @@ import websocket
 
 from mnist_course.lessons import profiles
 from mnist_course.reports import page
-from mnist_helpers import _files, plots, results
+from mnist_helpers import plots, results
+from tests import measurements
 from tests.browser.conftest import with_values
 from tests.hub import hub as hubs
 
@@ -235,16 +236,15 @@ def conclusion(record: dict[str, Any]) -> str:
 
 def write(folder: Path, record: dict[str, Any]) -> Path:
     """Writes the record, its picture and its page; returns the path of the page."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _files.write_json(folder / f"{NAME}.json", record)
-    return page.write_page(
+    words, drawn = conclusion(record), figure(record)
+    return measurements.write(
         folder,
         NAME,
-        title="Many users of a hub at once",
-        conclusion=conclusion(record),
-        tables=[table(record)],
-        draw=lambda: {NAME: figure(record)},
-        provenance=f"Measured on {record['date']}.",
+        record,
+        title="Many users of a hub",
+        conclusion=words,
+        table=table(record),
+        figure=drawn,
     )
 
 
@@ -272,7 +272,7 @@ def main(users: list[int], profile: str, dataset: str, cores: int, into: Path) -
     record: dict[str, Any] = {"lesson": LESSON, "profile": profile, "dataset": dataset, "cores": cores}
     record |= {"date": datetime.now().date().isoformat(), "machine": results.machine()}
     record |= {"accounts": hubs.has_accounts(), "points": [], "left_out": []}
-    each = _FIRST_GUESS_BYTES
+    each: float = _FIRST_GUESS_BYTES
     for count in users:
         free = psutil.virtual_memory().available
         if count * each * 1.1 > free:
