@@ -282,6 +282,9 @@ def test_times_and_lateness_are_recorded(folder, class_list, tmp_path):
         "Late (2):\n  - Zoë O'Hara-Smith/tiny, 2026-03-03 13:12:00\n  - Bob van der Berg/tiny, 2026-03-13"
         in summary
     )
+    collect.collect(folder, source, due=datetime.datetime(2026, 3, 3, 13, 12))
+    late = {attempt.student for attempt in collected.read(folder).attempts if attempt.late}
+    assert late == {"Bob van der Berg"}  # in the minute when it was due is not late
     assert (folder / "submitted/Ann Lee/tiny/timestamp.txt").read_text() == "2026-03-03 10:12:00 UTC\n"
 
 
