@@ -7,6 +7,7 @@ scikit-learn and statsmodels do the counting; this module fixes the conventions.
 from __future__ import annotations
 
 import itertools
+import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -71,14 +72,14 @@ def mean_interval(values: Iterable[float]) -> MeanInterval:
     """
     from statsmodels.stats.weightstats import DescrStatsW
 
-    numbers = np.array([*values], float)
-    if numbers.ndim != 1 or not len(numbers) or not np.isfinite(numbers).all():
-        raise ValueError(f"Expected: one finite number per seed, at least one. Received: {numbers.tolist()}.")
-    if len(numbers) == 1:
-        return MeanInterval(float(numbers[0]), np.nan, 1, np.nan, np.nan)
-    low, high = DescrStatsW(numbers).tconfint_mean()
-    mean, sd = float(numbers.mean()), float(numbers.std(ddof=1))
-    return MeanInterval(mean, sd, len(numbers), float(low), float(high))
+    found = np.array([*values], float)
+    if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
+        raise ValueError(f"Expected: one finite number per seed, at least one. Received: {found.tolist()}.")
+    if len(found) == 1:
+        return MeanInterval(float(found[0]), np.nan, 1, np.nan, np.nan)
+    low, high = DescrStatsW(found).tconfint_mean()
+    mean, sd = float(found.mean()), float(found.std(ddof=1))
+    return MeanInterval(mean, sd, len(found), float(low), float(high))
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> MeanInterval:
@@ -113,7 +114,7 @@ def accuracy_interval(num_correct: int, num_images: int, confidence: float = 0.9
         The lower and the upper end, as fractions.
 
     Raises:
-        ValueError: the counts do not fit together.
+        ValueError: the counts do not fit together, or `confidence` is not between 0 and 1.
 
     Example:
         >>> low, high = accuracy_interval(9774, 10000)
@@ -122,9 +123,12 @@ def accuracy_interval(num_correct: int, num_images: int, confidence: float = 0.9
     """
     from statsmodels.stats.proportion import proportion_confint
 
-    if not 0 <= num_correct <= num_images or num_images < 1:
+    _check(0 < confidence < 1, "confidence between 0 and 1, such as 0.95", confidence)
+    are_whole = _is_whole(num_correct) and _is_whole(num_images)
+    if not are_whole or not 0 <= num_correct <= num_images or num_images < 1:
         counts = f"num_correct={num_correct}, num_images={num_images}"
-        raise ValueError(f"Expected: 0 <= num_correct <= num_images, num_images >= 1. Received: {counts}.")
+        expected = "whole numbers with 0 <= num_correct <= num_images, num_images >= 1"
+        raise ValueError(f"Expected: {expected}. Received: {counts}.")
     low, high = proportion_confint(num_correct, num_images, alpha=1 - confidence, method="wilson")
     return float(low), float(high)
 
@@ -140,9 +144,10 @@ def negative_log_likelihood(labels: np.ndarray, probabilities: np.ndarray) -> fl
         The loss in nats, 0 or more.
 
     Raises:
-        ValueError: the shapes do not fit, or a row does not add up to 1 within 0.001.
+        ValueError: there are no images, the shapes do not fit, a label is not an integer from 0 to 9, a
+            probability is below 0 or not a number, or a row does not add up to 1 within 0.001.
     """
-    probabilities = _checked_probabilities(labels, probabilities)
+    labels, probabilities = _checked_probabilities(labels, probabilities)
     right = probabilities[np.arange(len(labels)), labels]
     return float(-np.log(np.clip(right, 1e-7, 1)).mean())
 
@@ -161,7 +166,7 @@ def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> Compar
         A `Comparison`.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: there are no images, the shapes differ, or a label is not an integer from 0 to 9.
     """
     from statsmodels.stats.contingency_tables import mcnemar as exact_test
 
@@ -184,7 +189,7 @@ def mcnemar_pairs(labels: np.ndarray, predictions: Mapping[str, np.ndarray]) -> 
         `p_holm`, corrected for the number of pairs (Holm 1979, Scandinavian Journal of Statistics 6, p. 65).
 
     Raises:
-        ValueError: fewer than two classifiers, or lengths that differ.
+        ValueError: there are fewer than two classifiers, or as `mcnemar`.
     """
     from statsmodels.stats.multitest import multipletests
 
@@ -214,7 +219,7 @@ def brier_score(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """
     from sklearn.metrics import brier_score_loss
 
-    probabilities = _checked_probabilities(labels, probabilities)
+    labels, probabilities = _checked_probabilities(labels, probabilities)
     probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # else float32 gets a warning
     return float(brier_score_loss(labels, probabilities, labels=LABELS, scale_by_half=False))
 
@@ -234,7 +239,8 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, num_bins: int = 1
     Raises:
         ValueError: as `negative_log_likelihood`.
     """
-    probabilities = _checked_probabilities(labels, probabilities)
+    labels, probabilities = _checked_probabilities(labels, probabilities)
+    _check(_is_whole(num_bins) and num_bins >= 1, "num_bins, a whole number from 1", num_bins)
     confidence = probabilities.max(axis=1)
     group = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
     table = pd.DataFrame({"confidence": confidence, "accuracy": probabilities.argmax(axis=1) == labels})
@@ -269,6 +275,9 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
 
     Returns:
         int64 `(10, 10)`: row = true digit, column = predicted digit.
+
+    Raises:
+        ValueError: as `mcnemar`.
     """
     from sklearn.metrics import confusion_matrix as count
 
@@ -286,6 +295,9 @@ def per_class(labels: np.ndarray, predictions: np.ndarray) -> pd.DataFrame:
     Returns:
         A table with a row per digit: `precision`, `recall`, `f1` (fractions; 0 where there is nothing to
         divide by) and `images`.
+
+    Raises:
+        ValueError: as `mcnemar`.
     """
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -305,8 +317,13 @@ def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray, count
 
     Returns:
         Indices, the highest confidence first; fewer than `count` if there are fewer mistakes.
+
+    Raises:
+        ValueError: as `negative_log_likelihood`, or `count` is negative.
     """
-    labels, predictions = _labels(labels=labels, predictions=probabilities.argmax(axis=1))
+    labels, probabilities = _checked_probabilities(labels, probabilities)
+    _check(_is_whole(count) and count >= 0, "count, a whole number from 0", count)
+    predictions = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predictions != labels)
     order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")
     return wrong[order][:count]
@@ -321,10 +338,14 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
 
     Returns:
         float `(n, 10)`; the largest value of each row stays where it was.
+
+    Raises:
+        ValueError: `probabilities` are none, or `temperature` is not a finite number above 0.
     """
     from scipy.special import softmax
 
-    return softmax(np.log(np.clip(np.asarray(probabilities, float), 1e-7, 1)) / temperature, axis=1)
+    _check(0 < temperature < np.inf, "temperature, a number above 0", temperature)
+    return softmax(np.log(np.clip(_rows_of_probabilities(probabilities), 1e-7, 1)) / temperature, axis=1)
 
 
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -336,8 +357,13 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
     Returns:
         The temperature, 0.05-20: above 1 for an overconfident classifier.
+
+    Raises:
+        ValueError: as `negative_log_likelihood`.
     """
     from scipy.optimize import minimize_scalar
+
+    labels, probabilities = _checked_probabilities(labels, probabilities)
 
     def loss(log_temperature: float) -> float:
         return negative_log_likelihood(labels, apply_temperature(probabilities, np.exp(log_temperature)))
@@ -345,14 +371,44 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=np.log([0.05, 20]), method="bounded").x))
 
 
-def _checked_probabilities(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    probabilities, shape = np.asarray(probabilities, float), (len(labels), len(LABELS))
-    if probabilities.shape != shape or not np.allclose(probabilities.sum(axis=1), 1, atol=1e-3):
-        expected = f"probabilities of shape {shape}, each row adding up to 1"
-        raise ValueError(f"Expected: {expected}. Received: shape {probabilities.shape}.")
-    return probabilities
+def _checked_probabilities(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    (labels,) = _labels(labels=labels)
+    return labels, _rows_of_probabilities(probabilities, len(labels))
+
+
+def _rows_of_probabilities(probabilities: np.ndarray, num_images: int | None = None) -> np.ndarray:
+    rows = np.asarray(probabilities, float)
+    shape = (len(rows) if num_images is None and rows.ndim else num_images, len(LABELS))
+    is_right = rows.shape == shape and bool(shape[0])
+    if not (is_right and (rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, atol=1e-3)):
+        expected = f"probabilities of shape {shape}, none below 0, each row adding up to 1"
+        raise ValueError(f"Expected: {expected}. Received: shape {rows.shape}{_example(rows, is_right)}.")
+    return rows
+
+
+def _example(rows: np.ndarray, is_right: bool) -> str:
+    """Returns the first row that is wrong, if the shape is right."""
+    wrong = ~((rows >= 0).all(axis=1) & np.isclose(rows.sum(axis=1), 1, atol=1e-3)) if is_right else []
+    return f", row {np.argmax(wrong)}: {rows[np.argmax(wrong)].tolist()}" if np.any(wrong) else ""
 
 
 def _labels(**arrays: np.ndarray) -> list[np.ndarray]:
-    check_same_length(one_dimensional=True, **arrays)
-    return [np.asarray(array) for array in arrays.values()]
+    """Checks labels: integers 0-9 in arrays of shape `(n,)`, the same for all, with one image at least."""
+    checked = {name: np.asarray(array) for name, array in arrays.items()}
+    check_same_length(one_dimensional=True, **checked)
+    for name, array in checked.items():
+        if not array.size:
+            raise ValueError(f"Expected: {name} of one image or more. Received: none.")
+        if not np.isin(array, LABELS).all():
+            wrong = array[~np.isin(array, LABELS)][0]
+            raise ValueError(f"Expected: {name} that are integers from 0 to 9. Received: {wrong!r}.")
+    return [array.astype(int) for array in checked.values()]
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _check(condition: bool, expected: str, received: object) -> None:
+    if not condition:
+        raise ValueError(f"Expected: {expected}. Received: {received!r}.")

@@ -1,4 +1,4 @@
-"""Checks of Keras networks, however they were built: `Sequential`, the functional API or a class that the student has written."""
+"""Checks of Keras networks, built with `Sequential`, with the functional API, or as a class."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
@@ -231,3 +233,207 @@ def test_probabilities_must_fit_the_labels(function):
         function(LABELS, np.full((7, 10), 0.1))
     with pytest.raises(ValueError, match="adding up to 1"):
         function(LABELS, np.full((8, 10), 0.2))
+
+
+# --- bad input is an error, whatever is wrong with it ---
+
+EVEN = np.full((8, 10), 0.1)
+OF_PROBABILITIES = [
+    metrics.negative_log_likelihood,
+    metrics.brier_score,
+    metrics.reliability,
+    metrics.calibration_error,
+    metrics.fit_temperature,
+    lambda labels, rows: metrics.most_confident_mistakes(labels, rows, 3),
+]
+OF_PREDICTIONS = [
+    metrics.confusion_matrix,
+    metrics.per_class,
+    lambda labels, predicted: metrics.mcnemar(labels, predicted, predicted),
+    lambda labels, predicted: metrics.mcnemar(labels, labels, predicted),
+    lambda labels, predicted: metrics.mcnemar_pairs(labels, {"a": predicted, "b": predicted}),
+]
+WRONG_LABELS = {
+    "a column": LABELS[:, None],
+    "too few": LABELS[:-1],
+    "below 0": np.where(LABELS == 9, -1, LABELS),
+    "ten": np.where(LABELS == 9, 10, LABELS),
+    "halves": LABELS + 0.5,
+    "not a number": np.where(LABELS == 9, np.nan, LABELS),
+    "words": LABELS.astype(str),
+    "one-hot": np.eye(10, dtype=int)[LABELS],
+}
+
+
+def with_first(**changes):
+    rows = EVEN.copy()
+    rows[0, : len(changes["row"])] = changes["row"]
+    return rows
+
+
+WRONG_ROWS = {
+    "below 0": with_first(row=[-0.1, 0.3]),
+    "not a number": with_first(row=[np.nan]),
+    "infinite": with_first(row=[np.inf]),
+    "logits": with_first(row=[3.0, -2.0]),
+    "nine columns": np.full((8, 9), 1 / 9),
+    "one row": EVEN[0],
+    "a row too many": np.full((9, 10), 0.1),
+    "labels": PREDICTED,
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_LABELS)
+@pytest.mark.parametrize("function", OF_PROBABILITIES)
+def test_labels_beside_probabilities_are_checked(function, wrong):
+    with pytest.raises(ValueError, match=r"^Expected: .* Received: "):
+        function(WRONG_LABELS[wrong], EVEN)
+
+
+@pytest.mark.parametrize("wrong", WRONG_ROWS)
+@pytest.mark.parametrize("function", OF_PROBABILITIES)
+def test_probabilities_are_checked(function, wrong):
+    with pytest.raises(ValueError, match=r"^Expected: probabilities of shape .* Received: "):
+        function(LABELS, WRONG_ROWS[wrong])
+
+
+@pytest.mark.parametrize("wrong", WRONG_LABELS)
+@pytest.mark.parametrize("function", OF_PREDICTIONS)
+def test_labels_and_predictions_are_checked(function, wrong):
+    for pair in ((WRONG_LABELS[wrong], PREDICTED), (LABELS, WRONG_LABELS[wrong])):
+        with pytest.raises(ValueError, match=r"^Expected: .* Received: "):
+            function(*pair)
+
+
+@pytest.mark.parametrize("function", [*OF_PREDICTIONS, *OF_PROBABILITIES])
+def test_no_images_give_no_number(function):
+    nothing = np.empty(0, int)
+    with pytest.raises(ValueError, match="one image or more"):
+        function(nothing, np.empty((0, 10)) if function in OF_PROBABILITIES else nothing)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda: metrics.accuracy_interval(5, 10, confidence=95), "confidence between 0 and 1"),
+        (lambda: metrics.accuracy_interval(5, 10, confidence=1), "confidence between 0 and 1"),
+        (lambda: metrics.accuracy_interval(5, 10, confidence=float("nan")), "confidence between 0 and 1"),
+        (lambda: metrics.accuracy_interval(4.5, 10), "whole numbers"),
+        (lambda: metrics.accuracy_interval(0.98, 1), "whole numbers"),
+        (lambda: metrics.apply_temperature(EVEN, 0), "temperature, a number above 0"),
+        (lambda: metrics.apply_temperature(EVEN, -1), "temperature, a number above 0"),
+        (lambda: metrics.apply_temperature(EVEN, float("inf")), "temperature, a number above 0"),
+        (lambda: metrics.apply_temperature(EVEN, float("nan")), "temperature, a number above 0"),
+        (lambda: metrics.apply_temperature(EVEN * 2, 1), "each row adding up to 1"),
+        (lambda: metrics.apply_temperature(EVEN[0], 1), "probabilities of shape"),
+        (lambda: metrics.reliability(LABELS, EVEN, num_bins=0), "num_bins, a whole number from 1"),
+        (lambda: metrics.calibration_error(LABELS, EVEN, num_bins=1.5), "num_bins, a whole number from 1"),
+        (lambda: metrics.most_confident_mistakes(LABELS, EVEN, -1), "count, a whole number from 0"),
+        (lambda: metrics.most_confident_mistakes(LABELS, EVEN, True), "count, a whole number from 0"),
+    ],
+)
+def test_numbers_out_of_range_are_errors(function, words):
+    with pytest.raises(ValueError, match=f"Expected: .*{words}.* Received: "):
+        function()
+
+
+def test_the_first_wrong_row_is_named():
+    with pytest.raises(ValueError, match=r"shape \(8, 10\), row 0: \[-0.1, 0.3, 0.1"):
+        metrics.brier_score(LABELS, WRONG_ROWS["below 0"])
+
+
+def test_every_integer_type_is_a_label():
+    expected = metrics.confusion_matrix(LABELS, PREDICTED)
+    for kind in (np.uint8, np.int64, float, list):
+        labels = LABELS.tolist() if kind is list else LABELS.astype(kind)
+        assert np.array_equal(metrics.confusion_matrix(labels, PREDICTED), expected)
+
+
+# --- the same numbers as scikit-learn, SciPy and statsmodels, for any input ---
+
+images = st.integers(1, 60)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def drawn(num_images, seed):
+    dice = np.random.default_rng(seed)
+    probabilities = dice.dirichlet(np.full(10, dice.uniform(0.05, 2)), num_images)
+    return dice.integers(0, 10, num_images), probabilities, dice.integers(0, 10, num_images)
+
+
+@given(images, seeds)
+def test_any_loss_and_score_is_scikit_learns(num_images, seed):
+    labels, probabilities, _ = drawn(num_images, seed)
+    clipped = np.clip(probabilities, 1e-7, 1)
+    own = -np.log(clipped[np.arange(num_images), labels]).mean()
+    assert metrics.negative_log_likelihood(labels, probabilities) == pytest.approx(own)
+    squares = ((probabilities - np.eye(10)[labels]) ** 2).sum(axis=1).mean()
+    assert metrics.brier_score(labels, probabilities) == pytest.approx(squares)
+
+
+@given(images, seeds)
+def test_any_table_is_scikit_learns(num_images, seed):
+    labels, _, predicted = drawn(num_images, seed)
+    expected = sklearn_metrics.confusion_matrix(labels, predicted, labels=range(10))
+    assert np.array_equal(metrics.confusion_matrix(labels, predicted), expected)
+    table = metrics.per_class(labels, predicted)
+    assert table["recall"].to_numpy() == pytest.approx(
+        sklearn_metrics.recall_score(labels, predicted, labels=range(10), average=None, zero_division=0)
+    )
+    assert table["precision"].to_numpy() == pytest.approx(
+        sklearn_metrics.precision_score(labels, predicted, labels=range(10), average=None, zero_division=0)
+    )
+
+
+@given(images, seeds)
+def test_any_comparison_is_the_sign_test(num_images, seed):
+    labels, _, second = drawn(num_images, seed)
+    first = np.random.default_rng(seed + 1).integers(0, 10, num_images)
+    found = metrics.mcnemar(labels, first, second)
+    only_first, only_second = (
+        ((first == labels) & (second != labels)).sum(),
+        ((second == labels) & (first != labels)).sum(),
+    )
+    assert found[:2] == (only_first, only_second)
+    tosses = only_first + only_second
+    expected = stats.binomtest(int(only_first), int(tosses)).pvalue if tosses else 1
+    assert found.p_value == pytest.approx(expected)
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1), st.floats(0.5, 0.999))
+def test_any_interval_is_scipys(num_images, share, confidence):
+    num_correct = round(share * num_images)
+    expected = stats.binomtest(num_correct, num_images).proportion_ci(confidence, "wilson")
+    found = metrics.accuracy_interval(num_correct, num_images, confidence)
+    assert found == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30))
+def test_any_mean_has_students_interval(values):
+    found = metrics.mean_interval(values)
+    error = stats.sem(values)
+    assert found.mean == pytest.approx(np.mean(values), abs=1e-9)
+    if error > 1e-6:
+        assert found[3:] == pytest.approx(stats.t.interval(0.95, len(values) - 1, np.mean(values), error))
+
+
+@given(images, seeds, st.floats(0.1, 10))
+def test_any_temperature_keeps_the_order_and_can_be_undone(num_images, seed, temperature):
+    _, probabilities, _ = drawn(num_images, seed)
+    softer = metrics.apply_temperature(probabilities, temperature)
+    assert softer.sum(axis=1) == pytest.approx(np.ones(num_images))
+    assert np.array_equal(softer.argmax(axis=1), probabilities.argmax(axis=1))
+    powers = np.clip(probabilities, 1e-7, 1) ** (1 / temperature)
+    assert softer == pytest.approx(powers / powers.sum(axis=1, keepdims=True))
+
+
+@given(images, seeds, st.integers(1, 30))
+def test_any_calibration_error_by_hand(num_images, seed, num_bins):
+    labels, probabilities, _ = drawn(num_images, seed)
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    group = np.minimum(np.floor(confidence * num_bins), num_bins - 1)
+    expected = sum(
+        (group == number).mean() * abs(right[group == number].mean() - confidence[group == number].mean())
+        for number in set(group)
+    )
+    assert metrics.calibration_error(labels, probabilities, num_bins) == pytest.approx(expected)
