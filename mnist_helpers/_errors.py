@@ -42,6 +42,16 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
+def check(condition: object, expected: str, received: object) -> None:
+    """Checks an argument.
+
+    Raises:
+        ValueError: `condition` is False; the error says what was expected and received.
+    """
+    if not condition:
+        raise ValueError(f"Expected: {expected}. Received: {received}.")
+
+
 def check_same_length(*, one_dimensional: bool = False, **arrays: Any) -> None:
     """Checks that sequences or arrays have the same length.
 
@@ -54,6 +64,5 @@ def check_same_length(*, one_dimensional: bool = False, **arrays: Any) -> None:
     """
     shapes = {name: item.shape if hasattr(item, "shape") else (len(item),) for name, item in arrays.items()}
     lengths = {shape if one_dimensional else shape[:1] for shape in shapes.values()}
-    if len(lengths) != 1 or len(lengths.pop()) != 1:
-        form = "one-dimensional and of the same length" if one_dimensional else "of the same length"
-        raise ValueError(f"Expected: {', '.join(arrays)} {form}. Received: shapes {shapes}.")
+    form = "one-dimensional and of the same length" if one_dimensional else "of the same length"
+    check(set(map(len, lengths)) == {1} == {len(lengths)}, f"{', '.join(arrays)} {form}", f"shapes {shapes}")

@@ -7,14 +7,13 @@ scikit-learn and statsmodels do the counting; this module fixes the conventions.
 from __future__ import annotations
 
 import itertools
-import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from mnist_helpers._errors import check_same_length
+from mnist_helpers._errors import check, check_same_length
 
 __all__ = ["LABELS", "Comparison", "MeanInterval", "accuracy_interval", "apply_temperature", "brier_score"]
 __all__ += ["calibration_error", "confusion_matrix", "fit_temperature", "mcnemar", "mcnemar_pairs"]
@@ -73,8 +72,8 @@ def mean_interval(values: Iterable[float]) -> MeanInterval:
     from statsmodels.stats.weightstats import DescrStatsW
 
     found = np.array([*values], float)
-    if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
-        raise ValueError(f"Expected: one finite number per seed, at least one. Received: {found.tolist()}.")
+    is_right = found.ndim == 1 and len(found) and np.isfinite(found).all()
+    check(is_right, "one finite number per seed, at least one", found.tolist())
     if len(found) == 1:
         return MeanInterval(float(found[0]), np.nan, 1, np.nan, np.nan)
     low, high = DescrStatsW(found).tconfint_mean()
@@ -123,12 +122,10 @@ def accuracy_interval(num_correct: int, num_images: int, confidence: float = 0.9
     """
     from statsmodels.stats.proportion import proportion_confint
 
-    _check(0 < confidence < 1, "confidence between 0 and 1, such as 0.95", confidence)
-    are_whole = _is_whole(num_correct) and _is_whole(num_images)
-    if not are_whole or not 0 <= num_correct <= num_images or num_images < 1:
-        counts = f"num_correct={num_correct}, num_images={num_images}"
-        expected = "whole numbers with 0 <= num_correct <= num_images, num_images >= 1"
-        raise ValueError(f"Expected: {expected}. Received: {counts}.")
+    check(0 < confidence < 1, "confidence between 0 and 1, such as 0.95", confidence)
+    is_possible = _is_whole(num_correct, 0) and _is_whole(num_images, 1) and num_correct <= num_images
+    counts = f"num_correct={num_correct}, num_images={num_images}"
+    check(is_possible, "whole numbers with 0 <= num_correct <= num_images, num_images >= 1", counts)
     low, high = proportion_confint(num_correct, num_images, alpha=1 - confidence, method="wilson")
     return float(low), float(high)
 
@@ -193,8 +190,7 @@ def mcnemar_pairs(labels: np.ndarray, predictions: Mapping[str, np.ndarray]) -> 
     """
     from statsmodels.stats.multitest import multipletests
 
-    if len(predictions) < 2:
-        raise ValueError(f"Expected: two classifiers or more. Received: {list(predictions)}.")
+    check(len(predictions) > 1, "two classifiers or more", list(predictions))
     rows = []
     for first, second in itertools.combinations(predictions, 2):
         comparison = mcnemar(labels, predictions[first], predictions[second])
@@ -240,7 +236,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, num_bins: int = 1
         ValueError: as `negative_log_likelihood`.
     """
     labels, probabilities = _checked_probabilities(labels, probabilities)
-    _check(_is_whole(num_bins) and num_bins >= 1, "num_bins, a whole number from 1", num_bins)
+    check(_is_whole(num_bins, 1), "num_bins, a whole number from 1", num_bins)
     confidence = probabilities.max(axis=1)
     group = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
     table = pd.DataFrame({"confidence": confidence, "accuracy": probabilities.argmax(axis=1) == labels})
@@ -322,7 +318,7 @@ def most_confident_mistakes(labels: np.ndarray, probabilities: np.ndarray, count
         ValueError: as `negative_log_likelihood`, or `count` is negative.
     """
     labels, probabilities = _checked_probabilities(labels, probabilities)
-    _check(_is_whole(count) and count >= 0, "count, a whole number from 0", count)
+    check(_is_whole(count, 0), "count, a whole number from 0", count)
     predictions = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predictions != labels)
     order = np.argsort(-probabilities[wrong].max(axis=1), kind="stable")
@@ -344,7 +340,7 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
     """
     from scipy.special import softmax
 
-    _check(0 < temperature < np.inf, "temperature, a number above 0", temperature)
+    check(0 < temperature < np.inf, "temperature, a number above 0", temperature)
     return softmax(np.log(np.clip(_rows_of_probabilities(probabilities), 1e-7, 1)) / temperature, axis=1)
 
 
@@ -378,18 +374,14 @@ def _checked_probabilities(labels: np.ndarray, probabilities: np.ndarray) -> tup
 
 def _rows_of_probabilities(probabilities: np.ndarray, num_images: int | None = None) -> np.ndarray:
     rows = np.asarray(probabilities, float)
-    shape = (len(rows) if num_images is None and rows.ndim else num_images, len(LABELS))
-    is_right = rows.shape == shape and bool(shape[0])
-    if not (is_right and (rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, atol=1e-3)):
-        expected = f"probabilities of shape {shape}, none below 0, each row adding up to 1"
-        raise ValueError(f"Expected: {expected}. Received: shape {rows.shape}{_example(rows, is_right)}.")
+    shape = (num_images or max(1, rows.size // len(LABELS)), len(LABELS))
+    is_right = rows.shape == shape and (rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, atol=1e-3)
+    check(
+        is_right,
+        f"probabilities of shape {shape}, none below 0, each row adding up to 1",
+        f"shape {rows.shape}",
+    )
     return rows
-
-
-def _example(rows: np.ndarray, is_right: bool) -> str:
-    """Returns the first row that is wrong, if the shape is right."""
-    wrong = ~((rows >= 0).all(axis=1) & np.isclose(rows.sum(axis=1), 1, atol=1e-3)) if is_right else []
-    return f", row {np.argmax(wrong)}: {rows[np.argmax(wrong)].tolist()}" if np.any(wrong) else ""
 
 
 def _labels(**arrays: np.ndarray) -> list[np.ndarray]:
@@ -397,18 +389,11 @@ def _labels(**arrays: np.ndarray) -> list[np.ndarray]:
     checked = {name: np.asarray(array) for name, array in arrays.items()}
     check_same_length(one_dimensional=True, **checked)
     for name, array in checked.items():
-        if not array.size:
-            raise ValueError(f"Expected: {name} of one image or more. Received: none.")
-        if not np.isin(array, LABELS).all():
-            wrong = array[~np.isin(array, LABELS)][0]
-            raise ValueError(f"Expected: {name} that are integers from 0 to 9. Received: {wrong!r}.")
+        check(array.size > 0, f"{name} of one image or more", array)
+        wrong = array[~np.isin(array, LABELS)]
+        check(not wrong.size, f"{name} that are integers from 0 to 9", wrong[:1])
     return [array.astype(int) for array in checked.values()]
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
-def _check(condition: bool, expected: str, received: object) -> None:
-    if not condition:
-        raise ValueError(f"Expected: {expected}. Received: {received!r}.")
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= least

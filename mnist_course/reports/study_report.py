@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from mnist_course import statistics
 from mnist_course.reports import page, run_report
 from mnist_course.reports.page import UNKNOWN, Table, interval, number
 from mnist_helpers import _files, metrics, plots, results
@@ -25,7 +26,13 @@ _NAIVE = ("majority", "nearest_mean")
 _TUNED = ("tuned", "tuned_vat", "strong", "vat")  # each is compared with all before it
 _MIN_SEEDS = 3  # for an interval: with two seeds, Student's t interval is wider than the range of an accuracy
 _FEW_SEEDS = 5
-_POINTS = ("points", "sd", "95 % interval", "n")
+_POINTS = ("points", "95 % interval", "p (Holm)", "loss", "95 % interval", "p (Holm)", "n")
+_DIFFERENCE_NOTE = (
+    "Differences of accuracy in percentage points, and of the loss, paired by seed; an interval is about the mean "
+    "over seeds. The p-values of paired t-tests are corrected by the method of Holm for the number of rows. A "
+    "difference with p below 0.05 is significant. One with a larger p can still exist: docs/studies.md says how "
+    "many seeds it takes to find it."
+)
 _PARTS = {"test": "test", "val": "validation"}
 _SPREAD_NOTE = "Mean, sd and n are over seeds; the interval (Student's t, 95 %) is about the mean over seeds"
 _PART_NOTES = {
@@ -103,7 +110,9 @@ def study_summary(folder: Path) -> dict[str, Any]:
     Returns:
         A dict of plain values: `dataset`, `swept`, `search_from`, `unfinished` (the number of runs that lack a
         lesson), `models` (a list), `differences` (a list; between models), `effects` (a list; of a model between
-        settings) and `conclusion`. An interval of fewer than three seeds is `None`.
+        settings) and `conclusion`. A difference is one of accuracy, and has another one of the `loss`; `p_holm` is
+        the p-value of the paired t-test, corrected for the number of differences in its list. An interval and a
+        p-value of fewer than three seeds are `None`. The model *plain* is left out where it equals *baseline*.
 
     Raises:
         results.MissingLessonError: no run of the study has a record yet, or one is damaged.
@@ -113,18 +122,22 @@ def study_summary(folder: Path) -> dict[str, Any]:
     by_setting = _by_setting(results.table(folder), asked["swept"])
     models, differences = [], []
     for setting, rows in by_setting:
+        rows = _without_repetition(rows)
         for model, own in rows.groupby("model", sort=False):
             entry = {"setting": setting, "model": model, "lesson": own["lesson"].iloc[0]}
             entry |= {"num_params": own["num_params"].min(), "most_params": own["num_params"].max()}
             models.append(entry | {name: _spread(own[name]) for name in (*_METRICS, "train_seconds")})
         pairs = [pair for run in rows["run"].unique() for pair in run_report.comparisons_of(runs[run])]
         differences += [{"setting": setting} | entry for entry in _differences(rows, pairs)]
+    effects = _effects(by_setting)
+    _correct_for_number(differences)
+    _correct_for_number(effects)
     wanted = len(asked["seeds"]) * math.prod(map(len, asked["swept"].values()))
     content = {key: asked[key] for key in ("swept", "search_from")} | {
         "dataset": next(iter(next(iter(runs.values())).values()))["dataset"]["name"],
         "models": models,
         "differences": differences,
-        "effects": _effects(by_setting),
+        "effects": effects,
         "unfinished": wanted - sum(set(asked["lessons"]) <= set(records) for records in runs.values()),
     }
     content = json.loads(json.dumps(_files.to_jsonable(content)))
@@ -141,6 +154,27 @@ def _by_setting(table: pd.DataFrame, swept: Mapping[str, list]) -> list[tuple[di
         if len(rows):
             found.append((setting, rows))
     return found
+
+
+def _without_repetition(rows: pd.DataFrame) -> pd.DataFrame:
+    """Leaves out *plain*, the first network of lesson 3, if it is the network of lesson 2 with the same seeds."""
+    columns = ["seed", *_METRICS]
+    plain, baseline = (rows.loc[rows["model"] == name, columns] for name in ("plain", "baseline"))
+    is_same = plain.reset_index(drop=True).equals(baseline.reset_index(drop=True))
+    return rows[rows["model"] != "plain"] if is_same else rows
+
+
+def _correct_for_number(differences: Sequence[dict[str, Any]]) -> None:
+    """Adds `p_holm` to differences of accuracy, and to those of the loss (Holm 1979)."""
+    from statsmodels.stats.multitest import multipletests
+
+    for entries in (differences, [entry["loss"] for entry in differences if entry["loss"]]):
+        known = [entry for entry in entries if entry["p_value"] is not None]
+        corrected = multipletests([entry["p_value"] for entry in known], method="holm")[1] if known else []
+        for entry in entries:
+            entry["p_holm"] = None
+        for entry, p_value in zip(known, corrected, strict=True):
+            entry["p_holm"] = float(p_value)
 
 
 def _spread(values: pd.Series) -> dict[str, Any] | None:
@@ -169,13 +203,20 @@ def _differences(rows: pd.DataFrame, compared: Sequence[Mapping[str, Any]]) -> l
 
 
 def _paired(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any] | None:
-    """Returns the difference of accuracy between two lists of rows, paired by seed."""
-    metric = "test_accuracy" if first["test_accuracy"].notna().any() else "val_accuracy"
-    both = first.merge(second, on="seed", suffixes=("_1", "_2")).dropna(subset=[f"{metric}_1", f"{metric}_2"])
+    """Returns the difference of accuracy between two lists of rows, paired by seed, with that of the loss."""
+    part = "test" if first["test_accuracy"].notna().any() else "val"
+    both = first.merge(second, on="seed", suffixes=("_1", "_2"))
+    accuracy, loss = (_paired_metric(both, f"{part}_{metric}") for metric in _LIMITS)
+    return accuracy and accuracy | {"loss": loss}
+
+
+def _paired_metric(both: pd.DataFrame, metric: str) -> dict[str, Any] | None:
+    both = both.dropna(subset=[f"{metric}_1", f"{metric}_2"])
     if both.empty:
         return None
-    values = (both[f"{metric}_{side}"].tolist() for side in (1, 2))
-    return {"metric": metric} | _with_interval(metrics.paired_difference(*values))
+    difference = metrics.paired_difference(*(both[f"{metric}_{side}"].tolist() for side in (1, 2)))
+    p_value = statistics.paired_p_value(difference) if difference.n >= _MIN_SEEDS else None
+    return {"metric": metric} | _with_interval(difference) | {"p_value": p_value}
 
 
 def _effects(by_setting: list[tuple[dict[str, Any], pd.DataFrame]]) -> list[dict[str, Any]]:
@@ -273,9 +314,8 @@ def study_tables(content: dict[str, Any]) -> list[Table]:
             models = (entry["second"], entry["first"])
             rows.append([*entry["setting"].values(), *models, *_points(entry), counted])
         note = (
-            "Differences of accuracy in percentage points, paired by seed; the interval is about the mean over "
-            "seeds. The last column counts the seeds for which the exact McNemar test, on the test images of that "
-            "seed, found the two networks different."
+            f"{_DIFFERENCE_NOTE} The last column counts the seeds for which the exact McNemar test, on the test "
+            "images of that seed, found the two networks different."
         )
         columns = [*swept, "model", "against", *_POINTS, "McNemar p < 0.05"]
         tables.append(Table("Paired differences", columns, rows, note))
@@ -283,8 +323,8 @@ def study_tables(content: dict[str, Any]) -> list[Table]:
         rows = [[*entry["setting"].values(), entry["model"], *_points(entry)] for entry in content["effects"]]
         title = f"Paired differences from {_setting_in_words(content['effects'][0]['against'])}"
         note = (
-            "Each network against itself with the first setting: differences of accuracy in percentage points, "
-            "paired by seed. Choose a setting on validation images: run such a study without lesson 5."
+            f"Each network against itself with the first setting. {_DIFFERENCE_NOTE} Choose a setting on "
+            "validation images: run such a study without lesson 5."
         )
         tables.append(Table(title, [*swept, "model", *_POINTS], rows, note))
     return tables
@@ -331,8 +371,6 @@ def _models_in_words(models: list[dict[str, Any]]) -> str:
         for lesson, names in by_lesson.items()
     ]
     words = "; ".join(parts)
-    if {"baseline", "plain"} <= present:
-        words += ". The models plain and baseline are one network with one seed, so their numbers are equal"
     naive = ", ".join(name for name in _NAIVE if name in present)
     return (
         f" Models {words}.{f' Models without a network: {naive}.' if naive else ''} "
@@ -366,9 +404,19 @@ def _clipped(spread: Mapping[str, Any], metric: str) -> tuple[float | None, floa
 
 
 def _points(difference: Mapping[str, Any]) -> list[object]:
-    """Returns a difference of accuracy as the columns `_POINTS`."""
-    sd = number(difference["sd"], ".2f", scale=100)
-    return [_mean(difference), sd, _range(difference), difference["n"]]
+    """Returns a difference as the columns `_POINTS`."""
+    loss = difference["loss"] or dict.fromkeys(("mean", "low", "high", "p_holm"))
+    return [
+        *(_mean(difference), _range(difference), _p_value(difference["p_holm"])),
+        number(loss["mean"], "+.4f"),
+        interval(loss["low"], loss["high"], "+.4f"),
+        _p_value(loss["p_holm"]),
+        difference["n"],
+    ]
+
+
+def _p_value(value: float | None) -> str:
+    return UNKNOWN if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 # --- figures ---

@@ -337,11 +337,6 @@ def test_numbers_out_of_range_are_errors(function, words):
         function()
 
 
-def test_the_first_wrong_row_is_named():
-    with pytest.raises(ValueError, match=r"shape \(8, 10\), row 0: \[-0.1, 0.3, 0.1"):
-        metrics.brier_score(LABELS, WRONG_ROWS["below 0"])
-
-
 def test_every_integer_type_is_a_label():
     expected = metrics.confusion_matrix(LABELS, PREDICTED)
     for kind in (np.uint8, np.int64, float, list):

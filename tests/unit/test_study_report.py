@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
-from mnist_course import cli, course_file
+from mnist_course import cli, course_file, statistics
 from mnist_course.reports import run_report, study_report
 from mnist_helpers import _files, plots, results
 
@@ -85,7 +85,7 @@ def test_a_studys_report_shows_them(tmp_path):
     page = study_report.write_study_report(folder)
     text = (folder / "report.md").read_text()
     assert "| tuned | 3 | 97.50% | 1.32% |" in text
-    assert "| tuned | baseline | +1.50 | 0.50 |" in text
+    assert "| tuned | baseline | +1.50 | +0.26 to +2.74 | 0.035 | " in text
     assert "2 of 3" in text
     assert "One search, of run searches/seed-1, serves all seeds" in text
     assert "tuned classifies 97.50 % of the test images correctly (sd 1.32, n=3 seeds)" in text
@@ -318,7 +318,7 @@ def test_models_of_optional_notebooks_are_explained_and_compared():
     names = ["baseline", "plain", "tuned", "strong", "vat"]
     rows = pd.DataFrame(
         [{"model": name, "seed": seed, "test_accuracy": 0.9} for name in names for seed in (1, 2)]
-    ).assign(val_accuracy=0.9)
+    ).assign(val_accuracy=0.9, test_loss=0.1, val_loss=0.1)
     pairs = [(entry["first"], entry["second"]) for entry in study_report._differences(rows, [])]
     assert pairs == [
         *(("baseline", name) for name in names[1:]),
@@ -326,3 +326,58 @@ def test_models_of_optional_notebooks_are_explained_and_compared():
         *((name, "strong") for name in ("plain", "tuned")),
         *((name, "vat") for name in ("plain", "tuned", "strong")),
     ]
+
+
+def _rows(scores):
+    return pd.DataFrame(
+        [
+            {"model": model, "seed": seed, "test_accuracy": accuracy, "test_loss": 1 - accuracy / 2}
+            for model, values in scores.items()
+            for seed, accuracy in enumerate(values)
+        ]
+    ).assign(val_accuracy=0.9, val_loss=0.1)
+
+
+def test_p_values_are_students_and_corrected_for_their_number_by_holm():
+    scores = {"baseline": [0.95, 0.96, 0.97, 0.95], "a": [0.96, 0.98, 0.985, 0.97]}
+    scores |= {"b": [0.951, 0.959, 0.972, 0.951], "c": [0.97, 0.96, 0.97, 0.94]}
+    found = study_report._differences(_rows(scores), [])
+    study_report._correct_for_number(found)
+    names = [entry["second"] for entry in found]
+    assert names == ["a", "b", "c"]
+    tests = [stats.ttest_rel(scores[name], scores["baseline"]).pvalue for name in names]
+    assert [entry["p_value"] for entry in found] == pytest.approx(tests)
+    order = np.argsort(tests)
+    holm = np.minimum(1, np.maximum.accumulate(np.array(tests)[order] * [3, 2, 1]))
+    assert [found[place]["p_holm"] for place in order] == pytest.approx(holm)
+    assert [entry["loss"]["p_holm"] for entry in found] == pytest.approx([entry["p_holm"] for entry in found])
+    for entry in found:
+        assert entry["loss"]["metric"] == "test_loss"
+        assert entry["loss"]["mean"] == pytest.approx(-entry["mean"] / 2)
+
+
+def test_the_network_of_lesson_2_is_there_once():
+    scores = {"baseline": [0.95, 0.96, 0.97], "plain": [0.95, 0.96, 0.97], "dropout": [0.96, 0.97, 0.98]}
+    assert set(study_report._without_repetition(_rows(scores))["model"]) == {"baseline", "dropout"}
+    scores["plain"] = [0.95, 0.96, 0.971]
+    assert set(study_report._without_repetition(_rows(scores))["model"]) == set(scores)
+    del scores["baseline"]
+    assert set(study_report._without_repetition(_rows(scores))["model"]) == set(scores)
+
+
+def test_the_page_on_studies_says_how_many_seeds_it_takes():
+    """Its numbers are those of the reference results and of the library."""
+    page = (REFERENCE.parent.parent / "docs" / "studies.md").read_text()
+    found = json.loads((REFERENCE / "summary.json").read_text())["differences"]
+    lesson_3 = [entry for entry in found if entry["first"] == "baseline" and "tuned" not in entry["second"]]
+    sds = [f"{100 * entry['sd']:.2f}" for entry in lesson_3]
+    assert len(sds) == 3
+    assert f"is {min(sds)} to {max(sds)} percentage points of accuracy for the networks of lesson 3" in page
+    assert all(entry["p_holm"] > 0.05 > entry["loss"]["p_holm"] for entry in lesson_3)
+    assert all(entry["loss"]["mean"] < 0 and entry["n"] == 10 for entry in lesson_3)
+    rows = re.findall(r"^\| (0\.\d\d) \| (\d+) seeds \| (\d+) seeds \|$", page, re.MULTILINE)
+    assert len(rows) == 4
+    assert f"| sd {min(sds)} | sd {max(sds)} |" in page
+    for difference, *seeds in rows:
+        for sd, number in zip((min(sds), max(sds)), seeds, strict=True):
+            assert statistics.seeds_needed(float(sd), float(difference)) == int(number)

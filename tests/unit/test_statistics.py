@@ -1,0 +1,70 @@
+"""P-values, the number of seeds that a comparison needs, and intervals over seeds and images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mnist_course import statistics
+from mnist_helpers import metrics
+
+
+@pytest.mark.parametrize(
+    "differences", [[0.1, 0.2, 0.15], [-0.1, 0.2, 0.05, 0.0], [0.3, 0.31], [1.0, 2.0, 3.0]]
+)
+def test_the_paired_test_is_scipys(differences):
+    found = metrics.paired_difference(np.zeros(len(differences)), differences)
+    assert statistics.paired_p_value(found) == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+
+
+def test_the_paired_test_without_a_spread():
+    assert np.isnan(statistics.paired_p_value(metrics.mean_interval([0.1])))
+    assert statistics.paired_p_value(metrics.mean_interval([0.0, 0.0, 0.0])) == 1
+    assert statistics.paired_p_value(metrics.mean_interval([0.5, 0.5])) == 0
+
+
+@pytest.mark.parametrize(("sd", "difference"), [(0.085, 0.05), (0.05, 0.05), (1.0, 3.0), (0.2, 0.04)])
+@pytest.mark.parametrize("power", [0.5, 0.8, 0.95])
+def test_the_seeds_that_are_needed_are_those_of_the_noncentral_t(sd, difference, power):
+    def of(n):
+        shift, limit = difference / sd * np.sqrt(n), stats.t.ppf(0.975, n - 1)
+        return stats.nct.sf(limit, n - 1, shift) + stats.nct.cdf(-limit, n - 1, shift)
+
+    n = statistics.seeds_needed(sd, difference, power)
+    assert of(n) >= power
+    assert n == 2 or of(n - 1) < power
+
+
+@pytest.mark.parametrize(
+    "wrong", [(0, 1, 0.8), (1, 0, 0.8), (1, -1, 0.8), (1, 1, 1), (1, 1, 80), (1, 1, 0.01)]
+)
+def test_power_needs_positive_numbers(wrong):
+    with pytest.raises(ValueError, match=r"^Expected: .* Received: "):
+        statistics.seeds_needed(*wrong)
+
+
+def test_a_two_way_interval_covers_the_mean_although_seeds_and_images_vary():
+    dice = np.random.default_rng(1)
+    covered, widths = 0, []
+    for repeat in range(80):
+        table = (
+            0.9 + dice.normal(0, 0.02, (12, 1)) + dice.normal(0, 0.1, (1, 80)) + dice.normal(0, 0.1, (12, 80))
+        )
+        low, high = statistics.two_way_interval(table, repeats=200, seed=repeat)
+        covered += low <= 0.9 <= high
+        widths.append(high - low)
+    assert 70 <= covered <= 80  # 95 % of 80 are 76
+    error = np.sqrt(0.02**2 / 12 + 0.1**2 / 80 + 0.1**2 / 960)
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * error, rel=0.15)
+
+
+def test_a_two_way_interval_can_be_repeated_and_needs_two_of_each():
+    table = np.random.default_rng(1).random((3, 50)) < 0.9
+    assert statistics.two_way_interval(table) == statistics.two_way_interval(table)
+    assert statistics.two_way_interval(table) != statistics.two_way_interval(table, seed=1)
+    for wrong in (table[:1], table[:, :1], table[0], np.where(table, 1, np.nan)):
+        with pytest.raises(ValueError, match=r"finite numbers of shape \(seeds, images\)"):
+            statistics.two_way_interval(wrong)
+    with pytest.raises(ValueError, match="repeats, 100 or more"):
+        statistics.two_way_interval(table, repeats=10)
