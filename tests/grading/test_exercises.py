@@ -83,7 +83,8 @@ def test_the_solution_gets_full_points(request, graded, exercise):
     folder = request.getfixturevalue(graded)
     assert points_of_tests(folder, "solved", exercise) == most_points(folder, exercise)
     assert messages(folder, "solved", exercise) == {}
-    assert remarks(folder, "solved") == ""
+    identical = "all answers are identical to those of "  # damaged copies in the whole class
+    assert [text for text in remarks(folder, "solved").splitlines() if not text.startswith(identical)] == []
 
 
 @graded_ones
