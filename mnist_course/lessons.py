@@ -7,6 +7,9 @@ import copy
 import hashlib
 import importlib.util
 import json
+import os
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +210,34 @@ def sources(notebook: dict) -> list[str]:
         for cell in notebook["cells"]
         if "injected-parameters" not in cell["metadata"].get("tags", [])
     ]
+
+
+def made_from(lesson: str) -> dict[str, str]:
+    """Returns what the record of a lesson says about its origin.
+
+    Returns:
+        `code_sha256`, a hash of the sources of the notebook's code cells; and in a clone of the repository
+        `commit`, the hash of its last commit, with `+changes` if tracked files have changed since.
+    """
+    notebook = read_lesson(lesson)
+    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    found = {"code_sha256": hashlib.sha256(json.dumps(code).encode()).hexdigest()}
+    root = NOTEBOOKS.parent
+    if (root / ".git").exists() and (git := shutil.which("git")):
+        head = [
+            git,
+            "-C",
+            str(root),
+            "describe",
+            "--always",
+            "--abbrev=40",
+            "--dirty=+changes",
+            "--exclude=*",
+        ]
+        environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}  # other commands may work in the clone
+        done = subprocess.run(head, capture_output=True, text=True, env=environment)
+        found |= {"commit": done.stdout.strip()} if done.returncode == 0 else {}
+    return found
 
 
 def with_outputs(lesson: dict, executed: dict) -> dict:

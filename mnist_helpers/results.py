@@ -66,6 +66,7 @@ ROW_FIELDS = ("lesson", "model", "dataset", "profile", "seed", *_MODEL_FIELDS, *
 _RECORD_FIELDS = {"lesson", "params", "dataset", "models", "sha256"}
 Entry = Mapping[str, Any]
 _PLACES = ("run", "results_dir", "data_dir")  # parameters that say where files are
+MADE_FROM = "MNIST_COURSE_MADE_FROM"  # environment variable of a kernel: further entries for records, as JSON
 _PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "scikit-learn", "papermill")
 
 
@@ -157,12 +158,15 @@ def save_model(folder: Path, lesson: str, model: Any, name: str = "") -> dict[st
         name: the model's name, if the lesson saves several.
 
     Returns:
-        The model's entry for the record: `file`, `sha256`, `num_params`.
+        The model's entry for the record: `file`, `sha256`, `weights_sha256`, `num_params`. A file with the same
+        weights can have another `sha256`, because it holds the time when it was written.
     """
     path = folder / (f"{lesson}.{name}.keras" if name else f"{lesson}.keras")
     with _files.atomic_write(path) as temporary:
         model.save(temporary)
-    return {"file": path.name, "sha256": _files.sha256(path), "num_params": model.count_params()}
+    weights = hashlib.sha256(b"".join(array.tobytes() for array in model.get_weights())).hexdigest()
+    hashes = {"sha256": _files.sha256(path), "weights_sha256": weights}
+    return {"file": path.name, **hashes, "num_params": model.count_params()}
 
 
 def save_arrays(folder: Path, lesson: str, **arrays: Any) -> dict[str, Any]:
@@ -249,7 +253,8 @@ def save_record(
         **more: further entries of this lesson.
 
     Returns:
-        The path of the record.
+        The path of the record. If `mnist-course run` runs the lesson, the record also has `code_sha256`, a hash of
+        the notebook's code, and `commit`, the state of the repository, or nothing outside of one.
 
     Raises:
         UserError: unknown lesson, or no parameters.
@@ -260,6 +265,7 @@ def save_record(
         raise UserError("A record needs its parameters. Expected: a dict of all parameters. Received: none.")
     record = {"lesson": lesson, "params": params, "dataset": dataset, "models": models, **more}
     record |= {"versions": versions(), "machine": machine()}
+    record |= json.loads(os.environ.get(MADE_FROM, "{}"))
     record |= {"date": datetime.now(UTC).isoformat(timespec="seconds")}
     record |= {"seconds": time.perf_counter() - started, "peak_memory_bytes": peak_memory()}
     check_measured(seconds=record["seconds"], memory_bytes=record["peak_memory_bytes"])
@@ -285,11 +291,11 @@ def machine() -> dict[str, Any]:
 
     Returns:
         `python` (version), `system`, `architecture` (such as `"x86_64"`), `processor` (its model name, empty if the
-        system does not tell it) and `cores`.
+        system does not tell it), `cores`, and `threads`, to which TensorFlow is limited (`None`: not limited).
     """
     software = {"python": platform.python_version(), "system": platform.system()}
     hardware = {"architecture": platform.machine(), "processor": _processor(), "cores": os.cpu_count()}
-    return software | hardware
+    return software | hardware | {"threads": int(os.environ.get("TF_NUM_INTRAOP_THREADS") or 0) or None}
 
 
 def _processor() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import signal
 import sys
@@ -103,6 +104,7 @@ def execute_notebook(lesson: str, output: Path, params: dict[str, Any], limits: 
     iorw.papermill_io.register(output.anchor, _AtomicHandler())
     with _own_folder() as folder:
         prepare_environment(folder)
+        os.environ[results.MADE_FROM] = json.dumps(lessons.made_from(lesson))
         # Kernels that start side by side can race for TCP ports. Each kernel needs an address of its own:
         # otherwise all kernels of a folder would use the same socket.
         sockets = {"transport": "ipc", "ip": str(folder / "kernel")} if processes.socket_folder() else {}

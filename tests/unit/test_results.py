@@ -17,8 +17,8 @@ PARAMS = {"profile": "class", "seed": 1, "epochs": 2}
 class FakeModel:
     """What `save_model` needs of a Keras model."""
 
-    def __init__(self, content=b"weights", fails=False):
-        self.content, self.fails = content, fails
+    def __init__(self, content=b"weights", fails=False, weights=0):
+        self.content, self.fails, self.weights = content, fails, weights
 
     def save(self, path):
         path.write_bytes(self.content)
@@ -27,6 +27,9 @@ class FakeModel:
 
     def count_params(self):
         return 12
+
+    def get_weights(self):
+        return [np.full((2, 3), self.weights), np.ones(4, np.float32)]
 
 
 def save(folder, lesson, models, dataset=DATASET, **more):
@@ -97,7 +100,7 @@ def test_a_results_folder_that_cannot_be_is_one_message(folder):
 
 def test_the_machine_is_described_in_one_place(folder, monkeypatch):
     found = results.machine()
-    assert list(found) == ["python", "system", "architecture", "processor", "cores"]
+    assert list(found) == ["python", "system", "architecture", "processor", "cores", "threads"]
     assert found["architecture"] == platform.machine()
     assert found["processor"] != found["architecture"]
     assert _files.read_json(save(folder, "02_baseline", {}))["machine"] == found
@@ -164,6 +167,31 @@ def test_a_file_appears_whole_or_not_at_all(folder):
     with pytest.raises(OSError, match="No space"):
         results.save_model(folder, "02_baseline", FakeModel(fails=True))
     assert [file.name for file in folder.iterdir()] == ["02_baseline.json"]
+
+
+@pytest.mark.parametrize(("limit", "threads"), [("3", 3), ("0", None), ("", None), (None, None)])
+def test_the_threads_of_a_kernel_are_recorded(limit, threads, monkeypatch):
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    if limit is not None:
+        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", limit)
+    assert results.machine()["threads"] == threads
+
+
+def test_the_origin_of_a_record_is_what_the_command_says(folder, monkeypatch):
+    monkeypatch.delenv(results.MADE_FROM, raising=False)  # another test may have run a lesson in this process
+    assert {"code_sha256", "commit"}.isdisjoint(_files.read_json(save(folder, "02_baseline", {})))
+    monkeypatch.setenv(results.MADE_FROM, json.dumps({"code_sha256": "abc", "commit": "def"}))
+    save(folder, "02_baseline", {})
+    record = results.load_record(folder, "02_baseline")
+    assert (record["code_sha256"], record["commit"]) == ("abc", "def")
+
+
+def test_the_same_weights_have_one_hash(folder):
+    """The hash of the file is another one: it holds the time."""
+    entries = [results.save_model(folder, "02_baseline", FakeModel(weights=n)) for n in (1, 1, 2)]
+    hashes = [entry["weights_sha256"] for entry in entries]
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert len(hashes[0]) == 64
 
 
 def test_models_and_arrays_are_named_after_their_lesson(folder):

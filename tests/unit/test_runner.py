@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -831,3 +832,40 @@ def test_without_a_folder_for_sockets_there_are_none(monkeypatch, tmp_path, envi
     monkeypatch.setattr(multiprocessing, "get_context", lambda method: methods.append(method) or Context())
     runner._start_process()
     assert methods == ["spawn"]
+
+
+def test_a_record_names_the_code_and_the_commit_that_made_it(tmp_path, monkeypatch):
+    """A comment in a text cell changes nothing, one in a code cell does."""
+    clone = tmp_path / "clone"
+    (clone / "notebooks").mkdir(parents=True)
+    notebook = {"metadata": {}, "cells": []}
+    for kind, source in (("markdown", "# Title"), ("code", ["x = 1\n", "print(x)"])):
+        cell = {"cell_type": kind, "id": kind, "metadata": {}, "source": source}
+        notebook["cells"].append(cell | ({"execution_count": None, "outputs": []} if kind == "code" else {}))
+    path = clone / "notebooks" / "02_baseline.ipynb"
+    monkeypatch.setattr(lessons, "NOTEBOOKS", clone / "notebooks")
+    monkeypatch.setattr(results, "notebook_path", lambda lesson: path)
+
+    def made_from():
+        path.write_text(json.dumps(notebook))
+        return lessons.made_from("02_baseline")
+
+    first = made_from()
+    assert list(first) == ["code_sha256"]  # no repository
+    notebook["cells"][0]["source"] = "# Another title"
+    assert made_from() == first
+    notebook["cells"][1]["source"] = "x = 1\nprint(x)"  # the same lines
+    assert made_from() == first
+    git = ["git", "-C", str(clone), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"], ["tag", "v1"]):
+        subprocess.run([*git, *command], check=True)
+    head = subprocess.run(
+        [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    assert made_from() == first | {"commit": head}
+    notebook["cells"][1]["source"] += "  # a comment"
+    changed = made_from()
+    assert changed["code_sha256"] != first["code_sha256"]
+    assert changed["commit"] == f"{head}+changes"
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert list(made_from()) == ["code_sha256"]
