@@ -165,9 +165,11 @@ def test_only_what_cannot_be_read_is_not_tried_again(tmp_path, monkeypatch, erro
     else:
         future.set_result((tiny(), sandbox.Outcome({}, [], 1.0, False, False)))
         monkeypatch.setattr(nbgrader_bridge, "record_marks", lambda *_: (_ for _ in ()).throw(error))
-    entry, submission = Graded("k", True), submissions.Submission("anna", "tiny", tmp_path)
-    grade._record(tmp_path, tmp_path, submission, future, sandbox.Limits(), entry)
-    assert (entry.try_again, entry.seconds) == (try_again, None)
+    graded: dict[str, Graded] = {}
+    submission = submissions.Submission("anna", "tiny", tmp_path)
+    grade._record(tmp_path, tmp_path, submission, "k", future, sandbox.Limits(), graded)
+    entry = graded["anna/tiny"]
+    assert (entry.key, entry.try_again, entry.seconds) == ("k", try_again, None)
     assert str(error) in entry.problems[0]
 
 

@@ -94,6 +94,7 @@ SPEC, DATA = "mnist_course.run.study.check_spec", "mnist_helpers.data.load_array
 GRADE, BUILD = "mnist_course.grading.grade.grade", "mnist_course.grading.release.build"
 COLLECT, EXPORT = "mnist_course.grading.collect.collect", "mnist_course.grading.export.export"
 MARK = "mnist_course.grading.by_hand.mark"
+REPLICATE = "mnist_course.run.replicate.replicate"
 OFFLINE = object()  # the option sets MNIST_COURSE_OFFLINE
 
 # (command, parameter): the command line (FOLDER is a temporary folder, OWN a dataset), the function that it must
@@ -128,6 +129,16 @@ ARRIVALS = {
     ("study", "scheduler"): ("study s --seeds 1 --scheduler tcp://h:1", STUDY, {"scheduler": "tcp://h:1"}),
     ("study", "results_dir"): ("study s --seeds 1 --results-dir FOLDER", STUDY, {"results_dir": "FOLDER"}),
     ("study", "offline"): ("study s --seeds 1 --offline", STUDY, OFFLINE),
+    ("replicate", "study"): ("replicate s/r 3", REPLICATE, {"study": "s/r", "seed": 3}),
+    ("replicate", "seed"): ("replicate s 3", REPLICATE, {"seed": 3, "only": (), "threads": 0}),
+    ("replicate", "only"): ("replicate s 3 --only 02 --only 03", REPLICATE, {"only": ("02", "03")}),
+    ("replicate", "threads"): ("replicate s 3 --threads 2", REPLICATE, {"threads": 2}),
+    ("replicate", "results_dir"): (
+        "replicate s 3 --results-dir FOLDER",
+        REPLICATE,
+        {"results_dir": "FOLDER"},
+    ),
+    ("replicate", "offline"): ("replicate s 3 --offline", REPLICATE, OFFLINE),
     ("report", "run"): ("report monday", "mnist_course.cli._existing_run", {"run": "monday"}),
     ("report", "results_dir"): (
         "report --results-dir FOLDER",
@@ -887,7 +898,7 @@ def test_lesson_1_never_waits_for_tensorflow():
 
 # A module imports from its own folder and from the layers before its own.
 LAYERS = (
-    ("lessons", "cores", "course_file", "processes"),
+    ("lessons", "cores", "course_file", "processes", "statistics"),
     ("reports", "pictures"),
     ("run", "handout"),
     ("grading",),

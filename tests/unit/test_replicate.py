@@ -1,0 +1,194 @@
+"""One seed of a study, run again: which run it is, and what its numbers are compared with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from mnist_course import cli
+from mnist_course.run import replicate, runner
+from mnist_helpers import _course, _files, results
+from mnist_helpers._errors import UserError
+from tests.unit.test_study_report import change_record, made_up_study
+
+LESSON = "02_baseline"
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Three seeds, 8 to 10, of two networks; scored in lesson 5."""
+    folder = made_up_study(tmp_path)
+    for seed in (8, 9, 10):
+        settings = {"profile": "quick", "dataset": "digits", "seed": seed, "params": {"epochs": 2}}
+        _files.write_json(folder / f"seed-{seed}" / "course.json", {"settings": settings, "lessons": {}})
+    return folder
+
+
+@pytest.fixture
+def runs(study, monkeypatch):
+    """Lessons are not run: their records are copied, and `runs.change` changes them."""
+
+    class Runs:
+        asked: list = []  # noqa: RUF012
+        change = staticmethod(lambda folder: None)
+
+    def run_lessons(run, settings, lesson_names, *, results_dir, limits, wait_seconds):
+        Runs.asked.append((run, settings, tuple(lesson_names), limits.threads))
+        again = results_dir / run
+        shutil.copytree(study / f"seed-{settings.seed}", again)
+        Runs.change(again)
+        return again
+
+    Runs.asked = []
+    monkeypatch.setattr(runner, "run_lessons", run_lessons)
+    return Runs
+
+
+def scores(**changes):
+    return lambda record: record["models"]["tuned"].update(changes)
+
+
+def test_the_run_with_the_seed_is_run_again_with_its_settings(tmp_path, runs):
+    text, is_expected = replicate.replicate("s", 9, results_dir=tmp_path)
+    ((run, settings, lessons, threads),) = runs.asked
+    assert (run, settings.seed, threads) == ("s-seed-9", 9, 0)
+    # As recorded, although the profile says otherwise: in `course.json`, and in the record.
+    assert (settings.params["epochs"], settings.params["units"]) == (2, 16)
+    assert (settings.profile, settings.dataset) == ("quick", "digits")
+    assert lessons == ("02_baseline", "04_tuning", "05_evaluation")
+    assert is_expected
+    assert "All 4 numbers are the same as in the record." in text
+    assert (tmp_path / "replicas" / "s-seed-9").is_dir()
+
+
+def test_only_some_lessons_and_other_threads(tmp_path, study, runs):
+    change_record(study / "seed-8", LESSON, lambda record: record["machine"].update(threads=3))
+    replicate.replicate("s", 8, results_dir=tmp_path, only=("02",))
+    shutil.rmtree(tmp_path / "replicas")
+    replicate.replicate("s/seed-8", 8, results_dir=tmp_path, only=("02",), threads=5)
+    assert [entry[0] for entry in runs.asked] == ["s-seed-8", "s-seed-8"]
+    assert [entry[2:] for entry in runs.asked] == [((LESSON,), 3), ((LESSON,), 5)]
+
+
+@pytest.mark.parametrize(
+    ("change", "is_expected", "words"),
+    [
+        ([("05_evaluation", scores(test_accuracy=0.98001))], False, "so they should not differ"),
+        (
+            [
+                ("05_evaluation", scores(test_accuracy=0.985)),  # sd 0.0132
+                ("05_evaluation", lambda record: record["machine"].update(processor="another")),
+            ],
+            True,
+            "None of them are larger",
+        ),
+        (
+            [
+                ("05_evaluation", scores(test_accuracy=0.9)),
+                ("05_evaluation", lambda record: record["versions"].update(keras="0.1")),
+            ],
+            False,
+            "1 of them is larger",
+        ),
+    ],
+)
+def test_other_numbers_are_compared_with_the_spread_over_seeds(tmp_path, runs, change, is_expected, words):
+    def changed(folder):
+        for lesson, function in change:
+            change_record(folder, lesson, function)
+
+    runs.change = changed
+    text, found = replicate.replicate("s", 9, results_dir=tmp_path)
+    assert (found, words in text) == (is_expected, True), text
+    assert "1 of 4 numbers differ from the record." in text
+    assert ("Changed since the record:" in text) == (len(change) > 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda of: of["machine"].update(threads=7), "threads: not recorded then, 7 now"),
+        (lambda of: of["machine"].update(processor="x"), "processor: "),
+        (lambda of: of["versions"].update(numpy="0.1"), "numpy: "),
+        (lambda of: of.update(code_sha256="x"), "the code of 02_baseline may have changed"),
+        (lambda of: of["dataset"].update(sha256={"x": "y"}), "the images are others"),
+    ],
+)
+def test_what_has_changed_is_named(tmp_path, runs, change, words):
+    runs.change = lambda folder: change_record(folder, LESSON, change)
+    text, _ = replicate.replicate("s", 9, results_dir=tmp_path)
+    assert words in text.partition("Changed since the record:")[2]
+
+
+def test_changed_code_is_told_from_code_that_was_not_recorded():
+    before = {LESSON: {"machine": {}, "versions": {}, "dataset": {"sha256": {}}, "code_sha256": "a"}}
+    now = {LESSON: before[LESSON] | {"code_sha256": "b"}}
+    assert replicate.changed(before, now) == ["the code of 02_baseline has changed since"]
+    assert replicate.changed(before, before) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("s", 11), "has no run with the seed 11"),
+        (("nothing", 8), "has no run with the seed 8"),
+        (("s/seed-8", 9), "has no run with the seed 9"),
+    ],
+)
+def test_a_run_that_is_not_there_is_named(tmp_path, runs, arguments, words):
+    with pytest.raises(UserError, match=words):
+        replicate.replicate(*arguments, results_dir=tmp_path)
+    assert runs.asked == []
+
+
+def test_of_a_sweep_one_run_has_to_be_named(tmp_path, study, runs):
+    shutil.copytree(study / "seed-8", study / "units-32_seed-8")
+    with pytest.raises(UserError, match=r"several runs .* one of s/seed-8, s/units-32_seed-8"):
+        replicate.replicate("s", 8, results_dir=tmp_path)
+    replicate.replicate("s/units-32_seed-8", 8, results_dir=tmp_path)
+    assert runs.asked[0][0] == "s-units-32_seed-8"
+
+
+def test_runs_of_another_edition_are_refused(tmp_path, study, runs):
+    settings = {"profile": "quick", "dataset": "digits", "seed": 8, "params": {"vat_epochs": 3}}
+    _files.write_json(study / "seed-8" / "course.json", {"settings": settings, "lessons": {}})
+    with pytest.raises(UserError, match="has the parameter 'vat_epochs', which no lesson has now"):
+        replicate.replicate("s", 8, results_dir=tmp_path)
+
+
+def test_the_courses_own_studies_are_found(tmp_path):
+    assert replicate._run_of("reference/class", 2, tmp_path) == _course.REFERENCE / "class" / "seed-2"
+    assert replicate._run_of("reference/class/seed-3", 3, tmp_path) == _course.REFERENCE / "class" / "seed-3"
+
+
+def test_the_command_fails_if_the_numbers_should_be_the_same(tmp_path, runs):
+    arguments = ["replicate", "s", "9", "--results-dir", str(tmp_path)]
+    assert CliRunner().invoke(cli.main, arguments).exit_code == 0
+    shutil.rmtree(tmp_path / "replicas")
+    runs.change = lambda folder: change_record(folder, "05_evaluation", scores(test_loss=0.5))
+    failed = CliRunner().invoke(cli.main, arguments)
+    assert failed.exit_code == 1
+    assert "The numbers differ more than expected." in failed.output + failed.stderr
+
+
+@pytest.mark.course
+def test_a_real_replica_has_the_same_numbers(tmp_path):
+    begin = ["study", "s", "--seeds", "1", "--profile", "quick", "--dataset", "digits", "--only", "02"]
+    done = CliRunner().invoke(cli.main, [*begin, "--threads", "1", "--results-dir", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    again = CliRunner().invoke(cli.main, ["replicate", "s", "1", "--results-dir", str(tmp_path)])
+    assert again.exit_code == 0, again.output
+    assert "numbers are the same as in the record." in again.output
+    records = [
+        json.loads((tmp_path / folder / f"{LESSON}.json").read_text())
+        for folder in ("s/seed-1", "replicas/s-seed-1")
+    ]
+    assert (
+        records[0]["models"]["baseline"]["weights_sha256"]
+        == records[1]["models"]["baseline"]["weights_sha256"]
+    )
+    assert [record["machine"]["threads"] for record in records] == [1, 1]
+    assert results.load_record(tmp_path / "replicas" / "s-seed-1", LESSON)["code_sha256"]
