@@ -66,7 +66,9 @@ ROW_FIELDS = ("lesson", "model", "dataset", "profile", "seed", *_MODEL_FIELDS, *
 _RECORD_FIELDS = {"lesson", "params", "dataset", "models", "sha256"}
 Entry = Mapping[str, Any]
 _PLACES = ("run", "results_dir", "data_dir")  # parameters that say where files are
-MADE_FROM = "_MNIST_COURSE_MADE_FROM"  # environment variable of a kernel: further entries for records, as JSON
+MADE_FROM = (
+    "_MNIST_COURSE_MADE_FROM"  # environment variable of a kernel: further entries for records, as JSON
+)
 _PACKAGES = ("tensorflow", "keras", "keras-tuner", "numpy", "scikit-learn", "papermill")
 
 
