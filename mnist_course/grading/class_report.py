@@ -355,6 +355,7 @@ def _summary(content: Mapping[str, Any], folder: Path) -> str:
         [of["exercise"], *map(str, (of["graded"], of["not_graded"], of["not_submitted"]))]
         + [tables.points_text(of[name]) for name in ("mean_points", "median_points", "max_points")]
         for of in content["exercises"]
+        if of["exercise"] in content["submitted"]
     ]
     columns = ["exercise", "graded", "not graded", "not submitted", "mean points", "median", "of"]
     return (

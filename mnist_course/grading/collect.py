@@ -16,7 +16,7 @@ import hashlib
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from mnist_course.grading import (
@@ -113,8 +113,8 @@ def _sorted(
         for member in members
         if member.path[-1] == course_folder.TIMESTAMP
     }
-    batch = placing.Batch([], [], {})
-    containers: dict[tuple, list[tuple[Attempt, str]]] = {}
+    batch = placing.Batch([], [], {}, {})
+    containers: dict[tuple, list[tuple[Attempt, int, str]]] = {}
     for member in members:
         origin = doubtful.get(member.path, origins[member.path])
         name = member.path[-1]
@@ -135,8 +135,11 @@ def _sorted(
             batch.others.append((other, member.copy))
             continue
         time = origin.time or times.get(member.path[:-1]) or member.modified
-        late = time > due if due and time else origin.late
-        readable, answered = _quality(member.copy, exercises[exercise])
+        # The platform's own mark comes first: the times in Canvas's archives are those of the download.
+        late = origin.late if origin.late is not None or not (due and time) else time > due
+        readable, answers = _quality(member.copy, exercises[exercise])
+        if origin.students and origin.platform != "Canvas" and not roster.is_exact(origin.name):
+            batch.similar[student] = tables.printable(origin.name)
         attempt = Attempt(
             student=student,
             exercise=exercise,
@@ -148,10 +151,10 @@ def _sorted(
             late=late,
             sha256=digest,
             readable=readable,
-            answered=answered,
+            answered=answers > 0,
         )
         batch.attempts.append(attempt)
-        containers.setdefault((student, exercise, origin.container), []).append((attempt, name))
+        containers.setdefault((student, exercise, origin.container), []).append((attempt, answers, name))
     for same in containers.values():
         _prefer_one(same)
     return batch
@@ -171,7 +174,7 @@ def _doubtful(origins: Mapping[tuple[str, ...], Origin | str]) -> dict[tuple[str
         keys[path] = (place, origin.students or origin.name)
         numbers.setdefault(keys[path], set()).add(origin.number)
     return {
-        path: f"two people have this name (numbers {', '.join(sorted(numbers[key]))})"
+        path: f"two people have this name (numbers {', '.join(sorted(numbers[key]))}); {platforms.WAY_OUT}"
         for path, key in keys.items()
         if len(numbers[key]) > 1
     }
@@ -210,25 +213,28 @@ def _named_but_damaged(name: str, copy: Path, exercises: Mapping[str, Exercise])
     return ""
 
 
-def _quality(copy: Path, exercise: Exercise) -> tuple[bool, bool]:
-    """Returns whether a notebook can be read, and whether an answer differs from the students' version."""
+def _quality(copy: Path, exercise: Exercise) -> tuple[bool, int]:
+    """Returns whether a notebook can be read, and how many answers differ from the students' version."""
     try:
         notebook = reading.read(copy)
     except reading.NotReadableError:
-        return False, False
-    return True, recognition.num_answers(notebook, exercise.release) > 0
+        return False, 0
+    return True, recognition.num_answers(notebook, exercise.release)
 
 
-def _prefer_one(same: Sequence[tuple[Attempt, str]]) -> None:
-    """Prefers one of several notebooks that were submitted together: with answers, then with the right name."""
+def _prefer_one(same: Sequence[tuple[Attempt, int, str]]) -> None:
+    """Prefers one of several notebooks that were submitted together: with more answers, then with the right name.
 
-    def rank(entry: tuple[Attempt, str]) -> tuple:
-        attempt, name = entry
+    The grading chooses in the same way between copies in a student's folder.
+    """
+
+    def rank(entry: tuple[Attempt, int, str]) -> tuple:
+        attempt, answers, name = entry
         exact = name.endswith(f"{attempt.exercise}.ipynb")
-        return attempt.readable, attempt.answered, attempt.order, exact, attempt.time
+        return attempt.readable, answers, attempt.order, exact, attempt.time
 
-    best, _ = max(same, key=rank)
-    for attempt, _ in same:
+    best = max(same, key=rank)[0]
+    for attempt, _, _ in same:
         attempt.beside = attempt is not best
 
 
@@ -306,11 +312,7 @@ def _summary(
     counting = [of for of in mine if of.counts]
     students = {of.student for of in counting}
     late = [f"{of.student}/{of.exercise}{f', {of.time}' if of.time else ''}" for of in counting if of.late]
-    several = [
-        f"{of.student}/{of.exercise}: {of.file} counts ({of.decision})"
-        for of in counting
-        if sum((other.student, other.exercise) == (of.student, of.exercise) for other in mine) > 1
-    ]
+    several = [line for of in counting if (line := _about_several(of, mine))]
     invalid = [f"{of.student}/{of.exercise}: {of.file} cannot be read" for of in counting if not of.readable]
     blank = [f"{of.student}/{of.exercise}" for of in counting if of.readable and not of.answered]
     others = [f"{other.file}: {other.reason}" for other, _ in batch.others]
@@ -326,10 +328,13 @@ def _summary(
         + _list("More than one attempt", several)
         + _list("Not readable", invalid)
         + _list("Without answers, as it was given out", blank)
-        + _list("Kept", lines)
+        + _list("Kept, or to be checked", lines)
+        + _list(
+            "Matched by a similar name", [f"{name!r}: {who}" for who, name in sorted(batch.similar.items())]
+        )
         + _list("NOT RECOGNISED", others)
         + _list("Not in the roster", strangers)
-        + _not_submitted(folder, record, roster, exercises)
+        + _not_submitted(folder, record, roster, exercises, {of.exercise for of in batch.attempts})
     )
     return f"{text}Record: {folder / collected.FILE}\nNext:   mnist-course assignments grade {folder}"
 
@@ -342,8 +347,28 @@ def _list(title: str, lines: Sequence[str]) -> str:
     return "".join([f"{title} ({len(lines)}):\n", *(f"  - {line}\n" for line in lines)]) if lines else ""
 
 
-def _not_submitted(folder: Path, record: Record, roster: Roster, exercises: Mapping[str, Exercise]) -> str:
-    """Lists, for each exercise that somebody has submitted, who of the roster has not."""
+def _about_several(counts: Attempt, attempts: Sequence[Attempt]) -> str:
+    """Returns which of several attempts counts, and why; the empty string if there is only one."""
+    others = [
+        of
+        for of in attempts
+        if (of.student, of.exercise) == (counts.student, counts.exercise) and of is not counts
+    ]
+    if not others:
+        return ""
+    worse = [f"{of.file} of {of.archive}: {of.decision}" for of in others if not (of.readable and of.answered)]
+    text = f"{counts.student}/{counts.exercise}: {counts.file} counts ({counts.decision})"
+    return "; ".join([text, *worse])
+
+
+def _not_submitted(
+    folder: Path,
+    record: Record,
+    roster: Roster,
+    exercises: Mapping[str, Exercise],
+    collected_now: Collection[str],
+) -> str:
+    """Lists who of the roster has not submitted the exercises that were collected now."""
     have: dict[str, set[Student]] = {}
     for student, exercise in placing.submitted(folder, exercises):
         have.setdefault(exercise, set())
@@ -354,14 +379,16 @@ def _not_submitted(folder: Path, record: Record, roster: Roster, exercises: Mapp
         for other in record.not_recognised
         if other.kept_as
     }
+    names = collections.Counter(of.name for of in roster.students)
+    shown = {of: f"{of.name} ({of.identifier})" if names[of.name] > 1 else of.name for of in roster.students}
     return "".join(
         _list(
             f"{exercise}: not submitted",
             [
-                f"{of.name} (but a file that was not recognised)" if of in unclear else of.name
-                for of in roster.students
+                f"{name} (but a file that was not recognised)" if of in unclear else name
+                for of, name in shown.items()
                 if of not in have[exercise]
             ],
         )
-        for exercise in sorted(have)
+        for exercise in sorted(have.keys() & (collected_now or have.keys()))
     )

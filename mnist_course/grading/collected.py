@@ -179,12 +179,7 @@ def decide(attempts: Iterable[Attempt]) -> Attempt:
     for attempt in attempts:
         attempt.counts = attempt is best
         attempt.decision = _why_not(attempt, best)
-    if len(attempts) == 1:
-        best.decision = "the only attempt"
-    elif any(_is_later(other, best) for other in attempts if not other.beside):
-        best.decision = "the latest attempt with answers that can be read"
-    else:
-        best.decision = "the latest attempt"
+    best.decision = _why(best, [attempt for attempt in attempts if attempt is not best])
     return best
 
 
@@ -200,6 +195,21 @@ def _is_later(one: Attempt, other: Attempt) -> bool | None:
     if one.time and other.time and one.time != other.time:
         return one.time > other.time
     return None
+
+
+def _why(best: Attempt, others: Sequence[Attempt]) -> str:
+    if not others:
+        return "the only attempt"
+    apart = [other for other in others if not other.beside]
+    if not apart:
+        return "of the notebooks that were submitted together, it has the most answers, or the right name"
+    if any(_is_later(other, best) for other in apart):
+        return "the latest attempt with answers that can be read"
+    if all(_is_later(best, other) for other in apart):
+        return "the latest attempt"
+    if not any(other.readable and other.answered for other in apart):
+        return "the only attempt with answers that can be read"
+    return "it is not known which is the latest: the one that was there first counts"
 
 
 def _why_not(attempt: Attempt, best: Attempt) -> str:

@@ -20,6 +20,7 @@ from mnist_course.grading import (
     moodle_feedback,
     nbgrader_bridge,
     placing,
+    platforms,
     recorded,
     regrading,
     submissions,
@@ -60,11 +61,11 @@ class Mark(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """A student with marks: of the roster, or one that only has a folder."""
+    """A student with marks: of the roster, or one that only has a folder, and why it is not known whose it is."""
 
     student: Student
     marks: dict[str, Mark]
-    in_roster: bool
+    stranger: str = ""
 
 
 class _Table(NamedTuple):
@@ -163,7 +164,9 @@ def read_marks(
         exercise, entry = exercises[submission.exercise], graded.get(submission.label)
         tests = class_report.tests_of(exercise.release)
         known = in_gradebook.get(submission.label, Recorded())
-        if entry is None or not submission.can_be_graded:
+        if not submission.can_be_graded:
+            mark = Mark(None, _NOT_GRADED, "the file has none of the answers of the exercise; see the report")
+        elif entry is None:
             mark = Mark(None, _NOT_GRADED, "it was not graded yet")
         elif not grade.is_current(submission, exercise, entry):
             mark = Mark(None, _NOT_GRADED, "it has changed since it was graded")
@@ -178,9 +181,12 @@ def read_marks(
         else:
             mark = Mark(sum(known.marks.values()))
         marks[submission.student][submission.exercise] = mark
-    for remark in remarks:  # a file that was not recognised can be a submission to any exercise
+    for remark in (
+        remarks
+    ):  # a file that was not recognised can be a submission to any exercise, or to that of its name
         if remark.not_graded and remark.student in marks:
-            for name in exercises:
+            named = placing.named_after(remark.text, exercises)
+            for name in [named] if named else exercises:
                 marks[remark.student].setdefault(name, Mark(None, _NOT_GRADED, remark.text))
     given = _counted(folder) or {submission.exercise for submission in found}
     return marks, [name for name in exercises if name in given]
@@ -206,13 +212,19 @@ def _rows(
         if student:
             folders[student].append(folder)
         else:
-            others.append(_Row(Student(folder), _complete(marks[folder], submitted), in_roster=False))
+            several = len(roster.find(folder)) > 1 and folder not in record.students
+            why = (
+                f"can be several students of the roster; {platforms.WAY_OUT}"
+                if several
+                else "not in the roster"
+            )
+            others.append(_Row(Student(folder), _complete(marks[folder], submitted), why))
     rows = []
     for student, mine in folders.items():
         of_student = {
             name: _merged([(of, marks[of][name]) for of in mine if name in marks[of]]) for name in submitted
         }
-        rows.append(_Row(student, of_student, in_roster=True))
+        rows.append(_Row(student, of_student))
     return rows + others
 
 
@@ -241,7 +253,7 @@ def _for_moodle(rows: Sequence[_Row], maxima: Mapping[str, float]) -> _Table:
     keys = {"Email address": "email", "ID number": "id"}
 
     def known(key: str) -> int:
-        return sum(bool(row.in_roster and getattr(row.student, keys[key])) for row in with_marks)
+        return sum(bool(not row.stranger and getattr(row.student, keys[key])) for row in with_marks)
 
     key = max(keys, key=known)
     header = [
@@ -252,7 +264,7 @@ def _for_moodle(rows: Sequence[_Row], maxima: Mapping[str, float]) -> _Table:
     ]
     lines, left_out = [header], []
     for row in with_marks:
-        if not row.in_roster or not getattr(row.student, keys[key]):
+        if row.stranger or not getattr(row.student, keys[key]):
             left_out.append(_why_left_out(row, key.lower()))
             continue
         student = row.student
@@ -279,7 +291,7 @@ def _for_canvas(rows: Sequence[_Row], maxima: Mapping[str, float]) -> _Table:
     left_out = []
     for row in _with_marks(rows):
         student = row.student
-        if not row.in_roster or not (student.canvas_id or student.id or student.login):
+        if row.stranger or not (student.canvas_id or student.id or student.login):
             left_out.append(_why_left_out(row, _CANVAS_KEYS))
             continue
         identity = [
@@ -334,8 +346,7 @@ def _with_marks(rows: Sequence[_Row]) -> list[_Row]:
 
 
 def _why_left_out(row: _Row, key: str) -> str:
-    reason = f"the roster has no {key}" if row.in_roster else "not in the roster"
-    return f"{row.student.name}: {reason}"
+    return f"{row.student.name}: {row.stranger or f'the roster has no {key}'}"
 
 
 def _cell(mark: Mark) -> str:
@@ -391,8 +402,9 @@ def _summary(
 ) -> list[str]:
     """Returns lines for the terminal."""
     counts = [
-        f"{name}: {sum(row.marks[name].points is not None for row in rows)} marks (of {points_text(most)} points)"
+        f"{name}: {count} {'mark' if count == 1 else 'marks'} (of {points_text(most)} points)"
         for name, most in maxima.items()
+        for count in [sum(row.marks[name].points is not None for row in rows)]
     ]
     missing = [
         f"{row.student.name}/{name}: {mark.status}{f' ({mark.reason})' if mark.reason else ''}"

@@ -24,6 +24,8 @@ _MISSING = object()
 
 _modules: dict[str, tuple[ModuleType, dict[str, Any]]] = {}  # name -> module, its attributes
 _functions: list[tuple[FunctionType, tuple[Any, ...]]] = []
+_classes: dict[type, dict[str, Any]] = {}  # class of the course -> its attributes
+_objects: dict[str, Any] = {}  # name -> an object of such a class
 _aside: dict[str, Any] = {}  # the student's values of names that a test uses
 _lines_before: set[str] = set()
 
@@ -55,6 +57,13 @@ def start(tests: list[str]) -> None:
         )
         if name.startswith("mnist_helpers"):
             _functions.extend((function, _inside(function)) for function in _functions_of(module))
+            for key, value in vars(module).items():
+                if isinstance(value, type) and value.__module__.startswith("mnist_helpers"):
+                    _classes[value] = {
+                        of: what for of, what in vars(value).items() if not of.startswith("__")
+                    }
+                elif type(value).__module__.startswith("mnist_helpers"):
+                    _objects[f"{name}.{key}"] = value
 
 
 def before(imports: str, names: list[str]) -> list[str]:
@@ -117,10 +126,10 @@ def _import(source: str) -> None:
 
 
 def _is_fixed(module: str, name: str, value: Any) -> bool:
-    """Whether nobody may replace an attribute: what can be called, and of the course's own modules all names."""
+    """Whether nobody may replace an attribute: functions, classes, modules, and all names of the course's own."""
     if name == "_" or (name.startswith("__") and not callable(value)):
         return False
-    return callable(value) or module.startswith("mnist_helpers.checks")
+    return callable(value) or isinstance(value, ModuleType) or module.startswith("mnist_helpers")
 
 
 def _functions_of(module: ModuleType) -> Iterator[FunctionType]:
@@ -148,6 +157,17 @@ def _restore_modules() -> list[str]:
             if now.get(key, _MISSING) is not value:
                 setattr(module, key, value)
                 changed.append(f"{name}.{key}")
+    for kind, attributes in _classes.items():
+        for key, value in attributes.items():
+            if vars(kind).get(key, _MISSING) is not value:
+                setattr(kind, key, value)
+                changed.append(f"{kind.__module__}.{kind.__qualname__}.{key}")
+    for name, value in _objects.items():
+        for key in [
+            key for key in getattr(value, "__dict__", {}) if callable(getattr(type(value), key, None))
+        ]:
+            del vars(value)[key]  # it hides a method
+            changed.append(f"{name}.{key}")
     for function, inside in _functions:
         if any(now is not then for now, then in zip(_inside(function), inside, strict=True)):
             function.__code__, function.__defaults__, function.__kwdefaults__ = inside

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import nbformat
 
-from mnist_course.grading import collected, course_folder, reading, submissions
+from mnist_course.grading import collected, course_folder, platforms, reading, submissions
 from mnist_course.grading.collected import Attempt, NotRecognised, Record
 from mnist_course.grading.course_folder import Exercise
 from mnist_helpers import _files
@@ -29,11 +29,13 @@ class Batch(NamedTuple):
         attempts: the notebooks of exercises.
         others: all other files, with a copy of the content if there is one.
         copies: sha256 -> a copy of the content.
+        similar: student's folder -> the name in the archive, which is not exactly that of the roster.
     """
 
     attempts: list[Attempt]
     others: list[tuple[NotRecognised, Path | None]]
     copies: dict[str, Path]
+    similar: dict[str, str]
 
 
 def folder_name(name: str, identifier: str = "") -> str:
@@ -87,7 +89,7 @@ def place(
     for student, exercise in sorted({(attempt.student, attempt.exercise) for attempt in batch.attempts}):
         of_both = [of for of in record.attempts if (of.student, of.exercise) == (student, exercise)]
         best = collected.decide(of_both)
-        lines += _submitted_again(batch, new, best)
+        lines += [*_submitted_again(batch, new, best), *_other_numbers(of_both)]
         lines += _place_one(
             folder, best, of_both, batch.copies, existing.get((student, exercise)), is_new=best in new
         )
@@ -109,6 +111,19 @@ def _submitted_again(batch: Batch, new: Sequence[Attempt], best: Attempt) -> lis
         f"{label}: this archive has an earlier attempt, and {best.file} of {best.archive} still counts. If the "
         f"student has submitted the earlier one again, copy it to {course_folder.SUBMITTED}/{label}/"
         f"{best.exercise}.ipynb"
+    ]
+
+
+def _other_numbers(attempts: Sequence[Attempt]) -> list[str]:
+    """Says that a platform has given several numbers to one name: in one assignment, that is two people."""
+    numbers = {number for of in attempts if (number := platforms.number_of(of.file, of.platform))}
+    if len(numbers) < 2:
+        return []
+    first = attempts[0]
+    return [
+        f"{first.student}/{first.exercise}: the platform's numbers differ ({', '.join(sorted(numbers))}). Either "
+        "there are two assignments with this exercise, or two people have this name: compare the numbers with the "
+        "platform"
     ]
 
 

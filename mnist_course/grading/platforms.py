@@ -22,6 +22,7 @@ from mnist_course.grading import archives
 from mnist_course.grading.roster import Roster, Student
 
 MOODLE = "Moodle"
+WAY_OUT = "put the files into a folder that is named after the e-mail address or id, and collect that folder"
 _MOODLE = re.compile(r"(?P<name>.+?)_(?P<number>\d+)_assignsubmission_(?P<kind>[a-z]+)(?:_.*)?", re.DOTALL)
 _CANVAS = re.compile(
     r"(?P<name>.+?)(?P<late>_?LATE)?_(?P<user>\d+)_(?P<file>\d+)_.+", re.IGNORECASE | re.DOTALL
@@ -152,11 +153,11 @@ def origin_of(
     Returns:
         The origin, or the reason why it cannot be told.
     """
+    around = _before_archives(path)
     found = (
-        _of_moodle_or_brightspace(path, roster)
-        or _of_folder(path, roster)
-        or _of_canvas(path, roster)
-        or _of_file_name(path, roster, exercises)
+        # What is in an archive has names that a student gave: the name of the archive comes first.
+        _of_known(path[: len(around) + 1], roster, exercises)
+        or _of_known(path, roster, exercises)
         or (None if above is None else _of_stranger(path, exercises, above))
     )
     if found is None:
@@ -164,8 +165,17 @@ def origin_of(
     if found.platform in (MOODLE, "Canvas") and not found.students and _HIDDEN_NAME.fullmatch(found.name):
         return "the platform has hidden the student's name; reveal the identities, and download again"
     if len(found.students) > 1:
-        return f"{found.name!r} can be {len(found.students)} students of the roster"
+        return f"{found.name!r} can be {len(found.students)} students of the roster; {WAY_OUT}"
     return found
+
+
+def _of_known(path: tuple[str, ...], roster: Roster, exercises: Collection[str]) -> Origin | None:
+    return (
+        _of_moodle_or_brightspace(path, roster)
+        or _of_folder(path, roster)
+        or _of_canvas(path, roster)
+        or _of_file_name(path, roster, exercises)
+    )
 
 
 def wrappers_of(
@@ -204,6 +214,13 @@ def moodle_folder(path: str) -> str:
     return next((f"{of['name']}_{of['number']}_assignsubmission_{of['kind']}_" for of in found), "")
 
 
+def number_of(path: str, platform: str) -> str:
+    """Returns the number that Moodle or Brightspace gives to a student in an assignment, or the empty string."""
+    pattern = {MOODLE: _MOODLE, "Brightspace": _BRIGHTSPACE}.get(platform)
+    found = filter(None, map(pattern.fullmatch, path.split("/"))) if pattern else iter(())
+    return next((match["number"].partition("-")[0] for match in found), "")
+
+
 def _without_group(name: str, roster: Roster) -> tuple[list[Student], str]:
     """Finds a student with or without the group before the name."""
     parts = name.split("-")
@@ -224,11 +241,23 @@ def _brightspace_time(text: str) -> datetime.datetime | None:
 
 
 def _of_folder(path: tuple[str, ...], roster: Roster) -> Origin | None:
-    for part in path[:-1]:
+    is_whole = archives.is_archive(path[-1])
+    for part in path if is_whole else path[:-1]:
         name = archives.without_suffix(part)
-        if students := roster.find(name):
-            return Origin("folders", tuple(students), name, path[:-1])
+        students, name = (found, name) if (found := roster.find(name)) else _between_dashes(name, roster)
+        if students:
+            return Origin("folders", tuple(students), name, path if is_whole else path[:-1])
     return None
+
+
+def _between_dashes(text: str, roster: Roster) -> tuple[list[Student], str]:
+    """Finds a student in `First Last - NAME` or `NAME - First Last`; the longest name that somebody has counts."""
+    parts = [_COPY.sub("", part) for part in text.split(" - ")]
+    for length in range(len(parts) - (len(parts) > 1), 0, -1):
+        for start in range(len(parts) - length + 1):
+            if students := roster.find(name := " - ".join(parts[start : start + length])):
+                return students, name
+    return [], ""
 
 
 def _of_canvas(path: tuple[str, ...], roster: Roster) -> Origin | None:
@@ -252,10 +281,9 @@ def _of_canvas(path: tuple[str, ...], roster: Roster) -> Origin | None:
 def _of_file_name(path: tuple[str, ...], roster: Roster, exercises: Collection[str]) -> Origin | None:
     """Finds `First Last - NAME`, `NAME - First Last` and, with an exercise's name, `First_Last_exercise_01`."""
     stem = _COPY.sub("", path[-1].rpartition(".")[0] or path[-1])
-    segments = [_COPY.sub("", segment) for segment in stem.split(" - ")]
-    for segment in segments:
-        if students := roster.find(segment):
-            return Origin("Google Classroom", tuple(students), segment, (*path[:-1], segment))
+    students, name = _between_dashes(stem, roster)
+    if students:
+        return Origin("Google Classroom", tuple(students), name, (*path[:-1], name))
     words = re.split(r"[_\s]+", stem)
     known = _FILLING.union(*(name.casefold().split("_") for name in exercises))
     while words and (words[0].casefold() in known or words[0].isdigit()):

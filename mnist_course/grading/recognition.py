@@ -127,10 +127,10 @@ def _places(
 def _fits(cell: nbformat.NotebookNode, original: nbformat.NotebookNode) -> bool:
     if original.cell_type != "code":
         return cell.cell_type != "code"
-    return bool(_bound(cell.source) & _bound(original.source))
+    return bool(bound(cell.source) & bound(original.source))
 
 
-def _bound(source: str) -> set[str]:
+def bound(source: str) -> set[str]:
     """Returns the names that lines of a cell bind; the cell need not be correct Python."""
     return {name for pair in _BOUND.findall(source) for name in pair if name}
 
@@ -153,7 +153,7 @@ def names_of_exercise(release: nbformat.NotebookNode, source: nbformat.NotebookN
         name
         for cell in source.cells
         if name_of(cell) and cell.metadata.nbgrader.solution and cell.cell_type == "code"
-        for name in _bound(cell.source)
+        for name in bound(cell.source)
     }
     return {"imports": imports, "answers": sorted(answers)}
 

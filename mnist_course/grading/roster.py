@@ -108,7 +108,8 @@ class Roster:
         """Returns the students whom a text means: none, one, or several with the same name.
 
         Capital letters, accents, commas and the order of first and last name do not matter, unless a stricter
-        comparison finds somebody.
+        comparison finds somebody. Some platforms leave out apostrophes and the like: a name that lacks them means
+        both of two students whose names differ in nothing else.
 
         Args:
             text: a name, an e-mail address, an id or a login.
@@ -118,7 +119,14 @@ class Roster:
         exact, words = _normal(text), _words(text)
         if not is_compact:
             kinds = [("is", exact), ("words", " ".join(words)), ("sorted", " ".join(sorted(words)))]
-        return next((self._known[kind] for kind in kinds if kind[1] and kind in self._known), [])
+        found = next((self._known[kind] for kind in kinds if kind[1] and kind in self._known), [])
+        if is_compact:
+            return found
+        return list(dict.fromkeys([*found, *self._known.get(("cleaned", exact), [])]))
+
+    def is_exact(self, text: str) -> bool:
+        """Returns whether a text is somebody's name, e-mail address, id or login, apart from capital letters."""
+        return ("is", _normal(text)) in self._known
 
     def with_canvas_id(self, number: str) -> Student | None:
         """Returns the student with a number of Canvas, or `None`."""
@@ -130,7 +138,12 @@ def _keys(student: Student) -> set[tuple[str, str]]:
     turned = [words[start:] + words[:start] for start in range(len(words))]  # Canvas has the last name first
     exact = filter(None, (student.name, student.email, student.id, student.login))
     keys = {("is", _normal(text)) for text in exact} | {("compact", _compact(of)) for of in turned}
-    return keys | {("words", " ".join(words)), ("sorted", " ".join(sorted(words)))}
+    cleaned = "".join(sign for sign in student.name if _is_letter(sign) or sign in " .-_")
+    return keys | {
+        ("words", " ".join(words)),
+        ("sorted", " ".join(sorted(words))),
+        ("cleaned", _normal(cleaned)),
+    }
 
 
 def _normal(text: str) -> str:

@@ -212,8 +212,9 @@ def _judged(path: Path, exercises: Mapping[str, nbformat.NotebookNode]) -> tuple
     if suffix in _ARCHIVES:
         return "", None, "is an archive; `mnist-course assignments collect` unpacks it"
     if suffix not in _MAYBE_NOTEBOOKS:
-        program = "is a program; export the notebook itself (.ipynb)"
-        return "", None, program if suffix == ".py" else "belongs to no exercise"
+        kind = {".py": "a program", ".html": "a web page"}.get(suffix)
+        why = f"is {kind}; submit the notebook itself (.ipynb)" if kind else "belongs to no exercise"
+        return "", None, why
     try:
         notebook = reading.read(path)
     except (reading.NotReadableError, OSError) as error:
@@ -371,11 +372,22 @@ def _put_back(
             after = places[0] + 1
             continue
         missing = copy.deepcopy(original)
+        problem = f"cell {name or original.id} was missing; the original was put back"
         if name and is_locked(original):
             missing.source = tests[name].source
+        elif name and recognition.bound(original.source) & _bound_elsewhere(cells):
+            missing.source = ""  # the original would undo the answer
+            problem = f"cell {name} was missing; what another cell defines counts"
         cells.insert(after, (name, missing))
         after += 1
-        problems.append(f"cell {name or original.id} was missing; the original was put back")
+        problems.append(problem)
+
+
+def _bound_elsewhere(cells: list[tuple[str, nbformat.NotebookNode]]) -> set[str]:
+    """Returns the names that a submission's code binds, apart from its locked cells."""
+    code = [cell for _, cell in cells if cell.cell_type == "code"]
+    own = [cell.source for cell in code if not (name_of(cell) and is_locked(cell))]
+    return set().union(*map(recognition.bound, own))
 
 
 def _is_same(cell: nbformat.NotebookNode, original: nbformat.NotebookNode) -> bool:

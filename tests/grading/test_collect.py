@@ -554,6 +554,160 @@ def test_folders_in_a_students_own_archive_are_nobody_else(folder, class_list, t
     assert submitted(folder) == {"Ann Lee/tiny": "mine"}
 
 
+KIM = Student("Kim Park", "kim@example.org", "1006")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Kim Park - homework.zip/Ann Lee/tiny.ipynb",
+        "Kim Park - homework/Ann Lee/tiny.ipynb",
+        "Kim Park - homework.zip/tiny.ipynb",
+        "homework - Kim Park.zip/work/Ann Lee - tiny.ipynb",
+        "Kim Park/Ann Lee.zip/tiny.ipynb",
+        "Kim Park.zip/1001/tiny.ipynb",
+        "Kim Park_77_assignsubmission_file_/Ann Lee.zip/tiny.ipynb",
+        "Kim Park_77_assignsubmission_file_/Ann Lee/tiny.ipynb",
+        "parkkim_9_10_homework.zip/Ann Lee/tiny.ipynb",
+        "9-9 - Kim Park - Mar 3, 2026 1012 AM/Ann Lee.zip/alee/tiny.ipynb",
+    ],
+)
+def test_who_submits_is_the_outermost_name(name, folder, tmp_path):
+    """A student can name folders in a zip file after anybody."""
+    class_list = write_roster(tmp_path / "class.csv", [*CLASS, KIM])
+    outer, is_zipped, inner = name.partition(".zip/")
+    content = in_memory({inner: notebook("kim")}) if is_zipped else notebook("kim")
+    files = {f"{outer}.zip" if is_zipped else name: content, "Ann Lee/tiny.ipynb": notebook("ann")}
+    collect.collect(folder, zipped(tmp_path / "g.zip", files), roster=class_list)
+    assert submitted(folder) == {"Ann Lee/tiny": "ann", "Kim Park/tiny": "kim"}, others(folder)
+
+
+def test_an_archive_of_a_class_in_an_archive_is_still_read(folder, class_list, tmp_path):
+    inner = in_memory({"Ann Lee/tiny.ipynb": notebook("a"), "1003/tiny.ipynb": notebook("r")})
+    collect.collect(folder, zipped(tmp_path / "g.zip", {"week 1.zip": inner}), roster=class_list)
+    assert submitted(folder) == {"Ann Lee/tiny": "a", "राम शर्मा/tiny": "r"}
+
+
+@pytest.mark.parametrize("people", [["Ann", "Ann - Marie Lee"], ["Ann - Marie Lee", "Marie Lee"]])
+def test_of_names_with_dashes_the_longest_counts(people, folder, tmp_path):
+    roster_of = [Student(name, f"{n}@example.org", f"20{n}") for n, name in enumerate(people)]
+    class_list = write_roster(tmp_path / "class.csv", roster_of)
+    name = "Ann - Marie Lee - tiny.ipynb"
+    collect.collect(folder, zipped(tmp_path / "g.zip", {name: notebook("x")}), roster=class_list)
+    (student,) = collected.read(folder).students.values()
+    assert student["name"] == "Ann - Marie Lee"
+
+
+@pytest.mark.parametrize(
+    ("names", "written"),
+    [
+        (("Awa N'Diaye", "Awa Ndiaye"), "Awa NDiaye"),
+        (("Ann O’Hara", "Ann Ohara"), "Ann OHara"),
+        (('Jo "JJ" Lee', "Jo JJ Lee"), "Jo JJ Lee"),
+    ],
+)
+def test_a_name_without_its_apostrophe_can_be_two_students(names, written, folder, tmp_path):
+    """Moodle leaves it out."""
+    roster_of = [Student(name, f"{n}@example.org", f"20{n}") for n, name in enumerate(names)]
+    class_list = write_roster(tmp_path / "class.csv", roster_of)
+    path = f"{written}_11_assignsubmission_file_/tiny.ipynb"
+    summary = collect.collect(folder, zipped(tmp_path / "m.zip", {path: notebook("x")}), roster=class_list)
+    assert submitted(folder) == {}
+    assert "can be 2 students of the roster; put the files into a folder that is named after" in summary
+    found = Roster(roster_of)
+    assert [of.name for of in found.find(names[0])] == [names[0]]
+    assert [of.name for of in found.find("200")] == [names[0]]
+    alone = Roster(roster_of[:1])
+    assert [of.name for of in alone.find(written)] == [names[0]]
+
+
+def test_a_similar_name_is_said(folder, class_list, tmp_path):
+    files = {
+        "Lee Ann_1_assignsubmission_file_/tiny.ipynb": notebook("a"),
+        "Zoe O'Hara-Smith - tiny.ipynb": notebook("z"),
+        "BOB VAN DER BERG/tiny.ipynb": notebook("b"),
+        "1003/tiny.ipynb": notebook("r"),
+    }
+    summary = collect.collect(folder, zipped(tmp_path / "m.zip", files), roster=class_list)
+    assert (
+        "Matched by a similar name (2):\n  - 'Lee Ann': Ann Lee\n"
+        "  - \"Zoe O'Hara-Smith\": Zoë O'Hara-Smith\n" in summary
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Ann Lee_11_assignsubmission_file_/tiny.ipynb", "Ann Lee_12_assignsubmission_file_/tiny.ipynb"),
+        (
+            "11-9 - Ann Lee - Mar 3, 2026 1012 AM/tiny.ipynb",
+            "12-9 - Ann Lee - Mar 4, 2026 1012 AM/tiny.ipynb",
+        ),
+    ],
+)
+def test_another_number_for_the_same_name_is_said(first, second, folder, class_list, tmp_path):
+    collect.collect(folder, zipped(tmp_path / "1.zip", {first: notebook("1")}), roster=class_list)
+    summary = collect.collect(folder, zipped(tmp_path / "2.zip", {second: notebook("2")}, {second: EVENING}))
+    assert "Ann Lee/tiny: the platform's numbers differ (11, 12)" in summary
+    same = collect.collect(folder, zipped(tmp_path / "3.zip", {second.replace("12", "11", 1): notebook("3")}))
+    assert "numbers differ" in same  # it stays a question
+
+
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("name", ["tiny-Copy1.ipynb", "solved.ipynb"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "Ann Lee_4711_assignsubmission_file_/",
+        "1-1 - Ann Lee - Mar 3, 2026 1012 AM/",
+        "Ann Lee - ",
+        "Ann Lee/",
+        "Ann Lee - work.zip/",
+    ],
+)
+def test_a_begun_notebook_does_not_beat_the_finished_copy_beside_it(
+    place, name, later, folder, class_list, tmp_path
+):
+    begun = json.loads(untouched(folder))
+    (cell,) = [cell for cell in begun["cells"] if cell["id"] == "number"]
+    cell["source"] = "number = 7"
+    files = {"tiny.ipynb": json.dumps(begun).encode(), name: notebook("finished")}
+    times = {place + "tiny.ipynb": EVENING if later else MORNING}
+    outer, is_zipped, _ = place.partition(".zip/")
+    files = (
+        {f"{outer}.zip": in_memory(files)} if is_zipped else {place + of: what for of, what in files.items()}
+    )
+    summary = collect.collect(folder, zipped(tmp_path / "m.zip", files, times), roster=class_list)
+    assert submitted(folder) == {"Ann Lee/tiny": "finished"}
+    assert "submitted together, it has the most answers, or the right name" in summary
+
+
+def test_canvas_says_itself_what_is_late(folder, class_list, tmp_path):
+    """The times in its archives are those of the download."""
+    files = contents(FORMATS["canvas"][0])
+    source = zipped(tmp_path / "c.zip", files, dict.fromkeys(files, (2026, 5, 5, 5, 5, 4)))
+    summary = collect.collect(folder, source, roster=class_list, due=datetime.datetime(2026, 3, 3, 11, 0))
+    assert "Late (1):\n  - Zoë O'Hara-Smith/tiny" in summary
+
+
+def test_a_later_attempt_that_cannot_be_read_is_named(folder, class_list, tmp_path):
+    name = "Ann Lee_4711_assignsubmission_file_/tiny.ipynb"
+    collect.collect(folder, zipped(tmp_path / "1.zip", {name: notebook("good")}), roster=class_list)
+    summary = collect.collect(folder, zipped(tmp_path / "2.zip", {name: b'{"cells": ['}, {name: EVENING}))
+    assert "counts (the latest attempt with answers that can be read); " in summary
+    assert f"{name} of 2.zip: it cannot be read as a notebook" in summary
+
+
+def test_only_the_exercises_of_an_archive_are_listed_as_missing(folder, class_list, tmp_path):
+    make_second_exercise(folder)
+    unpacked(folder / "submitted", {"Ann Lee/second.ipynb": json.dumps(second()).encode()})
+    summary = collect.collect(
+        folder, zipped(tmp_path / "1.zip", {"1002/tiny.ipynb": notebook("z")}), roster=class_list
+    )
+    assert "tiny: not submitted (4):" in summary
+    assert "second: not submitted" not in summary
+
+
 def test_who_has_not_submitted_and_who_is_not_in_the_roster_are_listed(folder, class_list, tmp_path):
     unpacked(folder / "submitted", {"1003/tiny.ipynb": notebook("by hand")})
     files = {

@@ -59,6 +59,18 @@ PATCHED = (
     "_core.compare.__code__ = (lambda *given, **more: None).__code__\n"
     "_core.AnswerError = Warning\nsys.modules['mnist_helpers.checks._core'] = sys"
 )
+FAKE = """
+class fake:
+    class _core:
+        class NotDoneError(Exception): pass
+        class AnswerError(Exception): pass
+import mnist_helpers
+mnist_helpers.checks = fake"""
+FAKE_EVERYWHERE = f"""{FAKE}
+import sys
+sys.modules['mnist_helpers.checks'] = fake
+sys.modules['mnist_helpers.checks._core'] = fake._core
+sys.modules['mnist_helpers'].__dict__['checks'] = fake"""
 SPY = """
 import linecache, os, sys
 files = [open(name).read() for name in os.listdir('.') if os.path.isfile(name)]
@@ -97,6 +109,10 @@ CASES = {
     "right, names shadowed": Case(SHADOWS + TWICE, (1, 1, 1), number="number = len  # 7"),
     "right, checks patched": Case(
         PATCHED + TWICE, (1, 1, 0), ("numpy.allclose", "_core.compare", "_core.AnswerError"), "number = 8"
+    ),
+    "square, checks replaced": Case(FAKE + SQUARE, (0, 0, 1), ("mnist_helpers.checks",)),
+    "square, checks replaced everywhere": Case(
+        FAKE_EVERYWHERE + SQUARE, (0, 0, 1), ("mnist_helpers.checks",)
     ),
     "right, half a character": Case("print('\\ud83d')" + TWICE, (1, 1, 1)),
     "right, reads what it can": Case(SHELL + TWICE, (1, 1, 1), number=f"number = 7{SPY}"),

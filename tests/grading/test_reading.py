@@ -332,7 +332,8 @@ def test_what_an_operating_system_adds_is_ignored(tmp_path):
     [
         ("all.zip", "is an archive; `mnist-course assignments collect` unpacks it"),
         ("tiny.tar.gz", "is an archive; `mnist-course assignments collect` unpacks it"),
-        ("tiny.py", "is a program; export the notebook itself (.ipynb)"),
+        ("tiny.py", "is a program; submit the notebook itself (.ipynb)"),
+        ("tiny.html", "is a web page; submit the notebook itself (.ipynb)"),
         ("tiny.pdf", "belongs to no exercise"),
         ("other.ipynb", "belongs to no exercise: it is not a notebook"),
         ("other.ipynb.txt", "belongs to no exercise: it is not a notebook"),
