@@ -197,7 +197,9 @@ def _give(book: Any, entry: _Entry) -> int:
         try:
             note = book.find_comment(entry.task, *place)
         except MissingEntry as error:
-            raise UserError(f"a comment belongs to an answer, and {entry.task!r} is not the name of one") from error
+            raise UserError(
+                f"a comment belongs to an answer, and {entry.task!r} is not the name of one"
+            ) from error
         text = None if entry.comment == _WITHDRAWN else entry.comment
         changed += note.manual_comment != text
         note.manual_comment = text

@@ -356,7 +356,9 @@ def _about_several(counts: Attempt, attempts: Sequence[Attempt]) -> str:
     ]
     if not others:
         return ""
-    worse = [f"{of.file} of {of.archive}: {of.decision}" for of in others if not (of.readable and of.answered)]
+    worse = [
+        f"{of.file} of {of.archive}: {of.decision}" for of in others if not (of.readable and of.answered)
+    ]
     text = f"{counts.student}/{counts.exercise}: {counts.file} counts ({counts.decision})"
     return "; ".join([text, *worse])
 
