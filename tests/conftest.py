@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import gzip
 import os
 import struct
@@ -27,6 +28,12 @@ def pytest_collection_modifyitems(items):
     """Puts files with slow tests first, so that no process of a parallel run has to finish one of them alone."""
     slow = {item.path for item in items if item.get_closest_marker("course")}
     items.sort(key=lambda item: (item.path not in slow, item.path.name != "test_lessons.py"))
+
+
+def pytest_collection_finish():
+    """Leaves what was collected out of Python's garbage collections: some libraries ask for many of them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

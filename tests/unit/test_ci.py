@@ -137,7 +137,7 @@ def ci_calls(name: str) -> list[str]:
         "run": [
             "make lint",
             f"make test PYTEST_OPTIONS={required}",
-            f"python -m pytest {required} -m long",
+            f"python -m pytest -n auto --dist loadfile --no-loadscope-reorder {required} -m long",
             f"python -m pytest {required} tests/faults",
             f"python -m pytest {required} tests/browser -m browser",
             "wheel --only 01",
