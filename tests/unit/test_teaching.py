@@ -101,6 +101,28 @@ def test_every_exercise_takes_as_long_as_teachers_are_told():
         assert low <= timings.announced(path) <= high, path.name
 
 
+MINUTES = {
+    "less than one": 0.5,
+    "about half a": 0.5,
+    "about one": 1,
+    "about two": 2,
+    "about two and a half": 2.5,
+}
+
+
+@pytest.mark.parametrize("lesson", results.LESSONS)
+def test_the_computer_needs_about_as_long_as_a_lesson_says(lesson):
+    """Its header, and the median of the class profile on two cores."""
+    title = next(
+        cell for cell in lessons.read_lesson(lesson)["cells"] if "**Time:**" in "".join(cell["source"])
+    )
+    found = re.search(r"of which the computer needs ([a-z ]+?)(?: minutes?)?[;\n]", "".join(title["source"]))
+    said = MINUTES[found[1]]
+    record = _files.read_json(lessons.NOTEBOOKS.parent / "results" / "reference" / "timings.json")
+    measured = record["profiles"]["class"]["lessons"][lesson]["median_seconds"] / 60
+    assert abs(said - measured) <= max(0.3, 0.3 * measured), (said, measured)
+
+
 def test_announced_minutes_are_all_of_a_header(tmp_path):
     notebook = tmp_path / "a.ipynb"
     for line, minutes in (
