@@ -181,7 +181,7 @@ CLAIMS = [
     (
         L4,
         "bayesian-text",
-        "Several random configurations are worse than the default",
+        "several random configurations are worse than the default",
         lambda: all(
             np.sum(np.array(run[L4]["search"]["random"]["score"]) > run[L4]["default_score"]) >= 3
             for run in RUNS
