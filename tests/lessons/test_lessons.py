@@ -24,7 +24,17 @@ from mnist_helpers import data, parameters, plots, results
 pytestmark = pytest.mark.course
 EXPECTED = Path(__file__).parent / "expected_digits_quick.json"
 SEED = 1
-MOVES = ("train_seconds", "seconds", "peak_memory_bytes", "machine", "sha256", "params", "date")
+MOVES = (
+    "train_seconds",
+    "seconds",
+    "peak_memory_bytes",
+    "machine",
+    "sha256",
+    "params",
+    "date",
+    "code_sha256",
+    "commit",
+)
 
 
 def environment(results_dir, **more):
