@@ -176,7 +176,7 @@ def test_the_command_fails_if_the_numbers_should_be_the_same(tmp_path, runs):
     assert "The numbers differ more than expected." in failed.output + failed.stderr
 
 
-@pytest.mark.course
+@pytest.mark.long
 def test_a_real_replica_has_the_same_numbers(tmp_path):
     place = ["--results-dir", str(tmp_path)]
     options = ["--seeds", "1", "--profile", "quick", "--dataset", "digits", "--only", "02", "--threads", "1"]
