@@ -71,7 +71,7 @@ def replicate(
         versions and code are the same.
 
     Raises:
-        UserError: there is no such run, or this version of the course cannot run it.
+        UserError: the run was not found, or this version of the course cannot run it.
         runner.LessonFailedError: a lesson did not run to its end.
     """
     folder = _run_of(study, seed, results_dir)
