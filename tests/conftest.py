@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnist_helpers import data
+from mnist_helpers import data, results
 from mnist_helpers.data import _archives
 
 USER_ENVIRONMENT = dict(os.environ)
@@ -57,7 +57,11 @@ def mnist() -> data.Arrays:
 
 @pytest.fixture(autouse=True)
 def _shut_off(monkeypatch, tmp_path):
-    """Each test: empty caches, no MNIST_DATA_DIR, results in a temporary folder, no download."""
+    """Each test: empty caches, no MNIST_DATA_DIR, results in a temporary folder, no download.
+
+    A test that runs a lesson in its own process leaves the lesson's variables behind.
+    """
+    monkeypatch.delenv(results.MADE_FROM, raising=False)
     monkeypatch.delenv("MNIST_DATA_DIR", raising=False)
     monkeypatch.delenv("MNIST_COURSE_MIRRORS", raising=False)
     monkeypatch.setenv("MNIST_COURSE_OFFLINE", "1")

@@ -122,7 +122,7 @@ def export(
         by_hand.count_extra_credit(folder)
         marks, submitted = read_marks(folder, exercises)
         record = collected.read(folder)
-        pages = _pages(folder, marks)
+        pages = _pages(folder, marks) if feedback else {}
     rows = _rows(marks, roster or Roster([]), record, submitted)
     if not any(mark.points is not None for row in rows for mark in row.marks.values()):
         raise UserError(f"There are no marks yet. First: mnist-course assignments grade {folder}")
@@ -181,9 +181,8 @@ def read_marks(
         else:
             mark = Mark(sum(known.marks.values()))
         marks[submission.student][submission.exercise] = mark
-    for remark in (
-        remarks
-    ):  # a file that was not recognised can be a submission to any exercise, or to that of its name
+    # A file that was not recognised can be a submission to any exercise, or to that of its name.
+    for remark in remarks:
         if remark.not_graded and remark.student in marks:
             named = placing.named_after(remark.text, exercises)
             for name in [named] if named else exercises:

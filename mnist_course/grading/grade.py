@@ -124,7 +124,6 @@ def grade(
         finally:
             current = _current(folder, keys)
             results, more = _results(folder, found, students, current)
-            more += regrading.remarks_on_absent(students, recorded.read(folder))
             remarks += more + _identical(current, found, exercises)
             summary = _report(folder, exercises, results, remarks, limits, rules, runner.about_isolation)
     return summary
@@ -455,4 +454,4 @@ def _results(
         )
         remarks += [Remark(student, exercise, text, not_graded=not points) for text in entry.problems]
         remarks += regrading.remarks_on_cleared(submission, entry.cleared, known)
-    return results, remarks
+    return results, remarks + regrading.remarks_on_absent(students, in_gradebook)

@@ -19,6 +19,7 @@ from mnist_course.reports.page import Table, number
 from mnist_course.run import runner
 from mnist_course.run.settings import Limits, check_lessons, check_settings
 from mnist_helpers import parameters, results
+from mnist_helpers._course import REFERENCE
 from mnist_helpers._errors import UserError
 
 FOLDER = "replicas"
@@ -102,9 +103,8 @@ def replicate(
 def _run_of(study: str, seed: int, results_dir: Path) -> Path:
     """Returns the folder of the one run of a study that has a seed."""
     place = results.find_run(study, results_dir)
-    place = (
-        results.find_run("reference/.", results_dir) if study == "reference" and not place.is_dir() else place
-    )
+    if study == REFERENCE.name and not place.is_dir():  # outside a checkout
+        place = REFERENCE
     folders = [place] if (place / course_file.COURSE_FILE).is_file() else results.run_folders(place)
     found = [
         folder

@@ -1159,8 +1159,8 @@ def gain_rows() -> tuple[Row, ...]:
 CONCLUSION: tuple[Row, ...] = (
     Row(
         "A",
-        "The whole report contains images that the classifier looks up. A new image is never among those "
-        "that it has stored.",
+        "The whole report contains images that the classifier looks up. A new image is never one of "
+        "the stored images.",
     ),
     Row(
         "B",

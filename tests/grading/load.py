@@ -176,20 +176,6 @@ def conclusion(record: dict[str, Any]) -> str:
     )
 
 
-def write(folder: Path, record: dict[str, Any]) -> Path:
-    """Writes the record, its picture and its page; returns the path of the page."""
-    words, drawn = conclusion(record), figure(record)
-    return measurements.write(
-        folder,
-        NAME,
-        record,
-        title="Grading on a cluster",
-        conclusion=words,
-        table=table(record),
-        figure=drawn,
-    )
-
-
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--submissions", default=40, type=click.IntRange(1), metavar="N", help="How many students there are."
@@ -205,8 +191,12 @@ def main(submissions: int, workers: int, exercise: str, kill: bool, into: Path) 
     with tempfile.TemporaryDirectory(prefix="grading-load-") as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nbformat's and nbgrader's
         record |= measure(Path(temporary), exercise, submissions, workers, kill=kill)
-    report = write(into, record)
-    click.echo(f"{table(record).text()}\n{conclusion(record)}\nReport: {report}")
+    shown, words = table(record), conclusion(record)
+    title = "Grading on a cluster"
+    report = measurements.write(
+        into, NAME, record, title=title, conclusion=words, table=shown, figure=figure(record)
+    )
+    click.echo(f"{shown.text()}\n{words}\nReport: {report}")
     if record["different"]:
         raise click.ClickException(f"Other marks: {json.dumps(record['different'][:20])}")
 

@@ -178,7 +178,6 @@ def test_the_threads_of_a_kernel_are_recorded(limit, threads, monkeypatch):
 
 
 def test_the_origin_of_a_record_is_what_the_command_says(folder, monkeypatch):
-    monkeypatch.delenv(results.MADE_FROM, raising=False)  # another test may have run a lesson in this process
     assert {"code_sha256", "commit"}.isdisjoint(_files.read_json(save(folder, "02_baseline", {})))
     monkeypatch.setenv(results.MADE_FROM, json.dumps({"code_sha256": "abc", "commit": "def"}))
     save(folder, "02_baseline", {})
