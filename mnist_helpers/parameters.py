@@ -104,8 +104,12 @@ PARAMETERS: dict[str, Parameter] = {
     # further/stronger_networks
     "strong_units": Parameter(int, 4, 8192),
     "strong_epochs": Parameter(int, 1, 10_000),
-    "strong_dropout_rate": Parameter(float, 0, 0.95),
     "peak_learning_rate": Parameter(float, 1e-7, 100),
+    "neighbour_length": Parameter(float, 0, 100),
+    "weight_decay": Parameter(float, 0, 100),
+    "average_share": Parameter(float, 0, 1),
+    "strongest_epochs": Parameter(int, 0, 10_000),
+    "train_ablation": Parameter(int, 0, 1),
     # 05_evaluation
     "num_mistakes": Parameter(int, 1, 100),
     "num_distorted": Parameter(int, 10, 10**7),

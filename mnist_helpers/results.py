@@ -250,7 +250,8 @@ def save_record(
         params: all parameters of the lesson, including defaults.
         dataset: the dataset, as `data.describe` returns it.
         models: model name -> its entry: `num_params`, `file`, `sha256`, `val_accuracy`, `val_loss`, `history`,
-            `train_seconds`. Fractions and seconds, unrounded.
+            `train_seconds`. Fractions and seconds, unrounded. With the parameter `refit_on_all`, the validation
+            images were training images, so validation scores are left out, also those of an entry `default`.
         started: `time.perf_counter()` at the lesson's start.
         **more: further entries of this lesson.
 
@@ -265,6 +266,9 @@ def save_record(
         raise UserError(f"Unknown lesson. Expected: one of {', '.join(IN_ORDER)}. Received: {lesson!r}.")
     if not params:
         raise UserError("A record needs its parameters. Expected: a dict of all parameters. Received: none.")
+    if params.get("refit_on_all"):
+        models = {name: _without_validation(entry) for name, entry in models.items()}
+        more |= {name: _without_validation(more[name]) for name in more.keys() & {"default"}}
     record = {"lesson": lesson, "params": params, "dataset": dataset, "models": models, **more}
     record |= {"versions": versions(), "machine": machine()}
     record |= json.loads(os.environ.get(MADE_FROM, "{}"))
@@ -275,6 +279,13 @@ def save_record(
     _files.write_json(path, record | {"sha256": fingerprint(_files.to_jsonable(record))})
     print(f"saved: {folder.name}/{path.name}")
     return path
+
+
+def _without_validation(entry: Entry) -> Entry:
+    history = entry.get("history") or {}
+    of_training = {name: values for name, values in history.items() if not name.startswith("val_")}
+    removed = {name: None for name in ("val_accuracy", "val_loss", "temperature") if name in entry}
+    return {**entry, **removed, **({"history": of_training} if history else {})}
 
 
 def fingerprint(record: Entry) -> str:

@@ -50,7 +50,13 @@ _AUTO_SECONDS = 15.0
 
 
 def load_training(
-    dataset: str = "auto", *, num_train: int = 0, num_validation: int = 0, seed: int, data_dir: DataDir = None
+    dataset: str = "auto",
+    *,
+    num_train: int = 0,
+    num_validation: int = 0,
+    seed: int,
+    refit_on_all: bool | int = False,
+    data_dir: DataDir = None,
 ) -> tuple[Pair, Pair]:
     """Loads the training images, split into training and validation.
 
@@ -62,6 +68,8 @@ def load_training(
         num_train: images to train on; 0 for all that validation leaves.
         num_validation: images to validate on; 0 for one in six.
         seed: fixes the split.
+        refit_on_all: whether the validation images are also the last training images: for a final training, when
+            nothing is chosen any more. A message says that validation scores have no meaning then.
         data_dir: a folder to look in first; empty or `None` for `$MNIST_DATA_DIR`.
 
     Returns:
@@ -97,6 +105,9 @@ def load_training(
             raise UserError(
                 f"{small}. Expected: an image of each class. Received: {rare}. Set {name} higher."
             )
+    if refit_on_all:
+        print("The training images include the validation images, so validation scores have no meaning.")
+        train = np.concatenate([train, validation])
     return (x[train], y[train]), (x[validation], y[validation])
 
 
