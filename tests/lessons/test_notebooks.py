@@ -8,7 +8,7 @@ import pytest
 
 import mnist_helpers
 from mnist_course import lessons
-from mnist_helpers import results
+from mnist_helpers import data, results
 from tests.lessons import house_rules
 from tests.lessons.house_rules import Notebook
 
@@ -51,6 +51,44 @@ def test_the_same_parameter_has_the_same_default_in_all_lessons():
     for lesson in results.LESSONS:
         for name, default in lessons.declared(lesson).items():
             assert defaults.setdefault(name, default) == default, f"{name} in {lesson}"
+
+
+class LoadedError(Exception):
+    """Ends a cell at `load_training`."""
+
+
+REFITTING = ["02_baseline", "03_batchnorm_dropout", "04_tuning", "stronger_networks"]
+
+
+@pytest.mark.parametrize("refit_on_all", [0, 1])
+@pytest.mark.parametrize("name", REFITTING)
+def test_a_notebook_passes_its_parameters_on_to_the_split(name, refit_on_all, monkeypatch, tmp_path):
+    """`refit_on_all` decides in every notebook whether the validation images are training images, too."""
+    asked = []
+
+    def load_training(dataset, **sizes):
+        asked.append((dataset, sizes))
+        raise LoadedError
+
+    monkeypatch.setattr(data, "load_training", load_training)
+    cells = NOTEBOOKS[name].code_cells
+    (last,) = [i for i, cell in enumerate(cells) if "load_training(" in house_rules.source(cell)]
+    names = {}
+    exec(house_rules.source(cells[0]), names)
+    own = {"num_train": 70, "num_validation": 30, "seed": 4, "refit_on_all": refit_on_all}
+    names |= own | {"dataset": "digits", "results_dir": str(tmp_path)}
+    with pytest.raises(LoadedError):
+        for cell in cells[1 : last + 1]:
+            exec(house_rules.source(cell), names)
+    ((dataset, sizes),) = asked
+    assert dataset == "digits"
+    assert sizes.pop("data_dir") == names["data_dir"]
+    assert sizes == own
+
+
+def test_only_these_notebooks_train_on_validation_images():
+    """Those whose networks lesson 5 compares."""
+    assert [name for name in NOTEBOOKS if "refit_on_all" in lessons.declared(name)] == REFITTING
 
 
 def test_no_two_lessons_introduce_the_same_term():

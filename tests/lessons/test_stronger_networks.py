@@ -1,51 +1,102 @@
 """The optional notebook on stronger networks: its cells on made-up names, and what its text says."""
 
+import functools
 import inspect
 import json
 import re
+import sys
 import types
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 import yaml
 
-from mnist_helpers import quiz, results
-from tests.lessons.cells import run_cell
+from mnist_helpers import metrics, plots, quiz, results
 
 LESSON = "stronger_networks"
 RNG = np.random.default_rng(5)
 NOTEBOOK = json.loads(results.notebook_path(LESSON).read_text(encoding="utf-8"))
 CELLS = {cell["id"]: "".join(cell["source"]) for cell in NOTEBOOK["cells"]}
+LOSS = "sparse_categorical_crossentropy"
 
 
-# --- the adversarial direction and the training step, on a network of 55 weights ---
+def run_cells(*cell_ids, **names):
+    """The names after these cells, in one namespace: their functions see a name that a test replaces later."""
+    names = {"np": np, "keras": keras, "tf": tf, "layers": keras.layers, "seed": 1} | names
+    names = {"metrics": metrics, "plots": plots, "quiz": quiz} | names
+    for cell_id in cell_ids:
+        exec(compile(CELLS[cell_id], cell_id, "exec"), names)
+    return names
 
 
-def functions():
-    names = run_cell(LESSON, "change", keras=keras, tf=tf)
-    return {name: names[name] for name in ("prediction_change", "unit_length", "adversarial_direction")}
+@pytest.fixture(autouse=True)
+def _same_numbers(monkeypatch):
+    """Each test draws the same numbers, whichever tests run before it."""
+    monkeypatch.setattr(sys.modules[__name__], "RNG", np.random.default_rng(5))
 
 
-def tiny_layers():
+def trainable(model):
+    return [variable.value.numpy() for variable in model.trainable_variables]
+
+
+def lengths_of(steps):
+    return np.sqrt((np.asarray(steps, float) ** 2).sum(axis=(1, 2)))
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The arguments of each figure of values along positions."""
+    calls = []
+    monkeypatch.setattr(plots, "values_along", lambda *arguments: calls.append(arguments))
+    return calls
+
+
+@pytest.fixture
+def compared(monkeypatch):
+    """What was compared with a reader's prediction."""
+    calls = []
+    monkeypatch.setattr(quiz, "compare", lambda guess, outcome: calls.append((guess, outcome)))
+    return calls
+
+
+# --- a network of 59 weights in which the images of a batch influence each other, and its NumPy twin ---
+
+
+def tiny_network():
     keras.utils.set_random_seed(3)
-    return keras.Sequential(
+    large = keras.initializers.RandomNormal(stddev=1.5)
+    model = keras.Sequential(
         [
             keras.Input(shape=(3, 3)),
             keras.layers.Rescaling(1 / 255),
             keras.layers.Flatten(),
-            keras.layers.Dense(4, activation="tanh"),
-            keras.layers.Dense(3, activation="softmax", kernel_initializer="normal"),
+            keras.layers.Dense(4, use_bias=False),
+            keras.layers.BatchNormalization(epsilon=0.01),
+            keras.layers.Activation("tanh"),
+            keras.layers.Dense(3, activation="softmax", kernel_initializer=large),
         ]
     )
+    kernel, scale, shift, mean, variance, *last = model.get_weights()
+    statistics = [mean + 0.3, 2 * variance]  # differ from those of the batch
+    model.set_weights([kernel, scale + 0.2, shift - 0.1, *statistics, *last])
+    return model
 
 
-def predict(weights, images):
-    """The tiny network in NumPy; images have pixels from 0 to 1."""
-    first, first_bias, second, second_bias = weights
-    hidden = np.tanh(images.reshape(len(images), -1) @ first + first_bias)
-    powers = np.exp(hidden @ second + second_bias)
+def logits_of(weights, pixels, training):
+    """The logits of the tiny network in NumPy; pixels from 0 to 1."""
+    kernel, scale, shift, mean, variance, last, last_bias = weights
+    hidden = pixels.reshape(len(pixels), -1) @ kernel
+    if training:
+        mean, variance = hidden.mean(axis=0), hidden.var(axis=0)
+    hidden = scale * (hidden - mean) / np.sqrt(variance + 0.01) + shift
+    return np.tanh(hidden) @ last + last_bias
+
+
+def predict(weights, pixels, training=True):
+    powers = np.exp(logits_of(weights, pixels, training))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
@@ -57,14 +108,37 @@ def float64(weights):
     return [np.asarray(array, float) for array in weights]
 
 
-@pytest.fixture(scope="module")
-def tiny():
-    return tiny_layers()
+def gradient_of(function, at):
+    """The gradient of a function of an array, by finite differences."""
+    slopes = np.zeros_like(at)
+    for place in np.ndindex(at.shape):
+        ends = []
+        for sign in (1, -1):
+            moved = at.copy()
+            moved[place] += sign * 1e-5
+            ends.append(function(moved))
+        slopes[place] = (ends[0] - ends[1]) / 2e-5
+    return slopes
 
 
-@pytest.fixture(scope="module")
+def unit(steps):
+    return steps / lengths_of(steps)[:, np.newaxis, np.newaxis]
+
+
+def random_start(names, shape, seed):
+    """The direction from which a search with this seed begins."""
+    tf.random.set_seed(seed)
+    start = np.asarray(names["unit_length"](tf.random.normal(shape)), float)
+    tf.random.set_seed(seed)
+    return start
+
+
+@pytest.fixture
 def images():
     return RNG.integers(0, 256, (5, 3, 3)).astype("float32")
+
+
+# --- section 4: the adversarial direction ---
 
 
 def test_a_step_is_in_units_of_pixels_from_0_to_1(images):
@@ -74,168 +148,41 @@ def test_a_step_is_in_units_of_pixels_from_0_to_1(images):
         seen.append((np.asarray(shown), training))
         return np.full((5, 2), 0.5, "float32")
 
-    change = functions()["prediction_change"]
+    change = run_cells("change")["prediction_change"]
     step = RNG.normal(size=images.shape).astype("float32")
     before = np.tile(np.float32([0.2, 0.8]), (5, 1))
     measured = float(change(model, images, before, step, True))
     assert np.allclose(seen[0][0], images + 255 * step)
     assert seen[0][1] is True
     assert measured == pytest.approx(0.2 * np.log(0.4) + 0.8 * np.log(1.6), rel=1e-5)
+    change(model, images, before, step)
+    assert seen[1][1] is False
 
 
-def test_the_direction_is_the_gradient_of_the_change_at_a_random_unit_step(tiny, images):
-    names = functions()
-    tf.random.set_seed(8)
-    start = np.asarray(names["unit_length"](tf.random.normal(tf.shape(images))), float)
-    tf.random.set_seed(8)
-    direction = np.asarray(names["adversarial_direction"](tiny, images, tiny(images)), float)
-    assert np.allclose(np.sqrt((start**2).sum(axis=(1, 2))), 1, atol=1e-5)
-    assert np.allclose(np.sqrt((direction**2).sum(axis=(1, 2))), 1, atol=1e-5)  # one image: length 1
-    weights, pixels = float64(tiny.get_weights()), images.astype(float) / 255
-    before, slopes = predict(weights, pixels), np.zeros_like(pixels)
-    for row, column in np.ndindex(3, 3):
-        ends = []
-        for sign in (1, -1):
-            moved = pixels + start
-            moved[:, row, column] += sign * 1e-5
-            ends.append(divergence(before, predict(weights, moved)))
-        slopes[:, row, column] = (ends[0] - ends[1]) / 2e-5
-    slopes /= np.sqrt((slopes**2).sum(axis=(1, 2), keepdims=True))
-    assert np.allclose(direction, slopes, atol=2e-3)
+@pytest.mark.parametrize("training", [False, True])
+def test_the_direction_is_the_gradient_of_the_change_at_a_random_unit_step(images, training):
+    names, network = run_cells("change"), tiny_network()
+    before = network(images, training=training)
+    weights, pixels = float64(network.get_weights()), images.astype(float) / 255
+    start = random_start(names, images.shape, 8)
+    more = (True,) if training else ()
+    direction = np.asarray(names["adversarial_direction"](network, images, before, *more), float)
+    assert np.allclose(lengths_of(start), 1, atol=1e-5)
+    assert np.allclose(lengths_of(direction), 1, atol=1e-5)  # of one image, not of the batch
+    target = predict(weights, pixels, training)
+
+    def change(step):
+        return divergence(target, predict(weights, pixels + step, training)).mean()
+
+    assert np.allclose(direction, unit(gradient_of(change, start)), atol=2e-3)
 
 
-def test_the_training_step_follows_the_gradient_of_both_terms(images):
-    """Finite differences over all weights; the target and the direction are constants."""
-    network, labels, epsilon, rate = tiny_layers(), np.array([0, 1, 2, 0, 1]), 1.5, 0.25
-    cell, steps = functions(), []
-
-    def prediction_change(model, shown, before, step, training=False):
-        steps.append(np.asarray(step, float))
-        return cell["prediction_change"](model, shown, before, step, training)
-
-    names = cell | {"keras": keras, "tf": tf, "prediction_change": prediction_change}
-    trainer = run_cell(LESSON, "vat", **names)["VirtualAdversarial"](network.inputs, network.outputs)
-    trainer.epsilon = epsilon
-    loss = "sparse_categorical_crossentropy"
-    trainer.compile(keras.optimizers.SGD(rate), loss, metrics=["accuracy"], run_eagerly=True)
-    old, pixels = float64(network.get_weights()), images.astype(float) / 255
-    logs = trainer.train_step((images, labels))
-    (step,) = steps
-    assert np.allclose(np.sqrt((step**2).sum(axis=(1, 2))), epsilon, atol=1e-5)
-    before = predict(old, pixels)
-
-    def total(weights):
-        label_loss = -np.log(predict(weights, pixels)[np.arange(5), labels]).mean()
-        return label_loss + divergence(before, predict(weights, pixels + step)).mean()
-
-    assert float(logs["loss"]) == pytest.approx(total(old), rel=1e-4)
-    assert float(logs["accuracy"]) == pytest.approx((before.argmax(axis=1) == labels).mean())
-    for number, after in enumerate(float64(network.get_weights())):
-        for place in np.ndindex(after.shape):
-            ends = []
-            for sign in (1, -1):
-                weights = [array.copy() for array in old]
-                weights[number][place] += sign * 1e-5
-                ends.append(total(weights))
-            slope = (ends[0] - ends[1]) / 2e-5
-            assert old[number][place] - after[place] == pytest.approx(rate * slope, abs=2e-5)
-
-
-# --- single cells ---
-
-
-@pytest.mark.parametrize("refit_on_all", [0, 1])
-def test_validation_images_are_used_for_training_only_if_asked(refit_on_all, capsys):
-    x_train, y_train = np.arange(50), np.arange(50) + 1000
-    x_val, y_val = np.arange(100, 120), np.arange(100, 120) + 1000
-    names = run_cell(
-        LESSON,
-        "images",
-        refit_on_all=refit_on_all,
-        x_train=x_train,
-        y_train=y_train,
-        x_val=x_val,
-        y_val=y_val,
-        strong_epochs=3,
-        batch_size=16,
-    )
-    assert names["num_steps"] == 3 * (5 if refit_on_all else 4)
-    assert names["x_fit"].tolist() == [*x_train, *(x_val if refit_on_all else [])]
-    assert (names["y_fit"] == names["x_fit"] + 1000).all()
-    assert (names["validation"] is None) == bool(refit_on_all)
-    if names["validation"]:
-        assert [part.tolist() for part in names["validation"]] == [x_val.tolist(), y_val.tolist()]
-    names["networks"]["a"] = types.SimpleNamespace(evaluate=lambda x, y, verbose: [len(x) / 100, 0.5])
-    assert names["score"]("a") == (0.2, 0.5)
-    said = capsys.readouterr().out
-    assert "a: validation accuracy 50.00%, loss 0.2000" in said
-    assert ("used for training" in said) == bool(refit_on_all)
-
-
-@pytest.mark.parametrize("refit_on_all", [0, 1])
-def test_images_that_a_network_was_trained_on_give_it_no_validation_score(monkeypatch, refit_on_all):
-    saved = {}
-    monkeypatch.setattr(results, "save_model", lambda folder, lesson, model, name: {"file": f"{name}.keras"})
-    monkeypatch.setattr(
-        results, "save_record", lambda folder, lesson, **content: saved.update(content, lesson=lesson)
-    )
-    scores = {"val_accuracy": 0.9, "val_loss": 0.3, "temperature": 1.1}
-    run_cell(
-        LESSON,
-        "record",
-        data=types.SimpleNamespace(describe=lambda name, **arrays: {"name": name}),
-        results=results,
-        folder=None,
-        models={name: dict(scores) for name in ("baseline", "strong", "vat")},
-        networks=dict.fromkeys(("baseline", "strong", "vat")),
-        histories={name: {"loss": [name]} for name in ("baseline", "strong", "vat")},
-        train_seconds={"baseline": 1.0, "strong": 2.0, "vat": 3.0},
-        refit_on_all=refit_on_all,
-        dataset_used="digits",
-        **dict.fromkeys(("params", "started", "lengths", "shares", "x_train", "y_train", "x_val", "y_val")),
-    )
-    assert saved["lesson"] == LESSON
-    assert list(saved["models"]) == ["strong", "vat"]
-    expected = dict.fromkeys(scores) if refit_on_all else scores
-    for name, seconds in (("strong", 2.0), ("vat", 3.0)):
-        rest = {"file": f"{name}.keras", "history": {"loss": [name]}, "train_seconds": seconds}
-        assert saved["models"][name] == expected | rest
-    assert saved["comparison"] == expected | {"history": {"loss": ["baseline"]}, "train_seconds": 1.0}
-
-
-@pytest.mark.parametrize(
-    ("losses", "outcome"), [([0.4, 0.3, 0.2, 0.1], "noise-free"), ([0.1, 0.3, 0.4, 0.2], "noisy")]
-)
-def test_statistics_are_collected_on_all_images_with_the_noise_that_was_asked(losses, outcome):
-    seen, built, compared, scores = [], [], [], iter(losses)
-
-    class Network:
-        def __init__(self, noise, dropout):
-            built.append((noise, dropout))
-
-        def set_weights(self, weights):
-            assert weights == "the weights"
-
-        def __call__(self, batch, training):
-            seen.append((batch, training))
-
-    names = run_cell(
-        LESSON,
-        "reestimated",
-        build_network=Network,
-        noisy_network=types.SimpleNamespace(get_weights=lambda: "the weights"),
-        networks={},
-        x_fit=np.arange(1234),
-        noise_stddev=0.25,
-        score=lambda name: (next(scores), 0.9),
-        quiz=types.SimpleNamespace(compare=lambda guess, outcome: compared.append((guess, outcome))),
-        guess="noisy",
-    )
-    assert built == [(1.0, 0), (0.6, 0), (0.25, 0), (0.0, 0)]  # what is kept comes last: without noise
-    assert np.concatenate([batch for batch, _ in seen]).tolist() == 4 * list(range(1234))
-    assert {training for _, training in seen} == {True}
-    assert names["losses"] == losses
-    assert compared == [("noisy", outcome)]
+def test_an_image_without_a_direction_stays_where_it_is():
+    unit_length = run_cells("change")["unit_length"]
+    directions = np.zeros((2, 3, 3), "float32")
+    directions[1, 0, 0] = -1e-6
+    assert np.allclose(unit_length(directions)[0], 0)
+    assert float(unit_length(directions)[1, 0, 0]) == pytest.approx(-1)
 
 
 def test_changed_predictions_are_counted_along_both_directions():
@@ -254,23 +201,1054 @@ def test_changed_predictions_are_counted_along_both_directions():
         direction[:, 0, 0] = np.where(model(images)[:, 1], -1, 1)
         return direction
 
-    names = run_cell(
-        LESSON,
-        "along",
-        keras=keras,
-        tf=tf,
-        seed=1,
-        vat_epsilon=0.3,
-        x_val=shown,
-        unit_length=functions()["unit_length"],
-        adversarial_direction=adversarial_direction,
-    )
+    names = run_cells("change", "along", vat_epsilon=0.3, x_val=shown)
+    names["adversarial_direction"] = adversarial_direction
     assert np.allclose(names["lengths"], [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     shares = names["changed_shares"](model)
     distances = np.abs(shown[:, 0, 0] / 255 - 0.5)
     expected = [np.mean(length > distances) for length in names["lengths"]]
     assert np.allclose(shares["adversarial"], expected)
     assert max(shares["random"]) <= 0.25  # one pixel of 784 hardly moves
+
+
+@pytest.mark.parametrize(
+    ("cell_id", "added", "shown"),
+    [
+        ("along-figure", ["four_layers", "noise"], ["four_layers", "noise"]),
+        ("along-vat", ["vat", "strong"], ["four_layers", "vat", "strong"]),
+    ],
+)
+def test_each_network_is_measured_along_its_own_directions(cell_id, added, shown, drawn):
+    names = ("four_layers", "noise", "vat", "strong")
+    networks = {name: f"network {name}" for name in names}
+    made = run_cells(
+        cell_id,
+        networks=networks,
+        changed_shares=lambda network: f"shares of {network}",
+        shares={"four_layers": "shares of network four_layers"},
+        dataset_used="digits",
+        lengths=[0, 1],
+    )
+    assert {name: made["shares"][name] for name in added} == {
+        name: f"shares of network {name}" for name in added
+    }
+    lengths, lines, *_ = drawn[0]
+    assert lengths == [0, 1]
+    assert lines == {name: f"shares of network {name}" for name in shown}
+
+
+# --- section 5: the training step ---
+
+
+def training_names(*cell_ids, **names):
+    return run_cells("change", "smooth-loss", "vat", *cell_ids, **names)
+
+
+@pytest.mark.parametrize("weights", [None, np.float32([1, 0, 0.5, 1, 0])])
+def test_the_training_step_follows_the_gradient_of_both_terms(images, weights):
+    """Finite differences; the target and the step are constants, although they depend on the weights."""
+    network, labels, rate = tiny_network(), np.array([0, 1, 2, 0, 1]), 0.25
+    others = [RNG.normal(0, 0.3, (5, 3, 3)).astype("float32"), np.arange(5)]
+    found = []
+
+    def find_step(model, shown, before, first, second):
+        assert model is trainer
+        assert shown.dtype == "float32"
+        assert np.array_equal(shown, images)
+        assert np.array_equal(second, others[1])
+        found.append((np.asarray(before, float), np.asarray(first, float)))
+        step = first + 0.4 * tf.reshape(model(shown, training=True)[:, 0], (5, 1, 1))
+        found.append(np.asarray(step, float))
+        return step
+
+    trainer = training_names()["SmoothTraining"](network.inputs, network.outputs)
+    trainer.find_step = find_step
+    trainer.compile(keras.optimizers.SGD(rate), LOSS, metrics=["accuracy"], run_eagerly=True)
+    old, pixels = float64(network.get_weights()), images.astype(float) / 255
+    batch = ((images.astype(np.uint8), *others), labels, *([] if weights is None else [weights]))
+    logs = trainer.train_step(batch)
+    (seen_before, seen_first), step = found
+    before = predict(old, pixels)
+    assert np.allclose(seen_before, before, atol=1e-5)
+    assert np.array_equal(seen_first, others[0])
+
+    def total(changed):
+        label_losses = -np.log(predict(changed, pixels)[np.arange(5), labels])
+        smoothness = divergence(before, predict(changed, pixels + step)).mean()
+        return (label_losses * (1 if weights is None else weights)).sum() / 5 + smoothness
+
+    assert divergence(before, predict(old, pixels + step)).mean() > 0.01
+    assert float(logs["loss"]) == pytest.approx(total(old), rel=1e-4)
+    assert float(logs["accuracy"]) == pytest.approx((before.argmax(axis=1) == labels).mean())
+    new = float64(network.get_weights())
+    for number in (0, 1, 2, 5, 6):  # the others are statistics
+        slopes = gradient_of(lambda a, n=number: total([*old[:n], a, *old[n + 1 :]]), old[number])
+        assert np.allclose(old[number] - new[number], rate * slopes, atol=3e-5)
+    assert not np.allclose(new[3], old[3])  # training mode: the statistics are collected
+
+
+def test_the_training_step_takes_images_alone(images):
+    network, steps = tiny_network(), []
+
+    def find_step(model, shown, before):
+        steps.append(shown)
+        return tf.zeros_like(shown)
+
+    trainer = training_names()["SmoothTraining"](network.inputs, network.outputs)
+    trainer.find_step = find_step
+    trainer.compile("sgd", LOSS, metrics=["accuracy"], run_eagerly=True)
+    labels = np.array([0, 1, 2, 0, 1])
+    expected = -np.log(predict(float64(network.get_weights()), images / 255)[np.arange(5), labels]).mean()
+    logs = trainer.train_step((images, labels))
+    assert len(steps) == 1
+    assert float(logs["loss"]) == pytest.approx(expected, rel=1e-4)  # a step of length 0 adds nothing
+
+
+class Recorder:
+    """A network or trainer that keeps the arguments of its methods."""
+
+    def __init__(self, inputs="inputs", outputs="outputs"):
+        self.inputs, self.outputs, self.calls = inputs, outputs, []
+
+    def compile(self, *arguments, **named):
+        self.calls.append(("compile", arguments, named))
+
+    def fit(self, *arguments, **named):
+        self.calls.append(("fit", arguments, named))
+        return types.SimpleNamespace(history={"loss": [len(self.calls)]})
+
+
+def made_trainer(made):
+    def make(inputs, outputs):
+        made.append(Recorder(inputs, outputs))
+        return made[-1]
+
+    return make
+
+
+def test_vat_trains_without_noise_and_its_statistics_are_estimated_again(compared):
+    network, made, adam = Recorder("the inputs", "the outputs"), [], []
+    optimizers = types.SimpleNamespace(Adam=lambda rates: adam.append(rates) or "adam")
+    names = run_cells(
+        "fit-vat",
+        keras=types.SimpleNamespace(optimizers=optimizers),
+        time=types.SimpleNamespace(perf_counter=iter([10.0, 12.5]).__next__),
+        build_network=lambda: network,
+        SmoothTraining=made_trainer(made),
+        adversarial_direction=lambda *arguments: np.array([arguments.index(True), 7.0]),
+        falling_rate=lambda: "falling",
+        reestimated=lambda model: f"estimated again: {model is network}",
+        score=lambda name: (0.1, 0.98),
+        histories={},
+        networks={},
+        train_seconds={},
+        vat_epsilon=2.5,
+        loss="the loss",
+        x_train="images",
+        y_train="labels",
+        options={"epochs": 3},
+        guess="a guess",
+    )
+    (trainer,) = made
+    assert (trainer.inputs, trainer.outputs) == ("the inputs", "the outputs")
+    assert (trainer.find_step, trainer.epsilon) == (names["vat_step"], 2.5)
+    assert trainer.calls == [
+        ("compile", ("adam", "the loss"), {"metrics": ["accuracy"]}),
+        ("fit", ("images", "labels"), {"epochs": 3}),
+    ]
+    assert adam == ["falling"]
+    assert names["networks"] == {"vat": "estimated again: True"}
+    assert names["histories"] == {"vat": {"loss": [2]}}
+    assert names["train_seconds"] == {"vat": 2.5}
+    assert (names["vat_loss"], names["vat_accuracy"]) == (0.1, 0.98)
+    assert compared == [("a guess", 0.98)]
+    model = types.SimpleNamespace(epsilon=0.5)
+    step = names["vat_step"](model, "images", "before")  # the position of `training`, and 7
+    assert step.tolist() == [0.5 * 3, 0.5 * 7]
+
+
+# --- section 6: every image counts equally ---
+
+
+@pytest.mark.parametrize("gradients", [1, 2])
+def test_each_image_has_the_same_weight_in_the_scaled_direction(images, gradients):
+    """The gradient of the sum over the images of (q - p) / ||q - p|| times the logits, by finite differences."""
+    names, network = run_cells("change", "scaled"), tiny_network()
+    before = network(images, training=True)
+    weights, pixels = float64(network.get_weights()), images.astype(float) / 255
+    expected = random_start(names, images.shape, 9)
+    more = {} if gradients == 1 else {"gradients": gradients}
+    direction = np.asarray(names["scaled_direction"](network, images, before, **more), float)
+    assert np.allclose(lengths_of(direction), 1, atol=1e-5)
+    for _ in range(gradients):
+        difference = predict(weights, pixels + expected) - predict(weights, pixels)
+        scaled = difference / np.linalg.norm(difference, axis=1, keepdims=True)
+
+        def change(step, scaled=scaled):
+            return (scaled * logits_of(weights, pixels + step, training=True)).sum()
+
+        expected = unit(gradient_of(change, expected))
+    assert np.allclose(direction, expected, atol=5e-3)
+
+
+def test_the_scaling_changes_the_direction(images):
+    """Otherwise the test above would not notice a missing scale."""
+    names, network = run_cells("change", "scaled"), tiny_network()
+    before = network(images, training=True)
+    found = []
+    for name, more in (("scaled_direction", ()), ("adversarial_direction", (True,))):
+        tf.random.set_seed(9)
+        found.append(names[name](network, images, before, *more))
+    assert np.abs(found[0] - found[1]).max() > 0.1
+
+
+def test_a_prediction_that_does_not_change_gives_no_direction_instead_of_nan():
+    """The probabilities are exactly 1 and 0, with and without a step."""
+    images, kernel = tf.zeros((4, 3, 3)), tf.zeros((9, 3))
+
+    def model(shown, training):
+        return tf.nn.softmax(tf.reshape(shown, (4, 9)) @ kernel + tf.constant([0.0, 1000.0, 0.0]))
+
+    direction = run_cells("change", "scaled")["scaled_direction"](model, images, model(images, True))
+    assert np.array_equal(direction, images)
+
+
+def test_the_differences_of_predictions_are_sorted_and_the_largest_tenth_is_summed(drawn, capsys):
+    keras.utils.set_random_seed(4)
+    sizes, calls = RNG.permutation(np.arange(1, 1001)) / 1000, []
+    x_train = RNG.integers(0, 256, (1050, 28, 28)).astype(np.uint8)
+
+    class Copy:
+        def set_weights(self, weights):
+            assert weights == "weights of vat"
+
+        def __call__(self, images, training):
+            calls.append(np.asarray(images, float))
+            assert training is True
+            moved = len(calls) == 1
+            return tf.constant(np.outer(sizes * moved, [0.6, -0.8, 0]))
+
+    models = types.SimpleNamespace(clone_model=lambda network: Copy())
+    run_cells(
+        "differences",
+        keras=types.SimpleNamespace(utils=keras.utils, models=models),
+        networks={"vat": types.SimpleNamespace(get_weights=lambda: "weights of vat")},
+        x_train=x_train,
+        unit_length=run_cells("change")["unit_length"],
+        dataset_used="digits",
+    )
+    assert np.allclose(lengths_of(calls[0] - calls[1]), 255, atol=1e-2)
+    assert np.array_equal(calls[1], x_train[:1000])
+    largest = sum(range(901, 1001)) / sum(range(1, 1001))
+    assert (
+        f"the largest tenth of the differences makes up {largest:.0%} of their sum" in capsys.readouterr().out
+    )
+    positions, panels, *_ = drawn[0]
+    assert (positions[0], positions[-1]) == (0, 99)
+    assert np.allclose(panels["vat"]["length"], np.percentile(sizes, positions))
+
+
+# --- section 7: steps towards neighbours ---
+
+
+def test_neighbours_are_the_nearest_images_of_the_same_digit():
+    """Digit 2 has enough images, digit 5 just enough, digits 7 and 8 too few; the other digits are absent."""
+    labels = RNG.permutation(np.repeat([2, 5, 7, 8], [40, 9, 8, 1]))
+    images = RNG.integers(0, 256, (len(labels), 28, 28)).astype(np.uint8)
+    twins = np.flatnonzero(labels == 2)[:2]
+    images[twins[1]] = images[twins[0]]  # an image twice: each is the other's nearest neighbour
+    names = run_cells("neighbours", NearestNeighbors=nearest_neighbors(), x_train=images, y_train=labels)
+    near = names["near"]
+    assert near.shape == (len(labels), 8)
+    distances = ((images[:, np.newaxis].astype(float) - images) ** 2).sum(axis=(2, 3))
+    for i, row in enumerate(near):
+        if labels[i] in (7, 8):
+            assert (row == i).all()
+            continue
+        others = np.flatnonzero((labels == labels[i]) & (np.arange(len(labels)) != i))
+        assert set(row) <= set(others)
+        assert len(set(row)) == 8
+        assert sorted(distances[i, row]) == sorted(distances[i, others])[:8]  # two images may be equally near
+    assert twins[1] in near[twins[0]]
+    assert twins[0] in near[twins[1]]
+    three = names["nearest_of_same_digit"](images, labels, 3)
+    assert three.shape == (len(labels), 3)
+    for i in np.flatnonzero(labels == 2):
+        assert sorted(distances[i, three[i]]) == sorted(distances[i, near[i]])[:3]
+
+
+def nearest_neighbors():
+    from sklearn.neighbors import NearestNeighbors
+
+    return NearestNeighbors
+
+
+def towards_names(x_train, *cell_ids, **names):
+    lengths = {"neighbour_length": 2.0, "vat_epsilon": 0.5}
+    return run_cells("change", "towards", *cell_ids, x_train=x_train, **lengths, **names)
+
+
+def test_the_step_towards_neighbours_weights_differences_by_their_part_along_the_direction():
+    """V^T V d for each image, V the differences from the image that is shown, which may be a mixed one."""
+    x_train = RNG.integers(0, 256, (30, 28, 28)).astype(np.uint8)
+    shown = RNG.uniform(0, 255, (4, 28, 28)).astype("float32")
+    neighbours = RNG.integers(0, 30, (4, 5))
+    direction = unit(RNG.normal(size=shown.shape)).astype("float32")
+    found = towards_names(x_train)["neighbour_direction"](shown, neighbours, direction)
+    for i in range(4):
+        differences = (x_train[neighbours[i]].astype(float) - shown[i]).reshape(5, 784)
+        expected = differences.T @ differences @ direction[i].reshape(784).astype(float)
+        expected /= np.linalg.norm(expected)
+        assert np.allclose(np.reshape(found[i], 784), expected, atol=1e-4)
+
+
+def test_an_image_that_is_its_own_neighbour_does_not_move_towards_neighbours():
+    x_train = RNG.integers(0, 256, (3, 28, 28)).astype(np.uint8)
+    itself = np.tile(np.arange(3)[:, np.newaxis], 8)
+    direction = unit(RNG.normal(size=x_train.shape)).astype("float32")
+    found = towards_names(x_train)["neighbour_direction"](tf.cast(x_train, "float32"), itself, direction)
+    assert np.allclose(found, 0)
+
+
+def step_names():
+    """The functions that find steps, on directions that show where they come from; a list of the calls."""
+    calls = []
+
+    def scaled_direction(*arguments):
+        calls.append(("scaled", *arguments))
+        return np.array([1.0, 0.0, 0.0])
+
+    def adversarial_direction(*arguments):
+        calls.append(("adversarial", *arguments))
+        return np.array([0.0, 1.0, 0.0])
+
+    def neighbour_direction(images, neighbours, direction):
+        calls.append(("neighbours", images, neighbours, direction.tolist()))
+        return np.array([0.0, 0.0, 1.0])
+
+    cells, x_train = ("train-ablation", "strongest"), np.zeros((2, 28, 28), np.uint8)
+    names = towards_names(x_train, *cells, SmoothTraining=object)
+    names["scaled_direction"] = scaled_direction
+    names["adversarial_direction"] = adversarial_direction
+    names["neighbour_direction"] = neighbour_direction
+    return names, calls
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "calls"),
+    [
+        ("smooth_step", [0.5, 0, 2], [("scaled", 1), ("neighbours", [1, 0, 0])]),
+        ("strongest_step", [0.5, 0, 2], [("scaled", 2), ("neighbours", [1, 0, 0])]),
+        ("unscaled_step", [0, 0.5, 2], [("adversarial", True), ("neighbours", [0, 1, 0])]),
+        ("adversarial_step", [0.5, 0, 0], [("scaled", 1)]),
+    ],
+)
+def test_a_step_has_its_parts_with_their_lengths(name, step, calls):
+    """The lengths are 0.5 in the direction and 2 towards neighbours, in units of pixels from 0 to 1."""
+    names, found = step_names()
+    assert names[name]("model", "images", "before", "near").tolist() == step
+    for (kind, more), (found_kind, *arguments) in zip(calls, found, strict=True):
+        assert kind == found_kind
+        if kind == "neighbours":
+            assert arguments == ["images", "near", more]
+        else:
+            assert arguments[:3] == ["model", "images", "before"]
+            assert arguments[3:] in ([more], [] if more == 1 else [more])
+
+
+def test_the_step_of_length_0_leaves_every_image_where_it_is(images):
+    names, _ = step_names()
+    assert np.array_equal(names["zero_step"](None, tf.constant(images), None, None), np.zeros_like(images))
+
+
+# --- section 8: weight decay, averages, warm-up ---
+
+
+def test_the_figure_of_one_weight_shows_an_average_and_a_balance(drawn):
+    names = run_cells("decay")
+    positions, panels, *_ = drawn[0]
+    steps = list(positions)
+    assert (steps[0], steps[-1]) == (0, 200)
+    weights = pd.Series(names["fluctuating"])
+    average = weights.ewm(alpha=0.05, adjust=False).mean()  # 95 % of the old average, 5 % of the new weight
+    assert np.allclose(panels["averaging"]["last weight"], weights[steps])
+    assert np.allclose(panels["averaging"]["average"], average[steps])
+    assert average[100:].std() < 0.25 * weights[100:].std()
+    free, decayed = panels["weight decay"]["without decay"], panels["weight decay"]["with decay"]
+    assert free[0] == decayed[0] == 0
+    first = names["free"][1], names["decayed"][1]
+    assert first == (0.25, 0.25)  # rate 0.5 times the slope 1/2 of log(1 + exp(-w)) at 0
+    second = 0.25 + 0.5 / (1 + np.exp(0.25))
+    assert names["free"][2] == pytest.approx(second)
+    assert names["decayed"][2] == pytest.approx(second - 0.5 * 0.04 * 0.25)
+    assert free[-1] > free[-2] > decayed[-1] + 1
+    assert 0.04 * decayed[-1] == pytest.approx(1 / (1 + np.exp(decayed[-1])), rel=0.02)  # decay and gradient
+
+
+BUILD = {"widths": [6, 3], "num_steps": 6, "peak_learning_rate": 0.004}
+
+
+def optimiser_names():
+    return run_cells("build", "strong-optimiser", **BUILD, weight_decay=0.3, average_share=0.05)
+
+
+def after_one_step(optimizer, network):
+    """The weights before and after a step whose gradients are all 0."""
+    variables = network.trainable_variables
+    for variable in variables:
+        variable.assign(RNG.uniform(1, 2, variable.shape))
+    before = trainable(network)
+    optimizer.apply([tf.zeros_like(variable.value) for variable in variables], variables)
+    return before, trainable(network)
+
+
+@pytest.mark.parametrize(("arguments", "decay"), [({}, 0.3), ({"decay": 0.1}, 0.1), ({"decay": 0.0}, 0)])
+def test_only_the_kernels_of_hidden_layers_decay(arguments, decay):
+    names = optimiser_names()
+    network = names["build_network"]()
+    optimizer = names["averaging_adamw"](network, 100, **arguments)
+    before, after = after_one_step(optimizer, network)
+    factors = [1 - decay * 0.004 / 20, 1, 1] * 2 + [1, 1]  # kernel, scale, shift; last kernel, last bias
+    names = [variable.path.rpartition("/")[2] for variable in network.trainable_variables]
+    assert names == ["kernel", "gamma", "beta"] * 2 + ["kernel", "bias"]
+    for old, new, factor in zip(before, after, factors, strict=True):
+        assert np.allclose(new, factor * old, rtol=1e-6, atol=0)
+        if factor != 1:
+            assert not np.allclose(new, old, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("steps", [100, 4080])
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero(steps):
+    names = optimiser_names()
+    optimizer = names["averaging_adamw"](names["build_network"](), steps)
+    warm_up = steps // 20
+
+    def rate(step):
+        optimizer.iterations.assign(step)
+        return float(optimizer.learning_rate)
+
+    assert rate(0) == pytest.approx(0.004 / 20)
+    assert rate(warm_up - 1) == pytest.approx(0.004 * (1 - 0.95 / warm_up))
+    assert rate(warm_up) == pytest.approx(0.004)
+    for share in (0.1, 0.5, 0.9):
+        step = warm_up + round(share * (steps - warm_up))
+        completed = (step - warm_up) / (steps - warm_up)
+        assert rate(step) == pytest.approx(0.002 * (1 + np.cos(np.pi * completed)), rel=1e-4)
+    assert rate(steps) == pytest.approx(0, abs=1e-9)
+    rates = [rate(step) for step in range(0, steps + 1, steps // 20)]
+    assert np.argmax(rates) == 1
+
+
+@pytest.mark.parametrize(
+    ("share", "steps", "momentum"),
+    [
+        (0.05, 400, 0.95),
+        (0.05, 4080, 1 - 1 / 204),
+        (0.5, 6, 2 / 3),
+        (0.05, 20, 0),
+        (0.05, 7, 0),
+        (1.0, 4, 0.75),
+    ],
+)
+def test_the_average_covers_a_share_of_the_steps(share, steps, momentum):
+    names = optimiser_names()
+    optimizer = names["averaging_adamw"](names["build_network"](), steps, share=share)
+    assert optimizer.use_ema is True
+    assert optimizer.ema_momentum == pytest.approx(momentum)
+    if share == 0.05:  # the parameter
+        assert names["averaging_adamw"](names["build_network"](), steps).ema_momentum == pytest.approx(
+            momentum
+        )
+
+
+def test_a_share_of_0_switches_the_average_off():
+    names = optimiser_names()
+    assert names["averaging_adamw"](names["build_network"](), 100, share=0.0).use_ema is False
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05])
+@pytest.mark.parametrize("steps", [1, 19])
+def test_a_training_without_warm_up_steps_begins_at_the_peak(steps, share):
+    names = optimiser_names()
+    network = names["build_network"]()
+    optimizer = names["averaging_adamw"](network, steps, share=share)
+    assert float(optimizer.learning_rate) == pytest.approx(0.004)
+    before, after = after_one_step(optimizer, network)
+    assert np.allclose(after[0], (1 - 0.3 * 0.004) * before[0], rtol=1e-6)
+    optimizer.finalize_variable_values(network.trainable_variables)
+    assert all(np.isfinite(weights).all() for weights in trainable(network))
+
+
+# --- section 9: all parts together ---
+
+
+def strong_names():
+    """What `train_smooth` uses, with real functions, for 50 images in batches of 20."""
+    x_train = RNG.integers(0, 256, (50, 28, 28)).astype(np.uint8)
+    names = {
+        "y_train": np.arange(50) % 10,
+        "near": np.arange(400).reshape(50, 8),
+        "strong_epochs": 2,
+        "batch_size": 20,
+        "weight_decay": 0.3,
+        "average_share": 0.05,
+        "loss": LOSS,
+        "options": {"batch_size": 20, "epochs": 99, "verbose": 2, "validation_data": None},
+    }
+    cells = ("build", "reestimated", "strong-optimiser", "train-strong")
+    names = training_names(*cells, **BUILD, x_train=x_train, **names)
+
+    class Eager(names["SmoothTraining"]):
+        """Without tracing: faster for a few steps, and a function can keep the values of its arguments."""
+
+        def compile(self, *arguments, **named):
+            super().compile(*arguments, run_eagerly=True, **named)
+
+    return names, functools.partial(names["train_smooth"], trainer=Eager, verbose=0)
+
+
+def test_the_strong_training_takes_its_steps_and_each_image_has_its_neighbours():
+    (names, train), calls, asked = strong_names(), [], []
+    real = names["averaging_adamw"]
+
+    def averaging_adamw(network, steps, **optimiser):
+        asked.append((steps, optimiser))
+        return real(network, steps, **optimiser)
+
+    def find_step(model, images, before, neighbours):
+        calls.append((np.array(images), np.array(neighbours)))
+        return tf.zeros_like(images)
+
+    names["averaging_adamw"] = averaging_adamw
+    network, history = train(find_step)
+    assert asked == [(6, {})]
+    assert [len(images) for images, _ in calls] == [20, 20, 10] * 2
+    for epoch in (calls[:3], calls[3:]):
+        shown = np.concatenate([images for images, _ in epoch])
+        neighbours = np.concatenate([neighbours for _, neighbours in epoch])
+        rows = neighbours[:, 0] // 8
+        assert sorted(rows) == list(range(50))
+        assert np.array_equal(shown, names["x_train"][rows])
+        assert np.array_equal(neighbours, names["near"][rows])
+    assert len(history["loss"]) == len(history["accuracy"]) == 2
+    predictions = network(names["x_train"]).numpy()
+    assert np.allclose(predictions.sum(axis=1), 1, atol=1e-5)
+
+
+def test_the_strong_training_keeps_the_average_of_the_weights():
+    """Averaging does not change the path of the training, so a second training gives the expected average."""
+    (names, train), path = strong_names(), []
+    names["reestimated"] = lambda model: model
+
+    def find_step(model, images, before, neighbours):
+        path.append(trainable(model))
+        return 0.01 * tf.ones_like(images)
+
+    last, _ = train(find_step, share=0.0)
+    path.append(trainable(last))
+    assert len(path) == 7
+    expected = path[1]  # after the first step
+    for weights in path[2:]:
+        expected = [2 / 3 * old + 1 / 3 * new for old, new in zip(expected, weights, strict=True)]
+    kept, _ = train(find_step, share=0.5)
+    for found, wanted, raw in zip(trainable(kept), expected, trainable(last), strict=True):
+        assert np.allclose(found, wanted, atol=1e-5)
+        assert not np.allclose(found, raw, atol=1e-5)
+
+
+def test_the_parts_of_the_strong_training_are_put_together(compared):
+    made, network, given = [], Recorder("the inputs", "the outputs"), {}
+
+    def averaging_adamw(*arguments, **named):
+        given["optimizer"] = (arguments, named)
+        return "adamw"
+
+    names = run_cells(
+        "train-strong",
+        strong_epochs=4,
+        SmoothTraining=made_trainer(made),
+        build_network=lambda: network,
+        averaging_adamw=averaging_adamw,
+        reestimated=lambda model: ("estimated again", model),
+        loss="the loss",
+        x_train=np.zeros(33),
+        y_train="labels",
+        near="near",
+        batch_size=8,
+        options={"batch_size": 8, "epochs": 99, "verbose": 2, "validation_data": "validation"},
+    )
+    trained, history = names["train_smooth"]("find a step")
+    (trainer,) = made
+    assert trained == ("estimated again", network)
+    assert history == {"loss": [2]}
+    assert given["optimizer"] == ((network, 20), {})
+    assert (trainer.inputs, trainer.outputs, trainer.find_step) == (
+        "the inputs",
+        "the outputs",
+        "find a step",
+    )
+    (_, compiled, more), (_, ((shown, near), labels), settings) = trainer.calls
+    assert (compiled, more) == (("adamw", "the loss"), {"metrics": ["accuracy"]})
+    assert (shown is names["x_train"], near, labels) == (True, "near", "labels")
+    assert settings == {"batch_size": 8, "epochs": 4, "verbose": 2, "validation_data": "validation"}
+    other = []
+    names["train_smooth"]("step", 7, made_trainer(other), 0, decay=0.5)
+    assert given["optimizer"] == ((network, 35), {"decay": 0.5})
+    assert (other[0].calls[1][2]["epochs"], other[0].calls[1][2]["verbose"]) == (7, 0)
+    assert names["options"]["epochs"] == 99  # the others train as long as before
+
+
+def test_the_strong_network_is_trained_with_all_parts_and_its_errors_are_compared(compared):
+    asked = []
+
+    def train_smooth(*arguments, **named):
+        asked.append((arguments, named))
+        return "the network", "the history"
+
+    common = {
+        "time": types.SimpleNamespace(perf_counter=iter([1.0, 4.0, 6.0, 11.0]).__next__),
+        "train_smooth": train_smooth,
+        "networks": {},
+        "histories": {},
+        "train_seconds": {},
+    }
+    names = run_cells(
+        "fit-smooth",
+        **common,
+        smooth_step="smooth step",
+        score=lambda name: {"strong": (0.05, 0.97)}[name],
+        y_val=np.zeros(200),
+        guess="guess",
+    )
+    assert asked == [(("smooth step",), {})]
+    assert compared == [("guess", 6)]
+    assert (names["strong_loss"], names["strong_accuracy"]) == (0.05, 0.97)
+    again = {key: names[key] for key in ("networks", "histories", "train_seconds")}
+    more = {"strongest_step": "strongest step", "MixedTraining": "mixed"}
+    run_cells("fit-strongest", **common | again, **more, strongest_epochs=0)
+    assert len(asked) == 1
+    run_cells("fit-strongest", **common | again, **more, strongest_epochs=9)
+    assert asked[1] == (("strongest step", 9, "mixed"), {})
+    assert again["networks"] == dict.fromkeys(("strong", "strongest"), "the network")
+    assert again["histories"] == dict.fromkeys(("strong", "strongest"), "the history")
+    assert again["train_seconds"] == {"strong": 3.0, "strongest": 5.0}
+
+
+def test_half_of_the_images_are_mixed_with_another_image_and_lose_their_label():
+    """Image i is one pixel of 255 at position i, so a mixed image shows both shares."""
+    passed = []
+
+    class Training:
+        def train_step(self, batch):
+            passed.append(batch)
+            return "the logs"
+
+    images = (255 * np.eye(784)).reshape(784, 28, 28).astype(np.uint8)
+    neighbours, labels = np.arange(784 * 8).reshape(784, 8), np.arange(784) % 10
+    keras.utils.set_random_seed(6)
+    trainer = run_cells("strongest", SmoothTraining=Training)["MixedTraining"]()
+    assert trainer.train_step(((images, neighbours), labels)) == "the logs"
+    (((mixed, near), same_labels, weights),) = passed
+    assert np.array_equal(near, neighbours)
+    assert np.array_equal(same_labels, labels)
+    mixed, weights = np.reshape(mixed, (784, 784)).astype(float) / 255, np.asarray(weights)
+    assert set(weights) == {0, 1}
+    is_mixed = weights == 0
+    assert 0.43 < is_mixed.mean() < 0.57
+    assert np.array_equal(mixed[~is_mixed], np.eye(784)[~is_mixed])
+    assert np.allclose(mixed.sum(axis=1), 1, atol=1e-5)
+    own = np.diag(mixed)[is_mixed]
+    own = own[own < 0.9999]  # the other image may be the image itself
+    assert len(own) > 0.98 * is_mixed.sum()
+    assert own.min() >= 0.5
+    assert (own.min() < 0.52) and (own.max() > 0.98)
+    assert own.mean() == pytest.approx(0.75, abs=0.03)
+    partners = (mixed - np.diag(np.diag(mixed))).argmax(axis=1)[is_mixed]
+    assert len(set(partners)) > 0.97 * is_mixed.sum()  # each image is the other one of one image
+
+
+def test_mixed_images_count_only_by_their_smoothness(images):
+    """The step has length 0, so the loss is the cross-entropy of the other images, divided by the batch size."""
+    names, passed = training_names("strongest"), []
+    smooth_loss = names["smooth_loss"]
+    names["smooth_loss"] = lambda *arguments: passed.append(arguments) or smooth_loss(*arguments)
+    network, labels = tiny_network(), np.arange(5) % 3
+    trainer = names["MixedTraining"](network.inputs, network.outputs)
+    trainer.find_step = lambda model, shown, before, neighbours: tf.zeros_like(shown)
+    trainer.compile(keras.optimizers.SGD(0.1), LOSS, metrics=["accuracy"])
+    old = float64(network.get_weights())
+    logs = trainer.train_step(((images.astype(np.uint8), np.zeros((5, 8), int)), labels))
+    _, _, mixed, _, weights, _ = passed[0]
+    weights = np.asarray(weights)
+    assert 0 < weights.sum() < 5
+    losses = -np.log(predict(old, np.asarray(mixed, float) / 255)[np.arange(5), labels])
+    assert float(logs["loss"]) == pytest.approx((losses * weights).sum() / 5, rel=1e-4)
+
+
+def test_the_comparison_holds_the_scores_and_the_temperature_of_each_network(capsys):
+    """The probabilities of `b` are those of `a`, sharpened: its temperature is twice as high."""
+    labels = np.arange(200) % 10
+    said = np.where(np.arange(200) < 160, labels, (labels + 1) % 10)
+    sure = np.full((200, 10), 0.3 / 9)
+    sure[np.arange(200), said] = 0.7
+    sharper = sure**2 / (sure**2).sum(axis=1, keepdims=True)
+    scores = {"a": (0.11, 0.975), "b": (0.22, 0.95)}
+    names = run_cells(
+        "scores",
+        networks={"a": sure, "b": sharper},
+        score=scores.__getitem__,
+        predict=lambda network, images: network if images == "validation images" else None,
+        x_val="validation images",
+        y_val=labels,
+    )
+    models = names["models"]
+    assert {name: (entry["val_loss"], entry["val_accuracy"]) for name, entry in models.items()} == scores
+    first, second = (models[name]["temperature"] for name in "ab")
+    assert second == pytest.approx(2 * first, rel=1e-3)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [f"  5 errors, temperature {first:.2f}", f"  10 errors, temperature {second:.2f}"]
+
+
+def test_answers_are_those_for_the_true_digit_of_the_least_certain_images_that_are_right(drawn):
+    """Network k gives the true digit the probability that its own direction, k in each pixel, asks for."""
+    digits = np.array([3, 1, 4, 1, 5, 9])
+    confidences = np.array([0.9, 0.3, 0.5, 0.2, 0.4, 0.35])  # image 3 is wrong, so 1, 5 and 4 are chosen
+    x_val = np.zeros((6, 28, 28), np.uint8)
+    x_val[:, 0, 0] = np.arange(6)
+
+    def network(number):
+        def answer(images):
+            images = np.asarray(images)
+            chosen = images[:, 0, 0] % 100 if len(images) < 6 else np.arange(6)
+            moved = images[:, 0, 1] / 255  # how far
+            probabilities = np.zeros((len(images), 10))
+            for row, i in enumerate(np.rint(chosen).astype(int)):
+                shown = 0 if i == 3 else digits[i]
+                probabilities[row, shown] = confidences[i] - 0.01 * moved[row]
+                probabilities[row, 7] = 0.001
+            return probabilities
+
+        answer.number = number
+        return answer
+
+    def adversarial_direction(model, images, before):
+        assert np.array_equal(before, model(images))
+        direction = np.zeros(images.shape, "float32")
+        direction[:, 0, 1] = model.number
+        return direction
+
+    run_cells(
+        "answers",
+        networks={name: network(k) for k, name in enumerate(("four_layers", "noise", "vat", "strong"), 1)},
+        predict=lambda model, images: model(images),
+        adversarial_direction=adversarial_direction,
+        lengths=np.array([0.0, 1.0, 2.0]),
+        x_val=x_val,
+        y_val=digits,
+        dataset_used="digits",
+    )
+    lengths, paths, *_ = drawn[0]
+    assert lengths.tolist() == [0, 1, 2]
+    assert list(paths) == ["four_layers", "vat", "strong"]
+    lines = {"image 1, a 1": 0.3, "image 2, a 9": 0.35, "image 3, a 5": 0.4}
+    for (_, found), number in zip(paths.items(), (1, 3, 4), strict=True):
+        assert list(found) == list(lines)
+        for line, start in lines.items():
+            assert np.allclose(found[line], start - 0.01 * number * lengths, atol=1e-6)
+
+
+# --- section 10: the ablation ---
+
+PARTS = ("scaling", "neighbours", "smoothness", "weight decay", "averaging")
+
+
+def ablation_of(**names):
+    asked = []
+
+    def train_smooth(*arguments, **named):
+        asked.append((arguments, named))
+        return f"network {len(asked)}", "history"
+
+    networks = {"strong": "kept"}
+    steps = ("smooth", "unscaled", "adversarial", "zero")
+    made = run_cells(
+        "fit-ablation",
+        **{f"{name}_step": name for name in steps},
+        parts=PARTS,
+        train_smooth=train_smooth,
+        networks=networks,
+        score=lambda name: (len(asked) / 10, len(name)) if name in networks else None,
+        strong_accuracy=0.9,
+        strong_loss=0.3,
+        **names,
+    )
+    assert networks == {"strong": "kept"}
+    return made["ablation"], asked
+
+
+@pytest.mark.parametrize("names", [(0, 0), (0, 1), (1, 1)])
+def test_nothing_is_left_out_by_default_or_without_validation_images(names):
+    assert ablation_of(train_ablation=names[0], refit_on_all=names[1]) == ({}, [])
+
+
+def test_each_training_of_the_ablation_leaves_out_the_part_of_its_name():
+    ablation, asked = ablation_of(train_ablation=1, refit_on_all=0)
+    assert asked == [
+        (("unscaled",), {"verbose": 0}),
+        (("adversarial",), {"verbose": 0}),
+        (("zero",), {"verbose": 0}),
+        (("smooth",), {"verbose": 0, "decay": 0.0}),
+        (("smooth",), {"verbose": 0, "share": 0.0}),
+    ]
+    assert ablation.pop("strong") == {"val_accuracy": 0.9, "val_loss": 0.3}
+    expected = [f"without {part}" for part in PARTS]
+    assert list(ablation) == expected
+    for number, name in enumerate(expected, 1):
+        assert ablation[name] == {"val_accuracy": len(name), "val_loss": number / 10}
+
+
+def test_the_ablation_shows_differences_from_strong_and_the_part_with_the_largest_one(
+    monkeypatch, compared, capsys
+):
+    """Without a part the loss is higher by 1 to 5 thousandths, and the accuracy lower by 1 to 5 hundredths."""
+    losses = dict(zip(PARTS, (0.001, 0.002, 0.005, 0.004, 0.003), strict=True))
+    records, figures = [], []
+    for seed in range(3):
+        entry = {"strong": {"val_loss": 0.02 + 0.01 * seed, "val_accuracy": 0.99 - 0.01 * seed}}
+        for part in PARTS:
+            change = losses[part] * (1 + 0.1 * (seed - 1))
+            entry[f"without {part}"] = {
+                "val_loss": entry["strong"]["val_loss"] + change,
+                "val_accuracy": entry["strong"]["val_accuracy"] - 10 * change,
+            }
+        records.append({"ablation": entry})
+    monkeypatch.setattr(plots, "seed_strip", lambda *a, **named: figures.append((a, named)))
+    fake = types.SimpleNamespace(
+        reference_records=lambda study, lesson: {("strong_ablation", LESSON): records}[study, lesson]
+    )
+    run_cells("ablation", results=fake, parts=PARTS, guess="a guess")
+    assert compared == [("a guess", "smoothness")]
+    (differences, title, *_), named = figures[0]
+    assert title.startswith("3 seeds")
+    said = capsys.readouterr().out.splitlines()
+    half = 4.3027 * 0.1 / np.sqrt(3)  # of the 95 % interval: Student's t with two degrees of freedom
+    for part, loss in losses.items():
+        assert np.allclose(differences[part], loss * np.array([0.9, 1, 1.1]))
+        ends = (loss * (1 - half), loss * (1 + half))
+        assert np.allclose(named["intervals"][part], ends, rtol=1e-3)
+        assert f"val_loss without {part}: {loss:+.4f} ({ends[0]:+.4f} to {ends[1]:+.4f})" in said
+        (line,) = [line for line in said if line.startswith(f"val_accuracy without {part}:")]
+        assert float(line.split()[-4]) == pytest.approx(-10 * loss)
+
+
+# --- single cells ---
+
+
+def test_every_network_is_trained_on_the_same_images_for_equally_many_steps(capsys):
+    names = run_cells(
+        "images", strong_units=512, strong_epochs=3, batch_size=16, x_train=np.zeros(50), x_val="x", y_val="y"
+    )
+    assert names["widths"] == [512, 256, 128, 128]
+    assert names["num_steps"] == 3 * 4
+    asked = []
+
+    def evaluate(images, labels, verbose):
+        asked.append((images, labels))
+        return [0.2, 0.5]
+
+    names["networks"]["a"] = types.SimpleNamespace(evaluate=evaluate)
+    assert names["score"]("a") == (0.2, 0.5)
+    assert asked == [("x", "y")]
+    assert "a: validation accuracy 50.00%, loss 0.2000" in capsys.readouterr().out
+    probabilities = names["predict"](lambda images: tf.constant(images), [[1.0, 2.0]])
+    assert isinstance(probabilities, np.ndarray)
+
+
+def test_the_statistics_are_those_of_clean_training_images():
+    """The average of the first normalisation after 50 batches, in NumPy; the weights are those of the model."""
+    x_train = RNG.integers(0, 256, (120, 28, 28)).astype(np.uint8)
+    names = run_cells("build", "reestimated", **BUILD, x_train=x_train, loss=LOSS)
+    model = names["build_network"](0.5)
+    model.set_weights([weights + 0.1 for weights in model.get_weights()])
+    again = names["reestimated"](model)
+    kernel, _, _, mean, variance = (np.asarray(weights, float) for weights in model.get_weights()[:5])
+    for batch in np.array_split(x_train, 50):
+        outputs = (batch.reshape(len(batch), 784) / 255) @ kernel
+        mean = 0.9 * mean + 0.1 * outputs.mean(axis=0)
+        variance = 0.9 * variance + 0.1 * outputs.var(axis=0)
+    assert np.allclose(again.get_weights()[3], mean, rtol=1e-3)
+    assert np.allclose(again.get_weights()[4], variance, rtol=1e-2, atol=1e-4)
+    assert all(np.array_equal(a, b) for a, b in zip(trainable(again), trainable(model), strict=True))
+    assert not np.allclose(model.get_weights()[3], mean)  # the model itself keeps its statistics
+    loss, accuracy = again.evaluate(x_train, np.arange(120) % 10, verbose=0)
+    assert np.isfinite(loss) and 0 <= accuracy <= 1
+
+
+@pytest.mark.parametrize(
+    ("losses", "outcome"), [([0.4, 0.3, 0.2, 0.1], "noise-free"), ([0.1, 0.3, 0.4, 0.2], "noisy")]
+)
+def test_the_statistics_of_noisy_images_come_first_and_those_of_clean_images_are_kept(
+    losses, outcome, compared
+):
+    scores, networks = iter(losses), {}
+    names = run_cells(
+        "reestimated-scores",
+        reestimated=lambda model, noise: (model, noise),
+        noisy_network="the network",
+        networks=networks,
+        noise_stddev=0.25,
+        score=lambda name: (next(scores), networks[name][1]),
+        guess="noisy",
+    )
+    assert networks == {"noise": ("the network", 0.0)}
+    assert names["losses"] == losses
+    assert compared == [("noisy", outcome)]
+
+
+def test_statistics_are_collected_on_all_images_with_the_noise_that_was_asked():
+    seen, built = [], []
+
+    class Network:
+        def __init__(self, noise):
+            built.append(noise)
+
+        def set_weights(self, weights):
+            assert weights == "the weights"
+
+        def __call__(self, batch, training):
+            seen.append((batch, training))
+
+        def compile(self, **named):
+            assert named == {"loss": "the loss", "metrics": ["accuracy"]}
+
+    names = run_cells("reestimated", build_network=Network, x_train=np.arange(1234), loss="the loss")
+    model = types.SimpleNamespace(get_weights=lambda: "the weights")
+    for noise in ((0.6,), ()):
+        names["reestimated"](model, *noise)
+    assert built == [0.6, 0.0]  # without noise, unless it is asked for
+    assert np.concatenate([batch for batch, _ in seen]).tolist() == 2 * list(range(1234))
+    assert {training for _, training in seen} == {True}
+
+
+def test_the_layers_whose_statistics_are_compared_are_the_first_dense_and_its_normalisation():
+    names = run_cells("build", **BUILD | {"widths": [8, 4]})
+    model = names["build_network"](0.3)
+    assert isinstance(model.layers[3], keras.layers.Dense)
+    assert isinstance(model.layers[4], keras.layers.BatchNormalization)
+    assert "layers[3].get_weights()[0]" in CELLS["statistics"]
+    assert "layers[4].get_weights()[3]" in CELLS["statistics"]
+    assert model.layers[4].weights[3].name == "moving_variance"
+    schedule = names["falling_rate"]()
+    assert (schedule.initial_learning_rate, schedule.decay_steps) == (0.004, 6)
+    assert names["falling_rate"](99).decay_steps == 99
+    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    assert [(layer.units, layer.use_bias) for layer in dense] == [(8, False), (4, False), (10, True)]
+    kinds = [type(layer).__name__ for layer in model.layers]
+    block = ["Dense", "BatchNormalization", "Activation"]
+    assert kinds == ["Rescaling", "Flatten", "GaussianNoise", *block, *block, "Dense"]
+    for noise, stddev in (((0.3,), 0.3), ((), 0.0)):
+        (layer,) = [
+            layer
+            for layer in names["build_network"](*noise).layers
+            if isinstance(layer, keras.layers.GaussianNoise)
+        ]
+        assert layer.stddev == stddev
+    first, second = (names["build_network"]().get_weights() for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))  # the same seed
+
+
+def test_the_wrong_unit_makes_the_step_255_times_too_short(capsys):
+    made, built = [], []
+
+    class Trainer(Recorder):
+        def __init__(self, inputs, outputs):
+            super().__init__(inputs, outputs)
+            made.append(self)
+
+        def evaluate(self, images, labels, verbose):
+            return [0.1, 0.9]
+
+    class Network:
+        inputs, outputs = "inputs", "outputs"
+
+        def __call__(self, images):
+            return "before"
+
+    run_cells(
+        "wrong",
+        keras=types.SimpleNamespace(optimizers=types.SimpleNamespace(Adam=lambda rates: rates)),
+        build_network=lambda: built.append(Network()) or built[-1],
+        SmoothTraining=Trainer,
+        vat_step="vat step",
+        falling_rate=lambda steps: f"falling in {steps} steps",
+        adversarial_direction=lambda network, images, before: float(network is built[-1]),
+        prediction_change=lambda network, images, before, step: step if before == "before" else None,
+        x_train=np.arange(3000.0),
+        y_train=np.arange(3000),
+        x_val=np.zeros(1500),
+        y_val="labels",
+        vat_epsilon=2.55,
+        strong_epochs=2,
+        batch_size=100,
+        loss="the loss",
+    )
+    assert [trainer.epsilon for trainer in made] == pytest.approx([2.55, 0.01])
+    for trainer in made:
+        assert trainer.find_step == "vat step"
+        (_, compiled, _), (_, (shown, labels), settings) = trainer.calls
+        assert compiled == ("falling in 120 steps", "the loss")
+        assert (len(shown), len(labels), settings["epochs"]) == (2000, 2000, 6)
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        "correct unit: validation accuracy 90.00%, mean change 2.5500000",
+        "wrong unit: validation accuracy 90.00%, mean change 0.0100000",
+    ]
+
+
+@pytest.mark.parametrize("ablation", [{}, {"strong": {"val_loss": 0.1}}])
+def test_the_record_holds_every_network_with_its_training(monkeypatch, ablation):
+    saved, described = {}, {}
+    monkeypatch.setattr(
+        results, "save_model", lambda folder, lesson, model, name: {"file": f"{lesson} {model} {name}"}
+    )
+    monkeypatch.setattr(
+        results, "save_record", lambda folder, lesson, **content: saved.update(content, lesson=lesson)
+    )
+    names = ("four_layers", "noise", "vat", "strong", "strongest")
+    arrays = {name: f"array {name}" for name in ("x_train", "y_train", "x_val", "y_val")}
+    run_cells(
+        "record",
+        data=types.SimpleNamespace(
+            describe=lambda name, **given: described.update(given, name=name) or "dataset"
+        ),
+        results=results,
+        folder=None,
+        models={name: {"val_accuracy": len(name), "val_loss": 0.3, "temperature": 1.1} for name in names},
+        networks={name: name.upper() for name in names},
+        histories={name: {"loss": [name]} for name in names},
+        train_seconds={name: float(len(name)) for name in names},
+        dataset_used="digits",
+        lengths="lengths",
+        shares="shares",
+        ablation=ablation,
+        params="params",
+        started="started",
+        **arrays,
+    )
+    assert saved.pop("models") == {
+        name: {
+            "val_accuracy": len(name),
+            "val_loss": 0.3,
+            "temperature": 1.1,
+            "history": {"loss": [name]},
+            "train_seconds": float(len(name)),
+            "file": f"{LESSON} {name.upper()} {name}",
+        }
+        for name in names
+    }
+    same = {name: name for name in ("params", "started", "lengths", "shares", "dataset")}
+    assert saved == same | {"lesson": LESSON, "ablation": ablation}
+    assert described == arrays | {"name": "digits"}
 
 
 # --- claims ---
@@ -280,29 +1258,64 @@ def right(question, letter):
     return bool(question["choices"]["abcd".index(letter)].get("right"))
 
 
+def default_of(name):
+    """The value in the cell of parameters."""
+    return float(re.search(rf"^{name}: \w+ = ([\d.]+)", CELLS["parameters"], re.M)[1])
+
+
+ALL_CODE = "\n".join(CELLS[cell["id"]] for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code")
 QUIZ = yaml.safe_load((quiz.QUIZZES / f"{LESSON}.yaml").read_text(encoding="utf-8"))
 CLAIMS = [
+    ("title", "in four different ways", len(re.findall(r'networks\["\w+"\] = ', ALL_CODE)) >= 4),
     ("baseline-text", "`strong_epochs` epochs", '"epochs": strong_epochs' in CELLS["fit-baseline"]),
-    ("baseline-text", "two hidden layers with ReLU", CELLS["fit-baseline"].count('activation="relu"') == 2),
-    ("build-text", "sizes of the first network", "(strong_units, strong_units // 2)" in CELLS["build"]),
+    ("baseline-text", "four hidden layers with ReLU", "for width in widths" in CELLS["fit-baseline"]),
+    ("baseline-text", "`refit_on_all` is 1", default_of("refit_on_all") == 0),
+    ("noise-text", "a standard deviation of 0.3", default_of("noise_stddev") == 0.3),
+    ("build-text", "sizes of the first network", "for width in widths" in CELLS["build"]),
     ("build-text", "half a cosine wave", "CosineDecay(peak_learning_rate, steps)" in CELLS["build"]),
-    (
-        "build-text",
-        "We use only the schedule",
-        "use_ema" not in "".join(CELLS[i] for i in ("build", "fit-vat")),
-    ),
+    ("build-text", "Section 10", CELLS["ablation-text"].startswith("## 10.")),
+    ("reestimated-why", "four rows", "(1.0, 0.6, noise_stddev, 0.0)" in CELLS["reestimated-scores"]),
     ("smooth-text", "784 dimensions", 28 * 28 == 784),
     ("smooth-text", "six validation images", "x_val[:6]" in CELLS["pictures"]),
     ("smooth-text", "`vat_epsilon`", "255 * vat_epsilon * direction" in CELLS["pictures"]),
     ("smooth-text", "multiplies the step by 255", "images + 255 * step" in CELLS["change"]),
+    ("smooth-text", "for the network `four_layers`", "adversarial_direction(first," in CELLS["pictures"]),
     ("pictures-why", "1,000 validation images", "x_val[:1000]" in CELLS["along"]),
     (
         "vat-text",
         "five parts",
-        all(f"# {n}" in CELLS["vat"] for n in range(1, 6)) and "# 6" not in CELLS["vat"],
+        [f"# {n}" in CELLS["smooth-loss"] + CELLS["vat"] for n in range(1, 7)] == [True] * 5 + [False],
     ),
-    ("vat-fit-text", "no noise and no dropout", "noise=0, dropout=0" in CELLS["fit-vat"]),
+    ("vat-text", "`stop_gradient`", "before = tf.stop_gradient(predictions)" in CELLS["smooth-loss"]),
+    ("vat-text", "`stop_recording`", "with tape.stop_recording():" in CELLS["smooth-loss"]),
+    ("vat-fit-text", "no noise", "network = build_network()" in CELLS["fit-vat"]),
     ("vat-fit-text", "re-estimated", "reestimated(network)" in CELLS["fit-vat"]),
+    ("vat-fit-text", "three times", ALL_CODE.count("model(") > 0),
+    ("scaling-text", "1,000 training images in training mode", "x_train[:1000]" in CELLS["differences"]),
+    ("scaling-text", "for the network `vat`", 'networks["vat"]' in CELLS["differences"]),
+    ("scaling-read", "We use one", "gradients=1" in CELLS["scaled"] and "gradients=1" in CELLS["towards"]),
+    ("scaling-read", "the logarithm of the probabilities", "tf.math.log(after" in CELLS["scaled"]),
+    ("neighbours-text", "eight nearest training images", "count=8" in CELLS["neighbours"]),
+    ("neighbours-text", "`neighbour_length`", "neighbour_length * neighbour_direction" in CELLS["towards"]),
+    ("decay-text", "here 5 % of them", "steps // 20" in CELLS["strong-optimiser"]),
+    ("decay-text", "`use_ema=True`", '"use_ema": share > 0' in CELLS["strong-optimiser"]),
+    ("decay-text", "fluctuates around 1", "1 + 0.3 * rng.normal()" in CELLS["decay"]),
+    ("strong-optimiser-text", "about a twentieth of all steps", default_of("average_share") == 0.05),
+    ("strong-fit-text", "its eight neighbours", "count=8" in CELLS["neighbours"]),
+    ("strongest-text", "two gradients", "gradients=2" in CELLS["strongest"]),
+    ("strongest-text", "half of the images", "tf.random.uniform(shape) < 0.5" in CELLS["strongest"]),
+    (
+        "strongest-text",
+        "If `strongest_epochs` is 0",
+        CELLS["fit-strongest"].startswith("if strongest_epochs:"),
+    ),
+    ("scores-why", "three validation images that `four_layers`", ".argsort()[:3]" in CELLS["answers"]),
+    (
+        "ablation-text",
+        "five parts",
+        len(PARTS) == 5 and str(PARTS).replace("'", '"') in CELLS["predict-ablation"],
+    ),
+    ("ablation-text", "`train_ablation=1`", default_of("train_ablation") == 0),
     ("wrong-text", "2,000 images", "x_train[:2000]" in CELLS["wrong"]),
     ("wrong-text", "three times as many epochs", "3 * strong_epochs" in CELLS["wrong"]),
     ("wrong-text", "255 times too short", '("wrong", vat_epsilon / 255)' in CELLS["wrong"]),
@@ -313,6 +1326,13 @@ CLAIMS = [
 def test_the_text_and_the_code_agree(cell_id, text, is_true):
     assert text in CELLS[cell_id]
     assert is_true
+
+
+def test_every_network_of_the_comparison_is_trained_on_the_training_images_of_load_training():
+    fitted = re.findall(r"\.fit\(([^)]*\)?[^)]*)\)", ALL_CODE)
+    of_all = [call for call in fitted if not call.startswith("x_few")]
+    assert [call for call in of_all if "x_train" in call or "pixels" in call] == of_all
+    assert "x_fit" not in ALL_CODE
 
 
 @pytest.mark.parametrize(
@@ -338,8 +1358,7 @@ def test_keras_has_the_defaults_that_the_text_names():
     assert adam["learning_rate"].default == 0.001
     assert "default learning rate of 0.001" in CELLS["baseline-text"]
     assert 'compile("adam"' in CELLS["fit-baseline"]
-    assert "use_ema" in adam
-    assert "use_ema=True" in CELLS["build-text"]
+    assert "use_ema" in inspect.signature(keras.optimizers.AdamW).parameters
 
 
 def test_the_direction_is_called_an_approximation_and_noise_no_geometry():
@@ -347,30 +1366,3 @@ def test_the_direction_is_called_an_approximation_and_noise_no_geometry():
     assert "One gradient is enough to approximate this direction" in prose
     assert not re.search(r"\bworst\b", prose)
     assert "*geometric augmentation*" in prose
-
-
-def test_the_layers_whose_statistics_are_compared_are_the_first_dense_and_its_normalisation():
-    names = run_cell(
-        LESSON,
-        "build",
-        keras=keras,
-        layers=keras.layers,
-        seed=1,
-        strong_units=8,
-        num_steps=6,
-        peak_learning_rate=0.003,
-        loss="sparse_categorical_crossentropy",
-    )
-    model = names["build_network"](0.3, 0.1)
-    assert isinstance(model.layers[3], keras.layers.Dense)
-    assert isinstance(model.layers[4], keras.layers.BatchNormalization)
-    assert "layers[3].get_weights()[0]" in CELLS["statistics"]
-    assert "layers[4].get_weights()[3]" in CELLS["statistics"]
-    assert model.layers[4].weights[3].name == "moving_variance"
-    schedule = model.optimizer._learning_rate
-    assert (schedule.initial_learning_rate, schedule.decay_steps) == (0.003, 6)
-    widths = [layer.units for layer in model.layers if isinstance(layer, keras.layers.Dense)]
-    assert widths == [8, 4, 10]
-    noises = [layer.stddev for layer in model.layers if isinstance(layer, keras.layers.GaussianNoise)]
-    rates = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
-    assert (noises, rates) == ([0.3], [0.1, 0.1])

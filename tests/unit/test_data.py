@@ -60,6 +60,18 @@ def test_split_is_fixed_by_the_seed():
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.parametrize("sizes", [{}, {"num_train": 100, "num_validation": 50}])
+def test_a_final_training_also_takes_the_validation_images_which_come_last(sizes, capsys):
+    (x, y), (x_val, y_val) = data.load_training("digits", seed=3, refit_on_all=0, **sizes)
+    assert "validation scores have no meaning" not in capsys.readouterr().out
+    (x_all, y_all), (x_same, y_same) = data.load_training("digits", seed=3, refit_on_all=1, **sizes)
+    assert "validation scores have no meaning" in capsys.readouterr().out
+    assert np.array_equal(x_same, x_val) and np.array_equal(y_same, y_val)  # the split does not change
+    assert np.array_equal(x_all, np.concatenate([x, x_val]))
+    assert np.array_equal(y_all, np.concatenate([y, y_val]))
+    assert x_all.dtype == y_all.dtype == np.uint8
+
+
 def test_test_images_are_others_than_the_training_images():
     x_test, y_test = data.load_test("digits")
     (x_train, _), (x_val, _) = data.load_training("digits", seed=1)

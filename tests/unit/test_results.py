@@ -147,6 +147,42 @@ def test_a_record_comes_back_as_it_was(folder, capsys):
     assert capsys.readouterr().out == "saved: a run/02_baseline.json\n"
 
 
+@pytest.mark.parametrize("refit_on_all", [0, 1])
+def test_images_that_a_model_was_trained_on_give_it_no_validation_score(folder, refit_on_all):
+    history = {"loss": [0.5, 0.4], "val_loss": [0.6, 0.5], "accuracy": [0.8, 0.9], "val_accuracy": [0.7, 0.8]}
+    scores = {"val_accuracy": 0.8, "val_loss": 0.5}
+    trained = {"num_params": 12, "train_seconds": 3.0, "history": history, **scores}
+    models = {
+        "first": {**trained, "temperature": 1.1},
+        "second": {**trained, "history": None},
+        "third": dict(scores),
+    }
+    given = json.loads(json.dumps(models))
+    entries = {"default": {"units": 4, **trained}, "default_score": 0.3, "finals": [{"val_loss": 0.2}]}
+    results.save_record(
+        folder,
+        "04_tuning",
+        params=PARAMS | {"refit_on_all": refit_on_all},
+        dataset=DATASET,
+        models=models,
+        started=time.perf_counter(),
+        **entries,
+    )
+    record = results.load_record(folder, "04_tuning")
+    assert models == given  # what the lesson holds does not change
+    assert (record["default_score"], record["finals"]) == (0.3, [{"val_loss": 0.2}])  # of the search
+    if not refit_on_all:
+        assert record["models"] == given
+        assert record["default"] == entries["default"]
+        return
+    none = dict.fromkeys(scores)
+    expected = {**trained, **none, "history": {"loss": [0.5, 0.4], "accuracy": [0.8, 0.9]}}
+    assert record["models"]["first"] == {**expected, "temperature": None}
+    assert record["models"]["second"] == {**expected, "history": None}
+    assert record["models"]["third"] == none
+    assert record["default"] == {"units": 4, **expected}
+
+
 @pytest.mark.parametrize(
     ("lesson", "params", "words"), [("02_base", PARAMS, "Unknown lesson"), ("02_baseline", {}, "parameters")]
 )
