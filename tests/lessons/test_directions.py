@@ -177,7 +177,7 @@ def sentences():
 ALWAYS = [
     (r"[Pp]recision divides|[Rr]ecall divides", r"^(?=.*[Pp]recision.*column|.*[Rr]ecall)(?!.*[Rr]ecall.*column)(?!.*[Pp]recision [^,]*row)"),
     (r"temperature (?:of .* is )?above 1", r"less extreme|smaller|overconfident"),
-    (r"temperatures? of .* is below 1", r"underconfident"),
+    (r"below 1 (?:if it is|more)", r"underconfident|more extreme"),
     (r"\*overconfident\* \(", r"overconfident\* \(its confidence is higher than"),
     (r"\*underconfident\* \(", r"underconfident\* \(its confidence is lower than"),
     (r"(?<!log )log 10 ≈", r"log 10 ≈ 2\.30?\b"),
