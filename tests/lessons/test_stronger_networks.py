@@ -1169,12 +1169,12 @@ def test_the_first_network_is_trained_as_in_lesson_2(monkeypatch):
     names = {"time": types.SimpleNamespace(perf_counter=iter([1.0, 3.0]).__next__), "loss": LOSS}
     names |= {"histories": {}, "networks": {}, "train_seconds": {}, "batch_size": 16, "strong_epochs": 3}
     arrays = {"x_train": "images", "y_train": "labels", "x_val": "unseen images", "y_val": "their labels"}
-    made = run_cells("fit-baseline", widths=[8, 4], **names, **arrays)
+    made = run_cells("fit-baseline", widths=[8, 4, 2], **names, **arrays)
     model = made["networks"]["four_layers"]
     kinds = [type(layer).__name__ for layer in model.layers]
-    assert kinds == ["Rescaling", "Flatten", "Dense", "Dense", "Dense"]
+    assert kinds == ["Rescaling", "Flatten", *["Dense"] * 4]
     units = [(layer.units, layer.activation.__name__) for layer in model.layers[2:]]
-    assert units == [(8, "relu"), (4, "relu"), (10, "softmax")]
+    assert units == [(8, "relu"), (4, "relu"), (2, "relu"), (10, "softmax")]
     assert model.layers[0].scale == pytest.approx(1 / 255)
     assert (type(model.optimizer).__name__, float(model.optimizer.learning_rate)) == (
         "Adam",
@@ -1264,6 +1264,10 @@ def test_the_pictures_show_the_step_and_the_predictions_before_and_after(
     def model(images):
         return ("of the network", np.asarray(images))
 
+    def predict_six(found, images):
+        assert found is model
+        return np.tile([0.25, 0.75] if np.max(images) <= 255 else [0.9, 0.1], (6, 1))
+
     def adversarial_direction(found, images, before):
         assert found is model
         assert before[0] == "of the network"
@@ -1278,7 +1282,7 @@ def test_the_pictures_show_the_step_and_the_predictions_before_and_after(
         **arrays,
         **({"first": model} if network == "first" else {"networks": {"vat": model}}),
         in_words=lambda found, images: ("words", np.asarray(images)),
-        predict=lambda found, images: np.tile(np.float32([0.25, 0.75]), (len(images), 1)),
+        predict=predict_six,
         near=list(range(9)),
         adversarial_direction=adversarial_direction,
         neighbour_direction=neighbour_direction,
@@ -1292,7 +1296,7 @@ def test_the_pictures_show_the_step_and_the_predictions_before_and_after(
     assert np.allclose(moved, images + 255 * length * direction)
     assert str(length) in title
     if cell_id == "pictures":
-        assert captions == {"before": ["1 (75%)"] * 6, "after": ["1 (75%)"] * 6}
+        assert captions == {"before": ["1 (75%)"] * 6, "after": ["0 (90%)"] * 6}
     else:
         assert np.array_equal(captions["before"][1], images)
         assert np.array_equal(captions["after"][1], moved)
