@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from matplotlib.ticker import LogLocator, NullLocator
+
 from mnist_helpers import plots
 
 
@@ -36,7 +38,7 @@ def frontier(
 
     Args:
         points: recipe -> seconds and accuracy (0-1) of its schedules, the fastest first.
-        marks: accuracies (0-1), each drawn as a dotted line.
+        marks: accuracies (0-1), each drawn as a dotted line with its number.
         title: the figure's title.
     """
     figure = plots.new_figure(7.5, 4.6, title=title)
@@ -50,8 +52,12 @@ def frontier(
         shown = [f"{right:.2f} % in {time:.1f} s" for time, right in zip(seconds, percent, strict=True)]
         words.append(f"{recipe} {', '.join(shown)}")
     for mark in marks:
-        axes.axhline(100 * mark, color="#555555", linestyle=":", linewidth=1)
+        axes.axhline(100 * mark, color=plots.COLORS[7], linestyle=":", linewidth=1)
+        place = {"transform": axes.get_yaxis_transform(), "va": "bottom", "fontsize": 9}
+        axes.text(0.01, 100 * mark, f"{mark:.2%}", **place)
     axes.set(xscale="log", xlabel="seconds of training, median", ylabel="test accuracy in %, mean")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter("{x:g}")
     figure.legend(loc="outside lower center", ncols=4)
     best = ", ".join(name for name in points if _on_frontier(name, points))

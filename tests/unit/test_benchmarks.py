@@ -285,7 +285,7 @@ def test_a_wrong_number_is_noticed(tmp_path, monkeypatch):
     content["marks"][0]["recipes"]["keras_default"]["ratio"] = 1.0
     assert wrong_numbers(content) == [MARKS[0]]
     content = bench(tmp_path, monkeypatch)
-    extra = "keras_default, 30 epochs"  # scored, although it was not chosen in validation
+    extra = "keras_default, 5 epochs"  # scored, although it was not chosen in validation
     content["runs"][extra] = runs_of([9.0, 9.0], 0.97)
     assert extra in wrong_numbers(content)
 
@@ -339,6 +339,7 @@ def test_without_validation_the_command_says_what_to_do_first(tmp_path, monkeypa
 
 def test_without_validation_of_ones_own_the_references_is_taken(tmp_path, monkeypatch):
     reference = tmp_path / "reference"
+    reference.mkdir()
     validation = validation_of("sklearn", lambda epochs: 0.97)
     _files.write_json(reference / "bench.json", {"validation": validation})
     monkeypatch.setattr(_course, "REFERENCE", reference)
@@ -507,7 +508,7 @@ def test_each_setting_of_sklearn_is_accepted_and_trains_for_all_epochs(setting, 
         with_sklearn, "MLPClassifier", lambda **given: made.append(original(**given)) or made[-1]
     )
     one = next(one for one in CANDIDATES.values() if one.setting == setting)
-    train, held_out = few(60)
+    train, held_out = few(300)
     with_sklearn.classifier(*train, 3, 4, **one.settings)(held_out[0])
     assert made[0].n_iter_ == 4
     assert made[0].random_state == 3
@@ -739,7 +740,7 @@ def measured(folder, monkeypatch, fail_at=None, validate=False, **options):
         if kind in ("marks", "validation"):
             one = CANDIDATES[name]
             ours = RECIPES[one.recipe].is_ours
-            accuracy = 0.97 + 0.0055 * one.epochs**0.5
+            accuracy = 0.97 + (0.0055 if ours else 0.004) * one.epochs**0.5
             return {
                 "seconds": (0.5 + 0.01 * seed) * one.epochs * (1 if ours else 4),
                 "accuracy": accuracy,
@@ -895,7 +896,7 @@ def test_the_numbers_and_their_report(tmp_path, monkeypatch):
     assert content["matmul_fraction"]["median"] == 0.25
     assert content["machine"]["cores"] >= 1
     shown = texts(content)
-    for word in ("Time to an accuracy (mnist)", "2.1 s", "25%", "keras_default, 5 epochs", "8.2 to 8.3 s"):
+    for word in ("Time to an accuracy (mnist)", "2.1 s", "25%", "keras_default, 8 epochs", "16.3 to 16.6 s"):
         assert word in shown
     for title in ("Where the time of an update goes", "All schedules that were scored", "Growth of time"):
         assert title in shown
@@ -907,8 +908,8 @@ def test_the_numbers_and_their_report(tmp_path, monkeypatch):
     candidates = speed_report._details(content)[0].text()
     assert "keras_default, 30 epochs" in candidates
     rows = {row[0]: row for row in speed_report._details(content)[0].rows}
-    assert rows["keras_default, 30 epochs"][4] == "no"
-    assert rows["keras_default, 5 epochs"][4] == "yes"
+    assert rows["keras_default, 20 epochs"][4] == "no"
+    assert rows["keras_default, 8 epochs"][4] == "yes"
 
 
 def test_the_rows_of_the_marks_say_what_is_reached(tmp_path, monkeypatch):
@@ -916,12 +917,12 @@ def test_the_rows_of_the_marks_say_what_is_reached(tmp_path, monkeypatch):
     table = speed_report.tables(content)[0]
     rows = {(row[0], row[1]): row for row in table.rows}
     assert [*rows[("98.03%", "keras_default")]][2:] == [
-        5,
-        "10.3 s",
-        "10.2 to 10.4 s",
-        "5.00",
-        "5.00 to 5.00",
-        "98.23%",
+        8,
+        "16.5 s",
+        "16.3 to 16.6 s",
+        "8.00",
+        "8.00 to 8.00",
+        "98.13%",
         2,
     ]
     late = rows[("99.30%", "keras_mnist_mlp")]
