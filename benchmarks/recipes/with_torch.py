@@ -56,7 +56,7 @@ def strong(x: np.ndarray, y: np.ndarray, seed: int, epochs: int) -> Predict:
 def nearest_of_class(images: torch.Tensor, labels: torch.Tensor, count: int) -> torch.Tensor:
     """Returns the rows of the nearest other images of the same class, int64 `(n, count)`."""
     near = torch.empty((len(images), count), dtype=torch.int64)
-    for digit in range(10):
+    for digit in labels.unique():
         rows = torch.nonzero(labels == digit).flatten()
         distances = torch.cdist(images[rows], images[rows])
         distances.fill_diagonal_(torch.inf)
