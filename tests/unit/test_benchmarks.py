@@ -148,9 +148,9 @@ def test_every_measurement_may_use_the_same_number_of_threads(monkeypatch):
         monkeypatch.setenv(name, "7")
     monkeypatch.setattr(cores, "usable_cores", lambda: 3)
     monkeypatch.setattr(speed.subprocess, "run", run)
-    for name in (OURS, PEER):
+    for name in CANDIDATES:
         assert speed._in_a_process("marks", name, 4, False) == {"seconds": 1}
-    assert environments == [(["marks", name, "4", "0"], ["3"] * 3) for name in (OURS, PEER)]
+    assert environments == [(["marks", name, "4", "0"], ["3"] * 3) for name in CANDIDATES]
 
 
 def test_a_measurement_that_fails_shows_its_message(monkeypatch):
@@ -173,7 +173,7 @@ def test_a_schedule_reaches_a_mark_by_its_mean():
 
 def test_a_recipes_time_is_the_median_of_its_fastest_schedule_that_reaches_the_mark():
     runs = {
-        "fast_recipe, 1 epoch": runs_of([1.0, 1.0, 1.0], 0.98),
+        "fast_recipe, 1 epoch": runs_of([1.0, 1.0, 1.0], [0.985, 0.979, 0.976]),  # one lucky seed
         "fast_recipe, 2 epochs": runs_of([2.0, 9.0, 3.0], [0.98, 0.981, 0.9801]),
         "fast_recipe, 3 epochs": runs_of([4.0, 4.0, 4.0], 0.99),
         "keras_default, 8 epochs": runs_of([30.0, 12.0, 18.0], 0.9805, imports=4.0),
