@@ -53,7 +53,7 @@ def frontier(
         words.append(f"{recipe} {', '.join(shown)}")
     for mark in marks:
         axes.axhline(100 * mark, color=plots.COLORS[7], linestyle=":", linewidth=1)
-        place = {"transform": axes.get_yaxis_transform(), "va": "bottom", "fontsize": 9}
+        place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "bottom", "fontsize": 9}
         axes.text(0.01, 100 * mark, f"{mark:.2%}", **place)
     axes.set(xscale="log", xlabel="seconds of training, median", ylabel="test accuracy in %, mean")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
