@@ -129,7 +129,7 @@ def _pixels(images: np.ndarray) -> torch.Tensor:
 
 
 def _predict(model: Any) -> Predict:
-    model.eval()
+    model.train(False)
 
     def predict(images: np.ndarray) -> np.ndarray:
         with torch.no_grad():
