@@ -58,7 +58,13 @@ class Recipe:
 
 
 _FAST_TAGS = ("network", "schedule", "fast-recipe")
-_STRONG_TAGS = ("strong-network", "strong-neighbours", "strong-step", "strong-fit")
+_STRONG_TAGS = tuple(
+    f"strong-{part}"
+    for part in (
+        *("sizes", "network", "statistics", "change", "loss", "training", "direction"),
+        *("neighbours", "step", "optimiser", "fit"),
+    )
+)
 _ALL_RECIPES = (
     Recipe(
         "fast_recipe",
@@ -72,7 +78,7 @@ _ALL_RECIPES = (
     ),
     Recipe(
         "strong_recipe",
-        "ours",
+        "ours_strong",
         "strong",
         "keras",
         "ours: the cells of further/stronger_networks",

@@ -1,4 +1,4 @@
-"""Our two recipes: the very cells of the notebooks `further/faster_training` and `further/stronger_networks`."""
+"""Our fast recipe: the very cells of the notebook `further/faster_training`; and how such cells are run."""
 
 from __future__ import annotations
 
@@ -19,19 +19,7 @@ _MODULES = {"keras": keras, "layers": keras.layers, "np": np, "tf": tf, "time": 
 def fast(x: np.ndarray, y: np.ndarray, seed: int, epochs: int) -> Predict:
     """The fast recipe of `further/faster_training`."""
     names = {"x_train": x, "y_train": y, "fast_epochs": epochs}
-    return _predict(run_cells("fast_recipe", names, seed)["fast"])
-
-
-def strong(x: np.ndarray, y: np.ndarray, seed: int, epochs: int) -> Predict:
-    """The strong recipe of `further/stronger_networks`."""
-    return _predict(run_cells("strong_recipe", strong_names(x, y, epochs), seed)["networks"]["strong"])
-
-
-def strong_names(x: np.ndarray, y: np.ndarray, epochs: int) -> dict[str, Any]:
-    """Returns what the cells before the tagged ones would have defined, without validation images."""
-    images = {"x_train": x, "y_train": y, "x_fit": x, "y_fit": y, "validation": None}
-    kept: dict[str, Any] = {"networks": {}, "histories": {}, "train_seconds": {}}
-    return images | kept | {"strong_epochs": epochs}
+    return prediction(run_cells("fast_recipe", names, seed)["fast"])
 
 
 def run_cells(recipe: str, names: dict[str, Any], seed: int, replaced: dict[str, Any] | None = None) -> dict:
@@ -60,5 +48,6 @@ def run_cells(recipe: str, names: dict[str, Any], seed: int, replaced: dict[str,
     return found
 
 
-def _predict(model: Any) -> Predict:
+def prediction(model: Any) -> Predict:
+    """Returns a function that names the digits of images."""
     return lambda images: model.predict(images, batch_size=1000, verbose=0).argmax(axis=1)

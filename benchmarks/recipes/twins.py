@@ -44,7 +44,7 @@ class StrongRecipe:
         warm_up: the learning rate rises in the first of so many equal parts of the updates.
         epsilon: the constant in AdamW's denominator.
         weight_decay: of the hidden layers' kernels.
-        ema: share of the old value in the moving average of the weights.
+        average_share: share of all updates over which the weights are averaged.
         normalisation_epsilon: the constant in batch normalisation's denominator.
         adversarial_step: length of the step in the adversarial direction, for pixels from 0 to 1.
         neighbour_step: length of the step towards the neighbours.
@@ -59,7 +59,7 @@ class StrongRecipe:
     warm_up: int = 20
     epsilon: float = 1e-7
     weight_decay: float = 0.3
-    ema: float = 0.995
+    average_share: float = 0.05
     normalisation_epsilon: float = 1e-3
     adversarial_step: float = 2.1
     neighbour_step: float = 2.0

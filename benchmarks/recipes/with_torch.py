@@ -39,9 +39,10 @@ def strong(x: np.ndarray, y: np.ndarray, seed: int, epochs: int) -> Predict:
     images, labels = _pixels(x), torch.from_numpy(y.astype("int64"))
     near = nearest_of_class(images, labels, STRONG.neighbours)
     model = _network(STRONG.widths, seed, STRONG.normalisation_epsilon)
-    averaged = swa_utils.AveragedModel(model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(STRONG.ema))
-    optimizer = _adamw(model)
     per_epoch = len(x) // STRONG.batch_size  # a smaller last batch is left out
+    share = 1 / max(1, STRONG.average_share * epochs * per_epoch)
+    averaged = swa_utils.AveragedModel(model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(1 - share))
+    optimizer = _adamw(model)
     rates = iter(learning_rates(STRONG, epochs * per_epoch))
     for _ in range(epochs):
         for rows in torch.randperm(len(x)).split(STRONG.batch_size)[:per_epoch]:

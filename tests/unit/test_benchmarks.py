@@ -440,48 +440,90 @@ def _tags(cell):
     return cell["metadata"].get("tags", [])
 
 
-def test_all_cells_of_the_strong_recipe_are_tagged_or_none():
-    assert strong_tags() in (set(), {*RECIPES["strong_recipe"].tags})
+def test_all_cells_of_the_strong_recipe_are_tagged():
+    assert strong_tags() == {*RECIPES["strong_recipe"].tags}
+    cells = lessons.read_lesson("stronger_networks")["cells"]
+    in_order = [tag for cell in cells for tag in _tags(cell) if tag.startswith("strong-")]
+    assert in_order == [*RECIPES["strong_recipe"].tags]
+
+
+def test_the_twin_of_the_strong_recipe_has_the_notebooks_numbers():
+    full = lessons.declared("stronger_networks") | lessons.profile_parameters("full")
+    units = full["strong_units"]
+    assert twins.STRONG.widths == (784, units, units // 2, units // 4, units // 4, 10)
+    numbers = ("batch_size", "peak", "weight_decay", "average_share", "adversarial_step", "neighbour_step")
+    names = (
+        "batch_size",
+        "peak_learning_rate",
+        "weight_decay",
+        "average_share",
+        "vat_epsilon",
+        "neighbour_length",
+    )
+    for number, name in zip(numbers, names, strict=True):
+        assert getattr(twins.STRONG, number) == full[name], name
+    assert twins.STRONG.start == twins.STRONG.peak / 20
+    source = lessons.tagged_source("stronger_networks", "strong-optimiser")
+    assert "peak_learning_rate / 20" in source and f"steps // {twins.STRONG.warm_up}" in source
+    assert f"count={twins.STRONG.neighbours}" in lessons.tagged_source(
+        "stronger_networks", "strong-neighbours"
+    )
+    assert f"gradients={twins.STRONG.gradients}" in lessons.tagged_source("stronger_networks", "strong-step")
 
 
 def made_up_cells(monkeypatch, cells, **parameters):
-    """Cells with the tags of the strong recipe, in place of the notebook's."""
-    monkeypatch.setattr(lessons, "declared", lambda lesson: {"batch_size": 10, **parameters})
-    monkeypatch.setattr(lessons, "tagged_source", lambda lesson, tag: cells[tag])
+    """Cells with the tags of the strong recipe, in place of the notebook's; most of them do nothing."""
+    monkeypatch.setattr(
+        lessons, "declared", lambda lesson: {"batch_size": 10, "strong_units": 4, **parameters}
+    )
+    monkeypatch.setattr(
+        lessons,
+        "profile_parameters",
+        lambda profile: {"batch_size": 10, "refit_epochs": 3, "strong_units": 8},
+    )
+    monkeypatch.setattr(lessons, "tagged_source", lambda lesson, tag: cells.get(tag, ""))
 
 
 STRONG_CELLS = {
-    "strong-network": "layers.Dense(1)\nseen = [('network', seed, strong_epochs, batch_size)]",
-    "strong-neighbours": "seen.append(('neighbours', x_fit.shape, x_train is x_fit, validation))",
-    "strong-step": "def adversarial_direction(): return 'searched'\ndef neighbour_direction(): return 'near'",
+    "strong-network": "seen = [('network', seed, strong_epochs, batch_size, strong_units, options)]",
+    "strong-direction": "def scaled_direction(): return 'searched'",
+    "strong-neighbours": "seen.append(('neighbours', x_train.shape, NearestNeighbors.__name__))",
+    "strong-step": "def smooth_step(): return 'near'",
     "strong-fit": """
-seen.append((adversarial_direction(), neighbour_direction()))
 class Network:
     def predict(self, images, **options):
         return np.eye(10)[[3] * len(images)]
-networks["strong"] = Network()
+def train_smooth(find_step, verbose):
+    seen.append((scaled_direction(), find_step(), verbose))
+    return Network(), {}
 """,
 }
 
 
 def test_our_strong_recipe_is_the_notebooks_own_cells(monkeypatch):
-    from benchmarks.recipes import ours
+    from benchmarks.recipes import ours_strong
 
     made_up_cells(monkeypatch, STRONG_CELLS, strong_epochs=17, seed=9)
     train, held_out = few(20)
-    predict = ours.strong(*train, 4, 6)
+    predict = ours_strong.strong(*train, 4, 6)
     assert predict(held_out[0]).tolist() == [3] * len(held_out[0])
-    found = ours.run_cells("strong_recipe", ours.strong_names(*train, 6), 4)
+    found = ours_strong.train(*train, 4, 6, {})
     assert found["seen"] == [
-        ("network", 4, 6, 10),
-        ("neighbours", (20, 28, 28), True, None),
-        ("searched", "near"),
+        ("network", 4, 6, 10, 8, {"batch_size": 10}),
+        ("neighbours", (20, 28, 28), "NearestNeighbors"),
+        ("searched", "near", 0),
     ]
-    replaced = {"adversarial_direction": lambda: "left out"}
-    found = ours.run_cells("strong_recipe", ours.strong_names(*train, 6), 4, replaced)
-    assert found["seen"][-1] == ("left out", "near")
+    assert "refit_epochs" not in found  # it is no parameter of the notebook
+    found = ours_strong.train(*train, 4, 6, {"scaled_direction": lambda: "left out"})
+    assert found["seen"][-1] == ("left out", "near", 0)
     with pytest.raises(KeyError, match=r"No tagged cell of stronger_networks defines renamed\."):
-        ours.run_cells("strong_recipe", ours.strong_names(*train, 6), 4, {"renamed": None})
+        ours_strong.train(*train, 4, 6, {"renamed": None})
+
+
+@pytest.mark.course
+def test_our_strong_recipe_learns():
+    train, held_out = few(1000)
+    assert marks.measure(CANDIDATES["strong_recipe, 4 epochs"], 1, train, held_out)["accuracy"] > 0.7
 
 
 @pytest.mark.course
@@ -575,7 +617,7 @@ print(len(sys.modules) - before)
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_no_library_is_imported_while_the_clock_runs(recipe):
     """PyTorch imports 800 modules when the first optimiser is made, which takes seconds."""
-    if recipe in schedules.installed()[1] or (not strong_tags() and recipe == "strong_recipe"):
+    if recipe in schedules.installed()[1]:
         pytest.skip(f"{recipe} cannot be run here")
     name = next(name for name, one in CANDIDATES.items() if one.recipe == recipe)
     done = subprocess.run([sys.executable, "-c", LATE, name], capture_output=True, text=True, check=True)
@@ -625,19 +667,25 @@ def test_growth_is_measured():
 
 STEP_CELLS = {
     "strong-network": "clock.spend(5 if clock.is_warm else 8)\nclock.is_warm = True",
-    "strong-neighbours": "clock.spend(len(x_fit) / 1000)",
-    "strong-step": """
-def adversarial_direction(model, images):
+    "strong-direction": """
+def scaled_direction(model, images):
     clock.spend(0.02)
+""",
+    "strong-neighbours": "clock.spend(len(x_train) / 1000)",
+    "strong-step": """
 def neighbour_direction():
     clock.spend(0.005)
+def smooth_step():
+    scaled_direction(None, None)
+    neighbour_direction()
 """,
     "strong-fit": """
-for _ in range(strong_epochs * (len(x_fit) // batch_size)):
-    adversarial_direction(None, None)
-    neighbour_direction()
-    clock.spend(0.015)
-    keras.layers.BatchNormalization()
+def train_smooth(find_step, verbose):
+    for _ in range(strong_epochs * (len(x_train) // batch_size)):
+        find_step()
+        clock.spend(0.015)
+        keras.layers.BatchNormalization()
+    return None, {}
 """,
 }
 
@@ -660,7 +708,7 @@ def test_an_update_is_timed_without_set_up_and_a_part_is_left_out(monkeypatch):
     for name, expected in variants.items():
         variant = steps.VARIANTS[name]
         if "search" in name:
-            variant = steps.Variant({"adversarial_direction": lambda *arguments: None})
+            variant = steps.Variant({"scaled_direction": lambda *arguments: None})
         found = steps.milliseconds(x, y, 1, variant)["milliseconds"]
         assert found == pytest.approx(expected), name
     assert keras.layers.BatchNormalization() is None  # what was replaced is there again
