@@ -425,6 +425,29 @@ def replicate(study: str, seed: int, only: tuple[str, ...], threads: int | None,
         _stop("The numbers differ more than expected.", 1)
 
 
+@main.command(epilog=_help("mnist-course predictions reference"))
+@click.argument("study")
+@click.option(
+    "--probabilities",
+    multiple=True,
+    metavar="MODEL",
+    help="Keep all probabilities of this model; can be repeated. By default, those of the last time.",
+)
+@_results_dir
+def predictions(study: str, probabilities: tuple[str, ...], results_dir: Path) -> None:
+    """Keep what the networks of a study answered on the test images.
+
+    STUDY is a study in the results folder, such as reference or reference/class. The files in its folder
+    predictions are small enough to commit, and every test score can be computed from them. If seeds were added or
+    trained again, the same command adds or replaces these. Without --probabilities, baseline, batchnorm_dropout,
+    tuned and strong are kept with all probabilities, and the other models with predicted labels and losses.
+    """
+    from mnist_course import predictions
+    from mnist_helpers import results
+
+    click.echo(predictions.keep(results.find_run(study, results_dir), probabilities))
+
+
 @main.command(epilog=_help("mnist-course report monday"))
 @click.argument("run", default="course")
 @_results_dir

@@ -95,6 +95,7 @@ GRADE, BUILD = "mnist_course.grading.grade.grade", "mnist_course.grading.release
 COLLECT, EXPORT = "mnist_course.grading.collect.collect", "mnist_course.grading.export.export"
 MARK = "mnist_course.grading.by_hand.mark"
 REPLICATE = "mnist_course.run.replicate.replicate"
+PREDICTIONS = "mnist_course.predictions.keep"
 OFFLINE = object()  # the option sets MNIST_COURSE_OFFLINE
 
 # (command, parameter): the command line (FOLDER is a temporary folder, OWN a dataset), the function that it must
@@ -139,6 +140,17 @@ ARRIVALS = {
         {"results_dir": "FOLDER"},
     ),
     ("replicate", "offline"): ("replicate s 3 --offline", REPLICATE, OFFLINE),
+    ("predictions", "study"): ("predictions s/t", PREDICTIONS, {"study": "RESULTS/s/t"}),
+    ("predictions", "probabilities"): (
+        "predictions s --probabilities tuned --probabilities vat",
+        PREDICTIONS,
+        {"with_probabilities": ("tuned", "vat")},
+    ),
+    ("predictions", "results_dir"): (
+        "predictions s --results-dir FOLDER",
+        PREDICTIONS,
+        {"study": "FOLDER/s", "with_probabilities": ()},
+    ),
     ("report", "run"): ("report monday", "mnist_course.cli._existing_run", {"run": "monday"}),
     ("report", "results_dir"): (
         "report --results-dir FOLDER",
@@ -898,7 +910,7 @@ def test_lesson_1_never_waits_for_tensorflow():
 
 # A module imports from its own folder and from the layers before its own.
 LAYERS = (
-    ("lessons", "cores", "course_file", "processes", "statistics"),
+    ("lessons", "cores", "course_file", "predictions", "processes", "statistics"),
     ("reports", "pictures"),
     ("run", "handout"),
     ("grading",),
