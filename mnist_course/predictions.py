@@ -23,6 +23,7 @@ FOLDER, INDEX = "predictions", "index.json"
 WITH_PROBABILITIES = ("baseline", "batchnorm_dropout", "tuned", "strong")
 _LESSON = results.LESSONS[-1]
 _SMALLEST = 1e-7  # as in `metrics.negative_log_likelihood`
+Records = Mapping[str, Mapping[str, Any]]  # lesson -> record
 _LABELS, _PREDICTED, _RIGHT, _ALL = "labels", "predicted", "log_right", "log_probabilities"
 
 
@@ -101,44 +102,55 @@ def keep(study: Path, with_probabilities: Sequence[str] = ()) -> str:
     folder, index = study / FOLDER, _read_index(study)
     chosen = list(with_probabilities) or index["with_probabilities"] or list(WITH_PROBABILITIES)
     records = {run: _records(run) for run in results.run_folders(study)}
-    evaluated = {
-        run: own for run, own in records.items() if (run / f"{_LESSON}.npz").is_file() and _LESSON in own
-    }
-    known = {name for own in evaluated.values() for name in own[_LESSON]["models"]}
+    evaluated = {run: own for run, own in records.items() if _is_evaluated_here(run, own)}
     if not evaluated:
-        found = f"{len(records)} runs, none of which has the arrays of lesson 5"
+        received = f"{len(records)} runs, none of which has the arrays of lesson 5"
         raise UserError(
-            f"Nothing to keep in {study}. Expected: runs that were evaluated here. Received: {found}."
+            f"Nothing to keep in {study}. Expected: runs that were evaluated here. Received: {received}."
         )
+    models = [own[_LESSON]["models"] for own in evaluated.values()]
+    known = {name for entries in models for name, entry in entries.items() if "sha256" in entry}
     if unknown := [name for name in with_probabilities if name not in known]:
-        raise UserError(
-            f"Unknown model. Expected: some of {', '.join(sorted(known))}. Received: {unknown[0]!r}."
-        )
+        expected = ", ".join(sorted(known))
+        raise UserError(f"Unknown model. Expected: some of {expected}. Received: {unknown[0]!r}.")
     folder.mkdir(exist_ok=True)
     written = []
     for run, own in evaluated.items():
-        found = _predictions_of(run, own[_LESSON], chosen)
-        entry = {"seed": found.seed, "file": f"{run.name}.npz"} | _description(own, found)
-        if not _is_kept(folder, index["runs"].get(run.name), entry):
-            with _files.atomic_write(folder / entry["file"]) as temporary:
-                np.savez_compressed(temporary, **_arrays(found))
-            index["runs"][run.name] = entry | {"sha256": _files.sha256(folder / entry["file"])}
-            written.append(run.name)
+        old = index["runs"].get(run.name)
+        index["runs"][run.name] = entry = _write(folder, run, own, chosen, old)
+        written += [run.name] if entry is not old else []
         # After each run, so that the index is never far behind the files.
-        _files.write_json(
-            folder / INDEX, {"with_probabilities": chosen, "runs": _in_order(index["runs"], records)}
-        )
-    without = [run.name for run, own in records.items() if not _belongs(index["runs"].get(run.name), own)]
+        content = {"with_probabilities": chosen, "runs": _in_order(index["runs"], records)}
+        _files.write_json(folder / INDEX, content)
+    return _summary(folder, index["runs"], records, written)
+
+
+def _write(
+    folder: Path, run: Path, records: Records, chosen: Sequence[str], old: Mapping[str, Any] | None
+) -> Mapping[str, Any]:
+    """Writes the predictions of a run and returns its entry in the index: `old` itself if both are there."""
+    found = _predictions_of(run, records[_LESSON], chosen)
+    entry = {"seed": found.seed, "file": f"{run.name}.npz", **_description(records, found)}
+    path = folder / f"{run.name}.npz"
+    if old and old == {**entry, "sha256": old["sha256"]} and _has_sha256(path, old["sha256"]):
+        return old
+    with _files.atomic_write(path) as temporary:
+        np.savez_compressed(temporary, **_arrays(found))
+    return entry | {"sha256": _files.sha256(path)}
+
+
+def _summary(
+    folder: Path, runs: Mapping[str, Any], records: Mapping[Path, Records], written: Sequence[str]
+) -> str:
     size = sum(path.stat().st_size for path in folder.glob("*.npz")) / 1e6
-    lines = [
-        f"{folder}: {len(index['runs'])} runs, {size:.1f} MB. Written now: {', '.join(written) or 'none'}."
-    ]
-    if without:
-        lines.append(
-            f"Without predictions of their networks: {', '.join(without)}. Their arrays are not on this machine: "
-            "run lesson 5 of these runs again, or give this command where they were run."
-        )
-    return "\n".join(lines)
+    text = f"{folder}: {len(runs)} runs, {size:.1f} MB. Written now: {', '.join(written) or 'none'}."
+    without = [run.name for run, own in records.items() if not _belongs(runs.get(run.name), own)]
+    if not without:
+        return text
+    return (
+        f"{text}\nWithout predictions of their networks: {', '.join(without)}. Their arrays are not on this "
+        "machine: run lesson 5 of these runs again, or give this command where they were run."
+    )
 
 
 def of_study(study: Path) -> dict[str, Predictions]:
@@ -161,7 +173,7 @@ def of_study(study: Path) -> dict[str, Predictions]:
         records = _records(run)
         if index and _belongs(index.get(run.name), records):
             found[run.name] = _read(study / FOLDER, index[run.name])
-        elif not index and _LESSON in records and (run / f"{_LESSON}.npz").is_file():
+        elif not index and _is_evaluated_here(run, records):
             models = [*records[_LESSON]["models"]]
             found[run.name] = _predictions_of(run, records[_LESSON], models)
     return found
@@ -188,13 +200,18 @@ def _in_order(runs: Mapping[str, Any], records: Mapping[Path, Any]) -> dict[str,
     return {name: runs[name] for name in (*names, *(name for name in runs if name not in names))}
 
 
-def _records(run: Path) -> dict[str, dict[str, Any]]:
+def _records(run: Path) -> Records:
     """Reads the records of a run; without lesson 5 if it was not run."""
     present = [lesson for lesson in results.IN_ORDER if (run / f"{lesson}.json").is_file()]
     return {lesson: results.load_record(run, lesson) for lesson in present}
 
 
-def _description(records: Mapping[str, Mapping[str, Any]], found: Predictions) -> dict[str, Any]:
+def _is_evaluated_here(run: Path, records: Records) -> bool:
+    """Returns whether lesson 5 of a run has saved what the networks answered, and the file is on this machine."""
+    return "predictions" in records.get(_LESSON, {}) and (run / f"{_LESSON}.npz").is_file()
+
+
+def _description(records: Records, found: Predictions) -> dict[str, Any]:
     """Describes of which networks the predictions are, and what of them is kept."""
     evaluation = records[_LESSON]
     weights = {
@@ -218,21 +235,14 @@ def _description(records: Mapping[str, Mapping[str, Any]], found: Predictions) -
     }
 
 
-def _belongs(entry: Mapping[str, Any] | None, records: Mapping[str, Mapping[str, Any]]) -> bool:
+def _belongs(entry: Mapping[str, Any] | None, records: Records) -> bool:
     """Returns whether kept predictions are of the networks that a run has evaluated last."""
     recorded = records.get(_LESSON, {}).get("predictions", {})
     return bool(entry and recorded and entry["arrays_sha256"] == recorded["sha256"])
 
 
-def _is_kept(folder: Path, old: Mapping[str, Any] | None, entry: Mapping[str, Any]) -> bool:
-    """Returns whether the file of an entry is there as it would be written."""
-    path = folder / entry["file"]
-    return (
-        bool(old)
-        and old == {**entry, "sha256": old["sha256"]}
-        and path.is_file()
-        and (_files.sha256(path) == old["sha256"])
-    )
+def _has_sha256(path: Path, sha256: str) -> bool:
+    return path.is_file() and _files.sha256(path) == sha256
 
 
 # --- the files ---
@@ -252,7 +262,7 @@ def _predictions_of(run: Path, record: Mapping[str, Any], with_probabilities: Se
     )
 
 
-def _arrays(found: Predictions) -> dict[str, np.ndarray]:
+def _arrays(found: Predictions) -> dict[str, Any]:
     """Returns what a file holds; the probability of the true label is not stored twice."""
     rights = {name: logs for name, logs in found.log_right.items() if name not in found.log_probabilities}
     return {
@@ -265,7 +275,7 @@ def _arrays(found: Predictions) -> dict[str, np.ndarray]:
 
 def _read(folder: Path, entry: Mapping[str, Any]) -> Predictions:
     path = folder / Path(entry["file"]).name
-    if not path.is_file() or _files.sha256(path) != entry["sha256"]:
+    if not _has_sha256(path, entry["sha256"]):
         problem = "was changed (sha256 differs)" if path.is_file() else "is missing"
         study = folder.parent.name
         raise results.MissingLessonError(
