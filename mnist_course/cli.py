@@ -448,6 +448,29 @@ def predictions(study: str, probabilities: tuple[str, ...], results_dir: Path) -
     click.echo(predictions.keep(results.find_run(study, results_dir), probabilities))
 
 
+@main.command(epilog=_help("mnist-course models reference/seed-1"))
+@click.argument("run", metavar="STUDY/RUN")
+@click.option(
+    "--model",
+    "names",
+    multiple=True,
+    metavar="MODEL",
+    help="Export this model; can be repeated. By default, baseline, batchnorm_dropout and strong.",
+)
+@_results_dir
+@_offline
+def models(run: str, names: tuple[str, ...], results_dir: Path) -> None:
+    """Export trained models of one run in a form that is small enough to commit.
+
+    The files are in the folder models of the study. Weights are rounded to 16 bits; what this changes is measured
+    on the validation images of the run, and written into the index beside the models.
+    """
+    from mnist_course import committed_models
+    from mnist_helpers import results
+
+    click.echo(committed_models.export(results.find_run(run, results_dir), names))
+
+
 @main.command(epilog=_help("mnist-course report monday"))
 @click.argument("run", default="course")
 @_results_dir

@@ -96,6 +96,7 @@ COLLECT, EXPORT = "mnist_course.grading.collect.collect", "mnist_course.grading.
 MARK = "mnist_course.grading.by_hand.mark"
 REPLICATE = "mnist_course.run.replicate.replicate"
 PREDICTIONS = "mnist_course.predictions.keep"
+MODELS = "mnist_course.committed_models.export"
 OFFLINE = object()  # the option sets MNIST_COURSE_OFFLINE
 
 # (command, parameter): the command line (FOLDER is a temporary folder, OWN a dataset), the function that it must
@@ -151,6 +152,10 @@ ARRIVALS = {
         PREDICTIONS,
         {"study": "FOLDER/s", "with_probabilities": ()},
     ),
+    ("models", "run"): ("models s/t", MODELS, {"run": "RESULTS/s/t", "names": ()}),
+    ("models", "names"): ("models s/t --model tuned --model vat", MODELS, {"names": ("tuned", "vat")}),
+    ("models", "results_dir"): ("models s/t --results-dir FOLDER", MODELS, {"run": "FOLDER/s/t"}),
+    ("models", "offline"): ("models s/t --offline", MODELS, OFFLINE),
     ("report", "run"): ("report monday", "mnist_course.cli._existing_run", {"run": "monday"}),
     ("report", "results_dir"): (
         "report --results-dir FOLDER",
@@ -910,7 +915,7 @@ def test_lesson_1_never_waits_for_tensorflow():
 
 # A module imports from its own folder and from the layers before its own.
 LAYERS = (
-    ("lessons", "cores", "course_file", "predictions", "processes", "statistics"),
+    ("lessons", "cores", "course_file", "committed_models", "predictions", "processes", "statistics"),
     ("reports", "pictures"),
     ("run", "handout"),
     ("grading",),
