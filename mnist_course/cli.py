@@ -580,6 +580,35 @@ def check(folder: Path) -> None:
         click.echo(f"  {array}: {shape}, sha256 {described['sha256'][array]}")
 
 
+@data.command(epilog=_help("mnist-course data confirmation ~/confirmation"))
+@click.argument("into", type=_NEW_FOLDER, metavar="FOLDER")
+@_offline
+def confirmation(into: Path) -> None:
+    """Write MNIST's training images as a dataset with other test images.
+
+    The test images of the new FOLDER are 10,000 of MNIST's training images, on which no recipe of the strongest
+    networks was chosen; the other 50,000 are for training. Use FOLDER with --dataset.
+    """
+    from mnist_course import image_folders
+
+    click.echo(image_folders.write_confirmation(into))
+
+
+@data.command(epilog=_help("mnist-course data qmnist ~/Downloads ~/qmnist"))
+@click.argument("source", type=_EXISTING_FOLDER)
+@click.argument("into", type=_NEW_FOLDER, metavar="FOLDER")
+@_offline
+def qmnist(source: Path, into: Path) -> None:
+    """Write QMNIST's test images as a dataset.
+
+    SOURCE is the folder with qmnist-test-images-idx3-ubyte.gz and qmnist-test-labels-idx2-int.gz. The new FOLDER
+    has MNIST's training images, and the 50,000 test images of QMNIST that are not in MNIST. Use it with --dataset.
+    """
+    from mnist_course import image_folders
+
+    click.echo(image_folders.write_qmnist(source, into))
+
+
 @main.command(epilog=_help("mnist-course doctor"))
 @_offline
 def doctor() -> None:
