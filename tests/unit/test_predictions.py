@@ -533,6 +533,16 @@ def test_without_all_predictions_there_is_only_one_kind(study):
     assert all("seeds and images" not in table.columns for table in study_report.study_tables(content))
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_few_seeds_have_no_interval(study, seeds):
+    for seed in (1, 2, 10)[seeds:]:
+        shutil.rmtree(study / f"seed-{seed}")
+    predictions.keep(study)
+    content, _ = summary(study)
+    assert len(predictions.of_study(study)) == seeds
+    assert "two_way" not in json.dumps(content)
+
+
 def test_settings_are_compared_with_both_kinds(study, monkeypatch):
     monkeypatch.setattr(plots.DescribedFigure, "png", lambda self: b"PNG")
     for units in (16, 32):
