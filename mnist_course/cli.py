@@ -439,7 +439,7 @@ def predictions(study: str, probabilities: tuple[str, ...], results_dir: Path) -
 
     STUDY is a study in the results folder, such as reference or reference/class. The files in its folder
     predictions are small enough to commit, and every test score can be computed from them. If seeds were added or
-    trained again, the same command adds or replaces these. Without --probabilities, baseline, batchnorm_dropout,
+    trained again, the same command adds or replaces these. Without --probabilities, baseline, batchnorm,
     tuned and strong are kept with all probabilities, and the other models with predicted labels and losses.
     """
     from mnist_course import predictions

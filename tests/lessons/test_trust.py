@@ -59,9 +59,9 @@ def test_networks_that_a_run_lacks_are_left_out_of_the_diagram():
     names = cell(
         "reliability",
         y_test=answers.argmax(axis=1),
-        probabilities={"vat": answers, "tuned": answers, "dropout": answers},
+        probabilities={"strong": answers, "tuned": answers, "dropout": answers},
     )
-    assert names["shown"] == ["tuned", "vat"]
+    assert names["shown"] == ["tuned", "strong"]
 
 
 def test_the_noise_floor_is_the_error_of_labels_drawn_from_the_probabilities(capsys):
