@@ -6,7 +6,7 @@ import os
 
 import click
 
-from benchmarks import speed, speed_report
+from benchmarks import schedules, speed, speed_report
 from mnist_course import course_file
 from mnist_helpers import _files, parameters, results
 from mnist_helpers._errors import UserError
@@ -19,11 +19,29 @@ from mnist_helpers._errors import UserError
 @click.argument("name", default="bench")
 @click.option(
     "--repeats",
-    default=5,
+    default=10,
     type=click.IntRange(1, 1000),
     metavar="N",
-    help="Repetitions of each measurement.",
+    help="Repetitions of each measurement, each with another seed.",
     show_default=True,
+)
+@click.option(
+    "--validate",
+    is_flag=True,
+    help="First step: compare the candidates on validation images, by which the schedules are chosen.",
+)
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice(speed.PARTS),
+    help="Measure only this part; can be repeated. Without it: all parts.",
+)
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(list(schedules.RECIPES)),
+    help="Of the marks, measure only this recipe; can be repeated.",
 )
 @click.option("--quick", is_flag=True, help="Tiny, on the digits: only to see that it works.")
 @click.option(
@@ -41,6 +59,9 @@ from mnist_helpers._errors import UserError
 def main(
     name: str,
     repeats: int,
+    validate: bool,
+    parts: tuple[str, ...],
+    only: tuple[str, ...],
     quick: bool,
     runs: tuple[str, ...],
     only_report: bool,
@@ -51,6 +72,11 @@ def main(
     if offline:
         os.environ["MNIST_COURSE_OFFLINE"] = "1"
     try:
+        if validate and (quick or only_report or parts or runs):
+            raise UserError(
+                "--validate: Expected: alone, or with --only and --repeats. "
+                "Received: --quick, --only-report, --part or --course as well. Give the commands one by one."
+            )
         base = results.results_dir(_files.expand(results_dir) if results_dir else "")
         if not _files.is_writable_place(base):
             raise UserError(
@@ -63,13 +89,12 @@ def main(
                     f"--course: there is no run {run!r} in {base}. Run it first: mnist-course run {run}"
                 )
         folder = base / parameters.check("run", name)
-        if not only_report:
-            speed.run_bench(folder, repeats=repeats, quick=quick, course_runs=folders)
-        elif not (folder / speed_report.BENCH_FILE).is_file():
-            raise UserError(
-                f"--only-report: there is no {speed_report.BENCH_FILE} in {folder}. Measure it first."
-            )
-        content = _files.read_json(folder / speed_report.BENCH_FILE)
+        if validate:
+            speed.run_validation(folder, repeats=repeats, only=only)
+        elif not only_report:
+            asked = {"parts": parts or speed.PARTS, "only": only}
+            speed.run_bench(folder, repeats=repeats, quick=quick, course_runs=folders, **asked)
+        content = speed_report.read(folder)
         page = speed_report.write(folder, content)
     except UserError as error:
         raise click.UsageError(str(error)) from error

@@ -1,10 +1,10 @@
-"""How fast: time to a given accuracy, use of the processor, where a lesson's time goes, growth.
+"""How fast: time to given accuracies, where the time of an update and of a lesson goes, growth.
 
-    python -m benchmarks -> one process per measurement -> bench.json, bench.md, bench.html, bench.png, growth.png
+    python -m benchmarks -> one process per measurement -> bench.json, bench.md, bench.html and figures
 
-The measurements take turns: one of each, then the next repetition, in an order that a seed shuffles. Imports and
-the reading of the data are not counted; set-up and tracing are. Each measurement is kept as soon as it is made,
-so that an interrupted benchmark continues.
+The measurements take turns: one of each, then the next repetition, in an order that a seed shuffles. What is
+counted is the same for all programs (`benchmarks.marks`). Each measurement is kept as soon as it is made, so that
+an interrupted benchmark continues; one whose program has changed since is made again.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from benchmarks import speed_report
-from mnist_course import course_file, lessons
-from mnist_helpers import _files, data, results
+from benchmarks import marks, schedules, speed_report, steps
+from mnist_course import cores, course_file
+from mnist_helpers import _course, _files, results
 
-TARGET = 0.9803  # test accuracy: the best of the reference that the project started from
-MAX_EPOCHS = 12
+PARTS = ("marks", "throughput", "step", "growth")
+LOG_FILE = "bench.jsonl"
 BATCH = 512  # of the throughput
 GROWTH = {
     "epochs": (1, 2, 4, 8),
@@ -44,157 +43,6 @@ GROWTH = {
 GROWTH_REPEATS = 2  # the slowest part, and one whose answer is a slope
 STUDY_RUNS = 4  # of the studies with more and more workers
 
-_FAST = "faster_training"  # the notebook that holds the fast recipe
-
-Curve = list[list[float]]  # pairs of seconds so far and test accuracy
-
-
-# --- time to the target: a function per competitor, images -> curve ---
-
-
-def fast_recipe(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
-    """Our fast recipe: the very cells of `further/faster_training`; it is evaluated once, at its end."""
-    import keras
-
-    names = {"keras": keras, "np": np, "time": time, "seed": seed}
-    names |= {name: arrays[name] for name in ("x_train", "y_train")}
-    names["fast_epochs"] = min(epochs, lessons.declared(_FAST)["fast_epochs"])
-    for tag in ("network", "schedule", "fast-recipe"):
-        exec(lessons.tagged_source(_FAST, tag), names)
-    _, accuracy = names["fast"].evaluate(arrays["x_test"], arrays["y_test"], batch_size=1000, verbose=0)
-    return [[names["fast_seconds"], accuracy]]
-
-
-def keras_default(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
-    """A typical script: 256-128 with batch normalisation and dropout, Adam with its defaults, batches of 32."""
-    return _keras_script(arrays, seed, epochs, functools.partial(reference_network, 0.3), "adam", 32)
-
-
-def keras_mnist_mlp(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
-    """Keras' own example `mnist_mlp.py`: 512-512 with dropout, RMSprop, batches of 128."""
-
-    def network() -> Any:
-        return _network([512, 512], dropout=0.2)
-
-    return _keras_script(arrays, seed, epochs, network, "rmsprop", 128)
-
-
-def sklearn(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
-    """scikit-learn's MLPClassifier with its defaults, 256-128."""
-    from sklearn.neural_network import MLPClassifier
-
-    x_train, x_test = (
-        arrays[name].reshape(len(arrays[name]), -1) / np.float32(255) for name in ("x_train", "x_test")
-    )
-    classifier, seconds, curve = MLPClassifier((256, 128), random_state=seed), 0.0, []
-    for _ in range(epochs):
-        started = time.perf_counter()
-        classifier.partial_fit(x_train, arrays["y_train"], classes=np.arange(10))
-        seconds += time.perf_counter() - started
-        curve.append([seconds, classifier.score(x_test, arrays["y_test"])])
-    return curve
-
-
-def torch(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
-    """Our recipe in PyTorch, with its DataLoader."""
-    return _torch_twin(arrays, seed, epochs, resident=False)
-
-
-def torch_resident(arrays: data.Arrays, seed: int, epochs: int) -> Curve:
-    """Our recipe in PyTorch, with all images in memory as tensors."""
-    return _torch_twin(arrays, seed, epochs, resident=True)
-
-
-COMPETITORS: dict[str, Callable[[data.Arrays, int, int], Curve]] = {
-    function.__name__: function
-    for function in (fast_recipe, keras_default, keras_mnist_mlp, sklearn, torch, torch_resident)
-}
-
-
-def _network(widths: list[int], *, normalised: bool = False, dropout: float = 0.0) -> Any:
-    import keras
-
-    model = keras.Sequential(
-        [keras.Input(shape=(28, 28)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
-    )
-    for width in widths:
-        model.add(keras.layers.Dense(width))
-        if normalised:
-            model.add(keras.layers.BatchNormalization())
-        model.add(keras.layers.Activation("relu"))
-        if dropout:
-            model.add(keras.layers.Dropout(dropout))
-    model.add(keras.layers.Dense(10, activation="softmax"))
-    return model
-
-
-def reference_network(dropout: float = 0.3, normalised: bool = True) -> Any:
-    """The network of the reference that the project started from: 256-128."""
-    return _network([256, 128], normalised=normalised, dropout=dropout)
-
-
-def _keras_script(
-    arrays: data.Arrays, seed: int, epochs: int, network: Callable[[], Any], optimizer: str, batch_size: int
-) -> Curve:
-    import keras
-
-    curve: Curve = []
-
-    class Clock(keras.callbacks.Callback):
-        """Notes time and test accuracy after each epoch; what the scoring takes is not counted."""
-
-        scoring = 0.0
-
-        def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-            now = time.perf_counter()
-            answer = self.model(arrays["x_test"], training=False)
-            right = keras.ops.convert_to_numpy(answer).argmax(axis=1) == arrays["y_test"]
-            curve.append([now - started - self.scoring, float(right.mean())])
-            self.scoring += time.perf_counter() - now
-
-    started = time.perf_counter()
-    keras.utils.set_random_seed(seed)
-    model = network()
-    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
-    model.fit(
-        arrays["x_train"],
-        arrays["y_train"],
-        batch_size=batch_size,
-        epochs=epochs,
-        verbose=0,
-        callbacks=[Clock()],
-    )
-    return curve
-
-
-def _torch_twin(arrays: data.Arrays, seed: int, epochs: int, resident: bool) -> Curve:
-    import torch
-
-    epochs = min(epochs, lessons.declared(_FAST)["fast_epochs"])
-    x, y = (torch.from_numpy(arrays[name].copy()) for name in ("x_train", "y_train"))
-    started = time.perf_counter()
-    torch.manual_seed(seed)
-    linear, relu = torch.nn.Linear, torch.nn.ReLU()
-    model = torch.nn.Sequential(linear(784, 512), relu, linear(512, 256), relu, linear(256, 10))
-    optimizer = torch.optim.Adam(model.parameters())
-    updates = epochs * -(-len(x) // 256)
-    rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, 0.005, updates, pct_start=0.2, div_factor=10, final_div_factor=1e4, cycle_momentum=False
-    )
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), 256, shuffle=True)
-    for _ in range(epochs):
-        batches = ((x[rows], y[rows]) for rows in torch.randperm(len(x)).split(256)) if resident else loader
-        for images, labels in batches:
-            optimizer.zero_grad()
-            answer = model(images.flatten(1).float() / 255)
-            torch.nn.functional.cross_entropy(answer, labels.long()).backward()
-            optimizer.step()
-            rate.step()
-    seconds = time.perf_counter() - started
-    with torch.no_grad():
-        answer = model(torch.from_numpy(arrays["x_test"]).flatten(1).float() / 255)
-    return [[seconds, float((answer.argmax(1).numpy() == arrays["y_test"]).mean())]]
-
 
 # --- use of the processor ---
 
@@ -205,11 +53,19 @@ THROUGHPUT: dict[str, dict[str, Any]] = {
     "... without dropout": {"steps": 20, "dropout": 0.0},
     "... without dropout and batch normalisation": {"steps": 20, "dropout": 0.0, "normalised": False},
     "... and with SGD for Adam": {"steps": 20, "dropout": 0.0, "normalised": False, "optimizer": "sgd"},
+    "... and one batch again and again": {
+        "steps": 20,
+        "dropout": 0.0,
+        "normalised": False,
+        "optimizer": "sgd",
+        "one_batch": True,
+    },
 }
 
 
 def throughput(
-    arrays: data.Arrays,
+    x: np.ndarray,
+    y: np.ndarray,
     seed: int,
     epochs: int,
     *,
@@ -217,29 +73,60 @@ def throughput(
     dropout: float = 0.3,
     normalised: bool = True,
     optimizer: str = "adam",
+    one_batch: bool = False,
 ) -> dict[str, float]:
-    """Trains the reference network with batches of 512; how near does it come to the processor's matmul rate?
+    """Trains 256-128 with batches of 512; how near does it come to the processor's matmul rate?
 
-    Only the products of matrices count as work: 6 operations per weight and image (2 forward, 4 backward).
+    Args:
+        x: training images, at least 512 of them.
+        y: their labels.
+        seed: of the training.
+        epochs: passes that are timed, after one that is not.
+        steps: updates per call from Python.
+        dropout: rate of the dropout layers; 0 for none.
+        normalised: whether the network has batch normalisation.
+        optimizer: Keras' name of the optimiser.
+        one_batch: True to train on the first 512 images again and again, without the choice of a batch.
 
     Returns:
         `training` and `matmul` in operations per second, and their quotient `fraction`.
     """
     import keras
+    import tensorflow as tf
+
+    from benchmarks.recipes.with_keras import network
 
     keras.utils.set_random_seed(seed)
-    model = reference_network(dropout, normalised)
+    model = network([256, 128], normalised=normalised, dropout=dropout)
     loss = "sparse_categorical_crossentropy"
     model.compile(optimizer, loss, metrics=["accuracy"], steps_per_execution=steps)
-    fit = functools.partial(model.fit, arrays["x_train"], arrays["y_train"], batch_size=BATCH, verbose=0)
+    fit, num_images = functools.partial(model.fit, x, y, batch_size=BATCH, verbose=0), len(x)
+    if one_batch:
+        updates = len(x) // BATCH
+        repeated = tf.data.Dataset.from_tensors((x[:BATCH], y[:BATCH])).repeat(updates)
+        fit, num_images = functools.partial(model.fit, repeated, shuffle=False, verbose=0), updates * BATCH
     fit(epochs=1)  # traces
     rate = _matmul_rate()
     started = time.perf_counter()
     fit(epochs=epochs)
     seconds = time.perf_counter() - started
-    weights = 784 * 256 + 256 * 128 + 128 * 10
-    training = 6 * weights * len(arrays["x_train"]) * epochs / seconds
+    kernels = [tuple(layer.kernel.shape) for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    training = operations(kernels, num_images * epochs) / seconds
     return {"training": training, "matmul": rate, "fraction": training / rate}
+
+
+def operations(kernels: Sequence[tuple[int, int]], num_images: int) -> int:
+    """Counts the additions and multiplications of the matrix products in which a network trains on images.
+
+    A product of an image with a kernel takes 2 per weight, and so do the gradient of the kernel and that of the
+    layer's input. The first layer needs no gradient of its input, which is the image.
+
+    Args:
+        kernels: shapes of the layers' kernels, from the first layer to the last.
+        num_images: how many times an image is trained on.
+    """
+    sizes = [inputs * outputs for inputs, outputs in kernels]
+    return num_images * (6 * sum(sizes) - 2 * sizes[0])
 
 
 def _matmul_rate(repetitions: int = 200) -> float:
@@ -261,22 +148,29 @@ def _matmul_rate(repetitions: int = 200) -> float:
     product(a, b)
     started = time.perf_counter()
     product(a, b).numpy()
-    return 2 * BATCH * 784 * 256 * repetitions / (time.perf_counter() - started)
+    return matmul_operations(BATCH, 784, 256) * repetitions / (time.perf_counter() - started)
+
+
+def matmul_operations(rows: int, inner: int, columns: int) -> int:
+    """Counts the additions and multiplications of a product of matrices, `(rows, inner)` and `(inner, columns)`."""
+    return 2 * rows * inner * columns
 
 
 # --- growth ---
 
 
-def growth(arrays: data.Arrays, seed: int, what: str, value: int) -> dict[str, float]:
+def growth(x: np.ndarray, y: np.ndarray, seed: int, what: str, value: int) -> dict[str, float]:
     """Trains 512-256 for two epochs on 20,000 images, with one of these changed; seconds and peak memory."""
     import keras
 
+    from benchmarks.recipes.with_keras import network
+
     setting = {"epochs": 2, "images": 20_000, "units": 512, "trials": 1} | {what: value}
-    x, y = arrays["x_train"][: setting["images"]], arrays["y_train"][: setting["images"]]
+    x, y = x[: setting["images"]], y[: setting["images"]]
     started = time.perf_counter()
     for _ in range(setting["trials"]):
         keras.utils.set_random_seed(seed)
-        model = _network([setting["units"], setting["units"] // 2])
+        model = network([setting["units"], setting["units"] // 2])
         model.compile("adam", "sparse_categorical_crossentropy")
         model.fit(x, y, batch_size=256, epochs=setting["epochs"], verbose=0)
     seconds = time.perf_counter() - started
@@ -348,56 +242,71 @@ def lesson_times(folder: Path) -> dict[str, dict[str, float]]:
 
 # --- the bench ---
 
+QUICK_SCHEDULE = "fast_recipe, 1 epoch"
 
-def plan(repeats: int, quick: bool) -> list[tuple[str, str, int]]:
+Job = tuple[str, str, int]  # kind, name, seed
+
+
+def plan(repeats: int, quick: bool, parts: Sequence[str] = PARTS, scored: Sequence[str] = ()) -> list[Job]:
     """Lists the measurements, one repetition of all after the other: kind, name, seed.
 
-    What needs an optional package that is not installed is left out.
+    Args:
+        repeats: repetitions of each measurement; those of the growth are `GROWTH_REPEATS` at most.
+        quick: True for a few of each kind.
+        parts: what is measured, out of `PARTS`.
+        scored: the names of the schedules whose time to the marks is measured.
     """
-    needs = dict.fromkeys(("torch", "torch_resident"), "torch") | dict.fromkeys(
-        ("seeds", "workers"), "distributed"
-    )
-    absent = {name for name, package in needs.items() if not importlib.util.find_spec(package)}
-    often = [("target", name) for name in COMPETITORS if name not in absent]
-    often += [("throughput", name) for name in THROUGHPUT]
+    has_dask = importlib.util.find_spec("distributed") is not None
     slopes = [
         ("growth", f"{what}={value}")
         for what, values in GROWTH.items()
         for value in values
-        if what not in absent
+        if has_dask or what not in ("seeds", "workers")
     ]
-    if quick:
-        often, slopes = [("target", "fast_recipe"), ("throughput", FULL_NETWORK)], slopes[:2]
-    shuffle = random.Random(1)
-    found = []
+    of_part = {
+        "marks": [("marks", name) for name in scored],
+        "throughput": [("throughput", name) for name in ([FULL_NETWORK] if quick else THROUGHPUT)],
+        "step": [] if quick else [("step", name) for name in steps.VARIANTS],
+        "growth": slopes[:2] if quick else slopes,
+    }
+    jobs = [job for part in PARTS if part in parts for job in of_part[part]]
+    return _in_turns(jobs, repeats)
+
+
+def _in_turns(jobs: Sequence[tuple[str, str]], repeats: int) -> list[Job]:
+    """Lists all jobs once per seed, in an order that differs between seeds."""
+    shuffle, found = random.Random(1), []
     for seed in range(1, repeats + 1):
-        once = often + (slopes if seed <= GROWTH_REPEATS else [])
+        once = [job for job in jobs if job[0] != "growth" or seed <= GROWTH_REPEATS]
         found += [(kind, name, seed) for kind, name in shuffle.sample(once, len(once))]
     return found
 
 
 def measure(kind: str, name: str, seed: int, quick: bool) -> Any:
     """Makes one measurement in this process."""
-    arrays = _arrays(quick)
-    if kind == "target":
-        return COMPETITORS[name](arrays, seed, 1 if quick else MAX_EPOCHS)
+    train, held_out = marks.images(quick, seed=seed, validation=kind == "validation")
+    if kind in ("marks", "validation"):
+        return marks.measure(schedules.CANDIDATES[name], seed, train, held_out)
     if kind == "throughput":
-        return throughput(arrays, seed, 1 if quick else 3, **THROUGHPUT[name])
+        return throughput(*train, seed, 1 if quick else 3, **THROUGHPUT[name])
+    if kind == "step":
+        return steps.milliseconds(*train, seed, steps.VARIANTS[name])
     what, value = name.split("=")
     if what == "seeds":
         return study_growth(int(value), workers=1)
     if what == "workers":
         return study_growth(STUDY_RUNS, workers=int(value))
-    return growth(arrays, seed, what, int(value))
-
-
-def _arrays(quick: bool) -> data.Arrays:
-    arrays, _ = data.load_arrays("digits" if quick else "mnist")
-    return arrays
+    return growth(*train, seed, what, int(value))
 
 
 def run_bench(
-    folder: Path, *, repeats: int = 5, quick: bool = False, course_runs: dict[str, Path] | None = None
+    folder: Path,
+    *,
+    repeats: int = 10,
+    quick: bool = False,
+    course_runs: Mapping[str, Path] | None = None,
+    parts: Sequence[str] = PARTS,
+    only: Sequence[str] = (),
 ) -> Path:
     """Measures what is not measured yet, and writes `bench.json` into `folder`.
 
@@ -406,6 +315,34 @@ def run_bench(
         repeats: repetitions of each measurement, each with another seed.
         quick: True for a tiny bench on the digits, to see that it works; its numbers mean nothing.
         course_runs: profile -> folder of a run, whose lessons' times are to be split.
+        parts: what is measured, out of `PARTS`; measurements of other parts are kept.
+        only: names of the recipes whose time to the marks is measured; empty for all.
+
+    Returns:
+        The path of `bench.json`.
+
+    Raises:
+        UserError: the schedules of a recipe have not been compared on validation images.
+        data.DatasetNotFoundError: MNIST cannot be had.
+        RuntimeError: a measurement failed.
+    """
+    marks.images(quick)
+    names, _ = schedules.installed(only)
+    scored = [QUICK_SCHEDULE] if quick else []
+    if "marks" in parts and not quick:
+        found = _validation(folder)
+        scored = [one.name for name in names for one in schedules.chosen(found, schedules.RECIPES[name])]
+    _measure_missing(folder, plan(repeats, quick, parts, scored), quick)
+    return _write(folder, quick, course_runs or {})
+
+
+def run_validation(folder: Path, *, repeats: int = 4, only: Sequence[str] = ()) -> Path:
+    """Measures all candidates on validation images as far as they are not measured yet, and writes `bench.json`.
+
+    Args:
+        folder: where the measurements are kept.
+        repeats: repetitions, each with another seed and another split of the training images.
+        only: names of the recipes; empty for all.
 
     Returns:
         The path of `bench.json`.
@@ -414,34 +351,87 @@ def run_bench(
         data.DatasetNotFoundError: MNIST cannot be had.
         RuntimeError: a measurement failed.
     """
+    marks.images(quick=False)
+    names, _ = schedules.installed(only)
+    jobs = [("validation", name) for name, one in schedules.CANDIDATES.items() if one.recipe in names]
+    _measure_missing(folder, _in_turns(jobs, repeats), quick=False)
+    return _write(folder, False, {})
+
+
+def _measure_missing(folder: Path, jobs: Sequence[Job], quick: bool) -> None:
+    """Makes each measurement that `bench.jsonl` does not hold, and appends it."""
     from tqdm import tqdm
 
-    _arrays(quick)
     folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / "bench.jsonl"
-    lines = kept.read_text(encoding="utf-8").splitlines() if kept.is_file() else []
-    done = [entry for entry in map(json.loads, lines) if entry["quick"] == quick]
-    seen = {(entry["kind"], entry["name"], entry["seed"]) for entry in done}
-    for kind, name, seed in tqdm(
-        [job for job in plan(repeats, quick) if job not in seen], unit="run", disable=None
-    ):
-        value = _in_a_process(kind, name, seed, quick)
-        done.append({"kind": kind, "name": name, "seed": seed, "quick": quick, "value": value})
-        with kept.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(done[-1]) + "\n")
+    seen = {(entry["kind"], entry["name"], entry["seed"]) for entry in _kept(folder, quick)}
+    missing = [job for job in jobs if job not in seen]
+    for kind, name, seed in tqdm(missing, unit="run", disable=None):
+        entry = {"kind": kind, "name": name, "seed": seed, "quick": quick, "code": _code(kind, name)}
+        entry["value"] = _in_a_process(kind, name, seed, quick)
+        with (folder / LOG_FILE).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def _kept(folder: Path, quick: bool) -> list[dict[str, Any]]:
+    """Returns the measurements of `bench.jsonl` that still hold, of the quick bench or of the real one.
+
+    Left out are those of other versions of the benchmark, and those of a program that has changed since.
+    """
+    path = folder / LOG_FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    entries = [entry for entry in map(json.loads, lines) if entry["quick"] == quick]
+    known: dict[str, Collection[str]] = {
+        "marks": schedules.CANDIDATES,
+        "validation": schedules.CANDIDATES,
+        "throughput": THROUGHPUT,
+        "step": steps.VARIANTS,
+        "growth": [f"{what}={value}" for what, values in GROWTH.items() for value in values],
+    }
+    return [
+        entry
+        for entry in entries
+        if entry["name"] in known.get(entry["kind"], ())
+        and entry.get("code") == _code(entry["kind"], entry["name"])
+    ]
+
+
+@functools.cache
+def _code(kind: str, name: str) -> str:
+    """Returns a hash of the program that a measurement runs; empty for the parts that compare no programs."""
+    if kind in ("marks", "validation"):
+        return marks.code_sha256(schedules.RECIPES[schedules.CANDIDATES[name].recipe])
+    return marks.code_sha256(schedules.RECIPES["strong_recipe"]) if kind == "step" else ""
+
+
+def _validation(folder: Path) -> marks.Runs:
+    """Returns the runs on validation images: those of `bench.jsonl`, of `bench.json`, or of the reference."""
+    kept = [entry for entry in _kept(folder, quick=False) if entry["kind"] == "validation"]
+    if kept:
+        return marks.compact(kept)
+    earlier = [
+        _files.read_json_or_none(place / speed_report.BENCH_FILE) for place in (folder, _course.REFERENCE)
+    ]
+    return next((content["validation"] for content in earlier if content and content.get("validation")), {})
+
+
+def _write(folder: Path, quick: bool, course_runs: Mapping[str, Path]) -> Path:
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     machine = results.machine() | {
         "versions": results.versions(),
         "date": time.strftime("%Y-%m-%d"),
         "load": load,
     }
-    content = summary(done) | {"machine": machine, "repeats": repeats, "quick": quick}
-    content["lessons"] = {profile: lesson_times(path) for profile, path in (course_runs or {}).items()}
+    content = summary(_kept(folder, quick)) | {"machine": machine, "quick": quick}
+    content["validation"] = {} if quick else _validation(folder)
+    content["missing_packages"] = schedules.installed()[1]
+    content["lessons"] = {profile: lesson_times(path) for profile, path in course_runs.items()}
     _files.write_json(folder / speed_report.BENCH_FILE, content)
     return folder / speed_report.BENCH_FILE
 
 
 def _in_a_process(kind: str, name: str, seed: int, quick: bool) -> Any:
+    """Makes a measurement in a process of its own, in which every library may use the same number of threads."""
+    cores.limit_threads(cores.usable_cores())
     command = [sys.executable, "-m", "benchmarks.speed", kind, name, str(seed), str(int(quick))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -452,57 +442,61 @@ def _in_a_process(kind: str, name: str, seed: int, quick: bool) -> Any:
 # --- what the measurements say ---
 
 
-def summary(done: list[dict[str, Any]]) -> dict[str, Any]:
-    """Medians with their range.
+def summary(done: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Medians with their range, and what the programs reach.
 
     Args:
         done: the measurements: `kind`, `name`, `seed`, `value`.
 
     Returns:
-        `target`; `time_to_target`: name -> `median_seconds`, `n`, `low`, `high`, `reached`, `scored` (times),
-        `mean_accuracy`; `matmul_fraction`: `median`, `n`, `low`, `high` and `matmul_per_second` of the whole
-        network, and the same of each of its `changes` by name; `growth`: what -> `points` and the straight line
-        through them.
+        `runs`, from `marks.compact`; `marks`, from `marks.summary`; `target` and `time_to_target`, the first mark
+        and its entries; `matmul_fraction`: `median`, `n`, `low`, `high` and `matmul_per_second` of the whole
+        network, and the same of each of its `changes` by name; `step`, from `steps.summary`; `growth`: what ->
+        `points` and the straight line through them. What was not measured is empty.
     """
-    by_kind: dict[str, dict[str, list]] = {"target": {}, "throughput": {}, "growth": {}}
-    order = [*COMPETITORS, *THROUGHPUT, *GROWTH]
-    for entry in sorted(done, key=lambda entry: order.index(entry["name"].split("=")[0])):
-        by_kind[entry["kind"]].setdefault(entry["name"], []).append(entry["value"])
-    fractions = {}
-    for name, values in by_kind["throughput"].items():
-        spread = _median([value["fraction"] for value in values])
-        fractions[name] = spread | {
-            "matmul_per_second": _median([value["matmul"] for value in values])["median"]
-        }
+    of_kind: dict[str, list[Mapping[str, Any]]] = {
+        kind: [entry for entry in done if entry["kind"] == kind] for kind in PARTS
+    }
+    runs = marks.compact(of_kind["marks"])
+    compared = marks.summary(runs)
+    values = {kind: _by_name(entries) for kind, entries in of_kind.items()}
+    return {
+        "runs": runs,
+        "marks": compared,
+        "target": schedules.MARKS[0],
+        "time_to_target": compared[0]["recipes"],
+        "matmul_fraction": _fractions(values["throughput"]),
+        "step": steps.summary(
+            {name: [value["milliseconds"] for value in own] for name, own in values["step"].items()}
+        ),
+        "growth": _growth_lines(values["growth"]),
+    }
+
+
+def _by_name(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for entry in entries:
+        found.setdefault(entry["name"], []).append(entry["value"])
+    return found
+
+
+def _fractions(values: Mapping[str, list[Any]]) -> dict[str, Any]:
+    changes = {
+        name: _median([value["fraction"] for value in values[name]])
+        | {"matmul_per_second": _median([value["matmul"] for value in values[name]])["median"]}
+        for name in THROUGHPUT
+        if name in values
+    }
+    return changes.get(FULL_NETWORK, {}) | ({"name": FULL_NETWORK, "changes": changes} if changes else {})
+
+
+def _growth_lines(values: Mapping[str, list[Any]]) -> dict[str, Any]:
     points: dict[str, list[dict[str, float]]] = {}
-    for name, values in by_kind["growth"].items():
+    for name, entries in values.items():
         what, value = name.split("=")
-        middle = {key: float(np.median([entry[key] for entry in values])) for key in values[0]}
+        middle = {key: float(np.median([entry[key] for entry in entries])) for key in entries[0]}
         points.setdefault(what, []).append({"value": int(value)} | middle)
-    return {
-        "target": TARGET,
-        "time_to_target": {name: time_to_target(curves) for name, curves in by_kind["target"].items()},
-        "matmul_fraction": fractions[FULL_NETWORK] | {"name": FULL_NETWORK, "changes": fractions},
-        "growth": {what: straight_line(found, what) for what, found in points.items()},
-    }
-
-
-def time_to_target(curves: list[Curve]) -> dict[str, Any]:
-    """Finds the first epoch at which the mean accuracy over the seeds is at or above the target.
-
-    Where none is, the seconds are those to the end, and `reached` is False.
-    """
-    accuracy = np.array([[point[1] for point in curve] for curve in curves]).mean(axis=0)
-    above = np.flatnonzero(accuracy >= TARGET)
-    epoch = int(above[0]) if len(above) else len(accuracy) - 1
-    spread = _median([curve[epoch][0] for curve in curves])
-    return {
-        "median_seconds": spread.pop("median"),
-        **spread,
-        "reached": bool(len(above)),
-        "scored": epoch + 1,
-        "mean_accuracy": float(accuracy[epoch]),
-    }
+    return {what: straight_line(points[what], what) for what in GROWTH if len(points.get(what, ())) > 1}
 
 
 def straight_line(points: list[dict[str, float]], what: str) -> dict[str, Any]:
@@ -510,6 +504,8 @@ def straight_line(points: list[dict[str, float]], what: str) -> dict[str, Any]:
 
     For `units`, the value is the number of parameters; for `workers`, the number of runs of each worker.
     """
+    from scipy import stats
+
     points = sorted(points, key=lambda point: point["value"])
     x = np.array([point["num_params" if what == "units" else "value"] for point in points], float)
     line = stats.linregress(

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.plots import scaling
+import numpy as np
+
+from benchmarks.plots import frontier, scaling
+from benchmarks.schedules import CANDIDATES, RECIPES
 from mnist_course.reports import page
 from mnist_course.reports.page import Table, interval, number
-from mnist_helpers import plots
+from mnist_helpers import _files, plots
+from mnist_helpers._errors import UserError
 
 BENCH_FILE = "bench.json"
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Returns the content of `bench.json`.
+
+    Raises:
+        UserError: it is missing or damaged, or an earlier version of the benchmark wrote it.
+    """
+    path = folder / BENCH_FILE
+    if not path.is_file():
+        raise UserError(f"--only-report: there is no {BENCH_FILE} in {folder}. Measure it first.")
+    content = _files.read_json(path)
+    if not isinstance(content, dict) or "runs" not in content:
+        raise UserError(
+            f"{path} is from an earlier version of the benchmark. Expected: the times of each seed, as `runs`. "
+            "Received: none. Measure again, into another folder or after removing this file."
+        )
+    return content
 
 
 def write(folder: Path, content: dict[str, Any]) -> Path:
@@ -21,36 +44,132 @@ def write(folder: Path, content: dict[str, Any]) -> Path:
         title=f"Speed of training ({_dataset(content)})",
         conclusion=conclusion(content),
         tables=tables(content),
+        details=_details(content),
         draw=lambda: figures(content),
         provenance=f"Measured on {_where(content['machine'])}.",
     )
 
 
 def tables(content: dict[str, Any]) -> list[Table]:
-    """Returns what `bench.json` holds as tables for a report."""
+    """Returns what `bench.json` holds as tables for a report; a part that was not measured has none."""
     dataset = _dataset(content)
-    found = [_times(content, dataset), _fractions(content, dataset), _growth(content, dataset)]
+    found = []
+    if content["runs"]:
+        found += [_marks(content, dataset), _schedules(content, dataset)]
+    if content["step"]:
+        found.append(_step(content, dataset))
+    if content["matmul_fraction"]:
+        found.append(_fractions(content, dataset))
+    if content["growth"]:
+        found.append(_growth(content, dataset))
     return found + ([_lessons(content)] if content["lessons"] else [])
 
 
-def _times(content: dict[str, Any], dataset: str) -> Table:
+def _details(content: dict[str, Any]) -> list[Table]:
+    return [_candidates(content)] if content["validation"] else []
+
+
+def _marks(content: dict[str, Any], dataset: str) -> Table:
+    """A row for each mark and recipe: the fastest of its schedules that reach the mark."""
+    rows = [
+        [
+            f"{at['mark']:.2%}",
+            name,
+            entry["epochs"] if entry["reached"] else "not reached",
+            number(entry["median_seconds"] if entry["reached"] else None, ".1f", " s"),
+            interval(entry["low"], entry["high"], ".1f", " s") if entry["reached"] else None,
+            number(entry["ratio"], ".2f"),
+            interval(entry["ratio_low"], entry["ratio_high"], ".2f"),
+            number(entry["mean_accuracy"], ".2%"),
+            entry["n"],
+        ]
+        for at in content["marks"]
+        for name, entry in at["recipes"].items()
+    ]
+    note = (
+        "A schedule reaches a mark if its mean accuracy over the seeds is at or above it. A recipe's time is the "
+        "median over the seeds of its fastest schedule that reaches the mark; the range is over the seeds. The "
+        "ratio is to our fastest recipe at this mark; its 95 % interval is a bootstrap over seeds, where the two "
+        "times of a seed are drawn together. A recipe that does not reach a mark has no time and no ratio, and the "
+        "accuracy is that of its most accurate schedule. Every time holds the preparation of the arrays, building, "
+        "tracing and compiling the network, and training; imports and scoring are not counted."
+    )
+    if missing := content["missing_packages"]:
+        words = ", ".join(f"{name} (the package {package})" for name, package in missing.items())
+        note += f" Not installed, and therefore not measured unless shown: {words}."
+    columns = ["test accuracy", "recipe", "epochs", "median", "range", "ratio", "interval", "accuracy", "n"]
+    return Table(f"Time to an accuracy ({dataset})", columns, rows, note)
+
+
+def _schedules(content: dict[str, Any], dataset: str) -> Table:
+    """A row for each schedule that was scored on test images."""
     rows = [
         [
             name,
-            number(entry["median_seconds"], ".1f", " s"),
-            interval(entry["low"], entry["high"], ".1f", " s"),
-            entry["n"],
-            number(entry["mean_accuracy"], ".2%"),
-            "yes" if entry["reached"] else "no, time to the end",
+            number(np.median(runs["seconds"]), ".1f", " s"),
+            interval(min(runs["seconds"]), max(runs["seconds"]), ".1f", " s"),
+            number(np.mean(runs["accuracy"]), ".2%"),
+            interval(min(runs["accuracy"]), max(runs["accuracy"]), ".2%"),
+            len(runs["seeds"]),
+            number(np.median(runs["import_seconds"]), ".1f", " s"),
         ]
-        for name, entry in content["time_to_target"].items()
+        for name, runs in content["runs"].items()
     ]
-    return Table(
-        f"Time to {content['target']:.2%} of the test images ({dataset})",
-        ["recipe", "median", "range", "n", "mean accuracy", "reached"],
-        rows,
-        f"Measured on {_where(content['machine'])}. Set-up is counted; imports and scoring are not.",
+    columns = ["schedule", "median time", "range", "mean accuracy", "range", "n", "import"]
+    measured = dict.fromkeys(CANDIDATES[name].recipe for name in content["runs"])
+    about = "; ".join(f"{name}: {RECIPES[name].about}" for name in measured)
+    note = f"{about}. Import: the median time to import the library, which is not part of the times."
+    return Table(f"All schedules that were scored ({dataset})", columns, rows, note)
+
+
+def _candidates(content: dict[str, Any]) -> Table:
+    """A row for each candidate: what it reached on validation images."""
+    rows = [
+        [
+            name,
+            number(np.median(runs["seconds"]), ".1f", " s"),
+            number(np.mean(runs["accuracy"]), ".2%"),
+            len(runs["seeds"]),
+            "yes" if name in content["runs"] else "no",
+            CANDIDATES[name].reason,
+        ]
+        for name, runs in content["validation"].items()
+        if name in CANDIDATES
+    ]
+    columns = [
+        "schedule",
+        "median time",
+        "validation accuracy",
+        "n",
+        "scored on test images",
+        "why a candidate",
+    ]
+    note = (
+        "Trained on 50,000 of the training images, and scored on the other 10,000, another split for each seed. "
+        "For each mark, the two fastest schedules of a recipe that are at or above it were then scored on test "
+        "images, or the most accurate one if there is none."
     )
+    return Table("All candidates, on validation images (mnist)", columns, rows, note, is_text=True)
+
+
+def _step(content: dict[str, Any], dataset: str) -> Table:
+    rows = [
+        [
+            name,
+            number(entry["median"], ".1f", " ms"),
+            interval(entry["low"], entry["high"], ".1f", " ms"),
+            number(entry["saved"], ".0%"),
+            entry["n"],
+        ]
+        for name, entry in content["step"].items()
+    ]
+    columns = ["update of the strong recipe", "median", "range", "saved", "n"]
+    note = (
+        "One part of the update is left out at a time; what this saves is the cost of the part. The time of an "
+        "update is the difference between a long and a short training, divided by the difference of their "
+        "updates, so set-up is not part of it."
+    )
+    return Table(f"Where the time of an update goes ({dataset})", columns, rows, note)
 
 
 def _fractions(content: dict[str, Any], dataset: str) -> Table:
@@ -60,9 +179,11 @@ def _fractions(content: dict[str, Any], dataset: str) -> Table:
     ]
     return Table(
         f"Share of the processor's matmul rate ({dataset})",
-        ["reference network, batches of 512", "median", "range", "n"],
+        ["256-128, batches of 512", "median", "range", "n"],
         rows,
-        "Useful work: 6 operations per weight and image. The matmul rate is from the same process.",
+        "Work: the additions and multiplications of the matrix products, 6 per weight and image (2 for the "
+        "prediction, 4 for the gradients), and 4 in the first layer, which needs no gradient of the image. The "
+        "matmul rate is from the same process.",
     )
 
 
@@ -112,21 +233,37 @@ def _dataset(content: dict[str, Any]) -> str:
 
 
 def conclusion(content: dict[str, Any]) -> str:
-    """Returns in words how much longer than our recipe each other recipe takes."""
-    times = dict(content["time_to_target"])
-    ours = times.pop("fast_recipe")
-    others = [
-        f"{name} {entry['median_seconds'] / ours['median_seconds']:.1f}"
-        + ("" if entry["reached"] else f" (not there after {entry['scored']} epochs)")
-        for name, entry in times.items()
+    """Returns in words, for each mark, our time and how much longer each other recipe takes."""
+    if not content["runs"]:
+        return "The time to an accuracy was not measured."
+    return " ".join(_of_mark(at) for at in content["marks"] if at["recipes"])
+
+
+def _of_mark(at: Mapping[str, Any]) -> str:
+    mark, name = f"{at['mark']:.2%}", at["ours"]
+    others = {other: entry for other, entry in at["recipes"].items() if other != name}
+    if name is None:
+        there = ", ".join(other for other, entry in others.items() if entry["reached"])
+        return f"{mark} of the test images: our recipe does not reach it. Reached by: {there or 'none'}."
+    ours = at["recipes"][name]
+    words = [
+        f"{mark} of the test images: {name} takes {ours['median_seconds']:.1f} s (median, n={ours['n']} seeds, "
+        f"{ours['low']:.1f} to {ours['high']:.1f} s)."
     ]
-    found = (
-        f"Our recipe takes {ours['median_seconds']:.1f} s to {content['target']:.2%} of the test images "
-        f"(median, n={ours['n']} seeds, {ours['low']:.1f} to {ours['high']:.1f} s)"
-        if ours["reached"]
-        else f"Our recipe did not reach {content['target']:.2%} of the test images"
-    )
-    return f"{found}. Times as long: {', '.join(others)}." if others else f"{found}."
+    ratios = [
+        f"{other} {entry['ratio']:.2f}" + _within(entry) for other, entry in others.items() if entry["ratio"]
+    ]
+    words += [f"Times as long: {', '.join(ratios)}."] if ratios else []
+    late = [other for other, entry in others.items() if not entry["reached"]]
+    words += [f"Not reached by: {', '.join(late)}."] if late else []
+    faster = [other for other, entry in others.items() if entry["ratio"] and entry["ratio"] < 1]
+    words += [f"Faster than ours: {', '.join(faster)}."] if faster else []
+    return " ".join(words)
+
+
+def _within(entry: Mapping[str, Any]) -> str:
+    ends = interval(entry["ratio_low"], entry["ratio_high"], ".2f")
+    return "" if ends == page.UNKNOWN else f" ({ends})"
 
 
 def outside_training(content: dict[str, Any]) -> str:
@@ -142,8 +279,21 @@ def outside_training(content: dict[str, Any]) -> str:
 def figures(content: dict[str, Any]) -> dict[str, plots.DescribedFigure]:
     """Returns what `bench.json` holds as figures, by name."""
     dataset, cores = _dataset(content), content["machine"]["cores"]
-    title = f"Seconds to {content['target']:.2%} of the test images, {cores} cores ({dataset})"
-    return {
-        "bench": plots.bar_times(content["time_to_target"], title),
-        "growth": scaling(content["growth"], f"Training time against what it grows with ({dataset})"),
-    }
+    found = {}
+    if content["runs"]:
+        title = f"Seconds to {content['target']:.2%} of the test images, {cores} cores ({dataset})"
+        found["bench"] = plots.bar_times(content["time_to_target"], title)
+        title = f"Test accuracy and training time, {cores} cores ({dataset})"
+        found["frontier"] = frontier(points(content["runs"]), [at["mark"] for at in content["marks"]], title)
+    if content["growth"]:
+        found["growth"] = scaling(content["growth"], f"Training time against what it grows with ({dataset})")
+    return found
+
+
+def points(runs: Mapping[str, Mapping[str, list[float]]]) -> dict[str, list[tuple[float, float]]]:
+    """Returns for each recipe the median seconds and the mean accuracy of its schedules, the fastest first."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for name, own in runs.items():
+        point = float(np.median(own["seconds"])), float(np.mean(own["accuracy"]))
+        found.setdefault(CANDIDATES[name].recipe, []).append(point)
+    return {recipe: sorted(own) for recipe, own in found.items()}

@@ -425,6 +425,52 @@ def replicate(study: str, seed: int, only: tuple[str, ...], threads: int | None,
         _stop("The numbers differ more than expected.", 1)
 
 
+@main.command(epilog=_help("mnist-course predictions reference"))
+@click.argument("study")
+@click.option(
+    "--probabilities",
+    multiple=True,
+    metavar="MODEL",
+    help="Keep all probabilities of this model; can be repeated. By default, those of the last time.",
+)
+@_results_dir
+def predictions(study: str, probabilities: tuple[str, ...], results_dir: Path) -> None:
+    """Keep what the networks of a study answered on the test images.
+
+    STUDY is a study in the results folder, such as reference or reference/class. The files in its folder
+    predictions are small enough to commit, and every test score can be computed from them. If seeds were added or
+    trained again, the same command adds or replaces these. Without --probabilities, baseline, batchnorm,
+    tuned and strong are kept with all probabilities, and the other models with predicted labels and losses.
+    """
+    from mnist_course import predictions
+    from mnist_helpers import results
+
+    click.echo(predictions.keep(results.find_run(study, results_dir), probabilities))
+
+
+@main.command(epilog=_help("mnist-course models reference/seed-1"))
+@click.argument("run", metavar="STUDY/RUN")
+@click.option(
+    "--model",
+    "names",
+    multiple=True,
+    metavar="MODEL",
+    help="Export this model; can be repeated. By default, baseline, batchnorm_dropout and strong.",
+)
+@_results_dir
+@_offline
+def models(run: str, names: tuple[str, ...], results_dir: Path) -> None:
+    """Export trained models of one run in a form that is small enough to commit.
+
+    The files are in the folder models of the study. Weights are rounded to 16 bits; what this changes is measured
+    on the validation images of the run, and written into the index beside the models.
+    """
+    from mnist_course import committed_models
+    from mnist_helpers import results
+
+    click.echo(committed_models.export(results.find_run(run, results_dir), names))
+
+
 @main.command(epilog=_help("mnist-course report monday"))
 @click.argument("run", default="course")
 @_results_dir
@@ -532,6 +578,35 @@ def check(folder: Path) -> None:
     described = datasets.describe(name, **datasets.load_arrays(name, data_dir=place)[0])
     for array, shape in described["shapes"].items():
         click.echo(f"  {array}: {shape}, sha256 {described['sha256'][array]}")
+
+
+@data.command(epilog=_help("mnist-course data confirmation ~/confirmation"))
+@click.argument("into", type=_NEW_FOLDER, metavar="FOLDER")
+@_offline
+def confirmation(into: Path) -> None:
+    """Write MNIST's training images as a dataset with other test images.
+
+    The test images of the new FOLDER are 10,000 of MNIST's training images, on which no recipe of the strongest
+    networks was chosen; the other 50,000 are for training. Use FOLDER with --dataset.
+    """
+    from mnist_course import image_folders
+
+    click.echo(image_folders.write_confirmation(into))
+
+
+@data.command(epilog=_help("mnist-course data qmnist ~/Downloads ~/qmnist"))
+@click.argument("source", type=_EXISTING_FOLDER)
+@click.argument("into", type=_NEW_FOLDER, metavar="FOLDER")
+@_offline
+def qmnist(source: Path, into: Path) -> None:
+    """Write QMNIST's test images as a dataset.
+
+    SOURCE is the folder with qmnist-test-images-idx3-ubyte.gz and qmnist-test-labels-idx2-int.gz. The new FOLDER
+    has MNIST's training images, and the 50,000 test images of QMNIST that are not in MNIST. Use it with --dataset.
+    """
+    from mnist_course import image_folders
+
+    click.echo(image_folders.write_qmnist(source, into))
 
 
 @main.command(epilog=_help("mnist-course doctor"))

@@ -5,10 +5,16 @@ What lessons use (means over seeds, McNemar's test, the interval of an accuracy)
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
 import numpy as np
 
 from mnist_helpers._errors import check
 from mnist_helpers.metrics import MeanInterval
+
+Key = TypeVar("Key", bound=Hashable)
+_REPEATS_AT_ONCE = 200  # of the bootstrap: each needs 16 bytes for each image
 
 
 def paired_p_value(difference: MeanInterval) -> float:
@@ -80,16 +86,74 @@ def two_way_interval(values: np.ndarray, *, repeats: int = 2000, seed: int = 0) 
     Raises:
         ValueError: there are fewer than two seeds or images, or a value is not a finite number.
     """
-    values = np.asarray(values, float)
-    is_table = values.ndim == 2 and min(values.shape) >= 2 and np.isfinite(values).all()
-    check(bool(is_table), "finite numbers of shape (seeds, images), at least (2, 2)", values.shape)
+    ((low, high),) = two_way_intervals(
+        {0: dict(enumerate(values))}, [(None, 0)], repeats=repeats, seed=seed
+    ).values()
+    return low, high
+
+
+def two_way_intervals(
+    tables: Mapping[Key, Mapping[int, np.ndarray]],
+    pairs: Iterable[tuple[Key | None, Key]],
+    *,
+    repeats: int = 2000,
+    seed: int = 0,
+) -> dict[tuple[Key | None, Key], tuple[float, float]]:
+    """The intervals of `two_way_interval` for several means and paired differences.
+
+    Statistics over the same seeds are computed from the same draws, so two models always meet the same images.
+
+    Args:
+        tables: model -> seed -> a number per test image, `(images,)`; the images are the same for all.
+        pairs: `(None, model)` for the mean of a model, `(first, second)` for the mean of `second - first` over the
+            seeds that both have.
+        repeats: how often to draw.
+        seed: makes the draws repeatable.
+
+    Returns:
+        The lower and the upper end by pair.
+
+    Raises:
+        ValueError: as `two_way_interval`.
+    """
     check(repeats >= 100, "repeats, 100 or more", repeats)
+    groups: dict[tuple[int, ...], list[tuple[Key | None, Key]]] = {}
+    for first, second in pairs:
+        shared = tables[second].keys() & (tables[second] if first is None else tables[first]).keys()
+        groups.setdefault(tuple(sorted(shared)), []).append((first, second))
+    found = {}
+    for seeds, of_group in groups.items():
+        models = list(dict.fromkeys(model for pair in of_group for model in pair if model is not None))
+        values = [[tables[model][number] for number in seeds] for model in models]
+        drawn = dict(zip(models, _two_way_means(values, repeats, seed), strict=True))
+        for first, second in of_group:
+            means = drawn[second] - (0 if first is None else drawn[first])
+            low, high = np.quantile(means, (0.025, 0.975))
+            found[first, second] = (float(low), float(high))
+    return found
+
+
+def _two_way_means(values: Sequence[Sequence[np.ndarray]], repeats: int, seed: int) -> np.ndarray:
+    """Draws seeds and images, and returns the means of each table: `(tables, repeats)`."""
+    lengths = sorted({len(row) if np.ndim(row) else 0 for table in values for row in table})
+    is_table = len(lengths) == 1 and min(lengths[0], len(values[0])) >= 2
+    stacked = np.array(values, float) if is_table else np.empty(0)
+    is_table = stacked.ndim == 3 and bool(np.isfinite(stacked).all())
+    shape = (len(values[0]), *lengths)
+    check(is_table, "finite numbers of shape (seeds, images), at least (2, 2)", shape)
+    num_tables, num_seeds, num_images = stacked.shape
+    rows = stacked.reshape(-1, num_images)
     dice = np.random.default_rng(seed)
-    num_seeds, num_images = values.shape
-    means = []
-    for _ in range(repeats):
-        of_seeds = dice.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds)) / num_seeds
-        of_images = dice.multinomial(num_images, np.full(num_images, 1 / num_images)) / num_images
-        means.append(of_seeds @ values @ of_images)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)
+    means = np.empty((num_tables, repeats))
+    for start in range(0, repeats, _REPEATS_AT_ONCE):
+        size = min(_REPEATS_AT_ONCE, repeats - start)
+        of_seeds, of_images = (_shares(dice, size, number) for number in (num_seeds, num_images))
+        by_seed = (rows @ of_images.T).reshape(num_tables, num_seeds, size)
+        means[:, start : start + size] = np.einsum("tsr,rs->tr", by_seed, of_seeds)
+    return means
+
+
+def _shares(dice: np.random.Generator, repeats: int, number: int) -> np.ndarray:
+    """Draws `number` of `number` things with replacement, and returns the share of each: `(repeats, number)`."""
+    drawn = dice.integers(number, size=(repeats, number)) + number * np.arange(repeats)[:, None]
+    return np.bincount(drawn.ravel(), minlength=repeats * number).reshape(repeats, number) / number

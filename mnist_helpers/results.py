@@ -45,6 +45,7 @@ __all__ = [
 ]
 __all__ += [
     "load_arrays",
+    "load_model",
     "load_record",
     "load_records",
     "load_search",
@@ -54,7 +55,8 @@ __all__ += [
     "open_run",
 ]
 __all__ += ["peak_memory", "reference_bench", "reference_records", "results_dir", "run_folder", "run_folders"]
-__all__ += ["save_arrays", "save_model", "save_record", "table", "verified_path", "versions"]
+__all__ += ["save_arrays", "save_compact_model", "save_model", "save_record", "table", "verified_path"]
+__all__ += ["versions"]
 
 LESSONS = ("01_data_exploration", "02_baseline", "03_batchnorm_dropout", "04_tuning", "05_evaluation")
 FURTHER = ("from_scratch", "faster_training", "ablation", "stronger_networks", "pytorch", "trust")
@@ -166,9 +168,72 @@ def save_model(folder: Path, lesson: str, model: Any, name: str = "") -> dict[st
     path = folder / (f"{lesson}.{name}.keras" if name else f"{lesson}.keras")
     with _files.atomic_write(path) as temporary:
         model.save(temporary)
-    weights = hashlib.sha256(b"".join(array.tobytes() for array in model.get_weights())).hexdigest()
-    hashes = {"sha256": _files.sha256(path), "weights_sha256": weights}
+    return _model_entry(path, model, model.get_weights())
+
+
+def save_compact_model(folder: Path, name: str, model: Any) -> dict[str, Any]:
+    """Saves a Keras model in a fifth of the space, as `<name>.npz`: for models that are committed.
+
+    The file holds `config`, Keras' configuration of the layers as JSON, and the weights in Keras' order as
+    `weight_0`, `weight_1`, ...: matrices as float16; vectors (biases, batch normalisation) as they are. The
+    optimiser is left out.
+
+    Args:
+        folder: where to write.
+        name: the model's name.
+        model: the model; it has no layers of its own classes.
+
+    Returns:
+        The entry for an index, as that of `save_model`; `weights_sha256` is that of the weights, float32, which
+        `load_model` will give the model.
+
+    Raises:
+        UserError: a weight is too large for float16, or not a number.
+    """
+    weights = model.get_weights()
+    if not all((np.abs(array) <= np.finfo(np.float16).max).all() for array in weights):
+        raise UserError(
+            f"Expected: weights of up to 65504. Received: larger ones, or no numbers, in {name!r}."
+        )
+    weights = [array.astype(np.float16) if array.ndim > 1 else array for array in weights]
+    config = json.loads(model.to_json())
+    config.pop("compile_config", None)
+    arrays: dict[str, Any] = {f"weight_{number}": array for number, array in enumerate(weights)}
+    path = folder / f"{name}.npz"
+    with _files.atomic_write(path) as temporary:
+        np.savez_compressed(temporary, config=json.dumps(config), **arrays)
+    return _model_entry(path, model, [array.astype(np.float32) for array in weights])
+
+
+def _model_entry(path: Path, model: Any, weights: list[np.ndarray]) -> dict[str, Any]:
+    weights_sha256 = hashlib.sha256(b"".join(array.tobytes() for array in weights)).hexdigest()
+    hashes = {"sha256": _files.sha256(path), "weights_sha256": weights_sha256}
     return {"file": path.name, **hashes, "num_params": model.count_params()}
+
+
+def load_model(folder: Path, entry: Entry) -> Any:
+    """Loads a model of `save_model` or `save_compact_model` if its file still has the recorded sha256.
+
+    Args:
+        folder: the folder of the file: a run folder, or that of committed models.
+        entry: the model's `file` and `sha256`, such as `record["models"]["baseline"]`.
+
+    Returns:
+        The Keras model, not compiled.
+
+    Raises:
+        MissingLessonError: the file is missing or was changed.
+    """
+    path = verified_path(folder, entry)
+    import keras  # takes seconds, and most of what imports this module needs no model
+
+    if path.suffix == ".keras":
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = dict(archive)
+    model = keras.saving.deserialize_keras_object(json.loads(str(arrays.pop("config"))), safe_mode=True)
+    model.set_weights([arrays[f"weight_{number}"].astype(np.float32) for number in range(len(arrays))])
+    return model
 
 
 def save_arrays(folder: Path, lesson: str, **arrays: Any) -> dict[str, Any]:
@@ -229,6 +294,8 @@ def verified_path(folder: Path, entry: Entry) -> Path:
 
 
 def _how_to_run(folder: Path, lesson: str) -> str:
+    if lesson not in IN_ORDER:  # a committed model
+        return "Get the course's whole repository, with results/reference."
     where = "further/" if lesson in FURTHER else ""
     by_hand = f"Run lesson {lesson} first, in this run: open {where}{lesson}.ipynb and run all its cells"
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "course.json").is_file():

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from mnist_course import statistics
-from mnist_course.reports import page, run_report
+from mnist_course.reports import page, run_report, two_way
 from mnist_course.reports.page import UNKNOWN, Table, interval, number
 from mnist_helpers import _files, metrics, plots, results
 
@@ -23,10 +23,10 @@ STUDY_FILE = "study.json"
 _METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss")
 _LIMITS = {"accuracy": (0.0, 1.0), "loss": (0.0, math.inf)}
 _NAIVE = ("majority", "nearest_mean")
-_TUNED = ("tuned", "tuned_vat", "strong", "vat")  # each is compared with all before it
+_TUNED = ("tuned", "tuned_vat", "four_layers", "noise", "vat", "strong", "strongest")  # each with all before it
 _MIN_SEEDS = 3  # for an interval: with two seeds, Student's t interval is wider than the range of an accuracy
 _FEW_SEEDS = 5
-_POINTS = ("points", "95 % interval", "p (Holm)", "loss", "95 % interval", "p (Holm)", "n")
+_BOTH = "seeds and images"  # the heading of the second kind of interval
 _DIFFERENCE_NOTE = (
     "Differences of accuracy in percentage points, and of the loss, paired by seed; an interval is about the mean "
     "over seeds. The p-values of paired t-tests are corrected by the method of Holm for the number of rows. A "
@@ -40,6 +40,10 @@ _PART_NOTES = {
     "test images.",
     "val": "; each seed has its own validation images.",
 }
+_BOTH_NOTE = (
+    " The 95 % intervals over seeds (Student's t) are about other training runs on the same test images; those in "
+    f"the columns “{_BOTH}” (two-way bootstrap) are about other training runs on other test images."
+)
 _ROUGH_NOTE = f" With fewer than {_FEW_SEEDS} seeds, an sd and an interval are rough estimates."
 
 Runs = Mapping[str, run_report.Records]  # run -> lesson -> record
@@ -113,6 +117,8 @@ def study_summary(folder: Path) -> dict[str, Any]:
         settings) and `conclusion`. A difference is one of accuracy, and has another one of the `loss`; `p_holm` is
         the p-value of the paired t-test, corrected for the number of differences in its list. An interval and a
         p-value of fewer than three seeds are `None`. The model *plain* is left out where it equals *baseline*.
+        `low` and `high` are about seeds (Student's t). A test score of which the predictions of all seeds are known
+        also has `two_way_low` and `two_way_high`, about seeds and test images (`statistics.two_way_interval`).
 
     Raises:
         results.MissingLessonError: no run of the study has a record yet, or one is damaged.
@@ -130,6 +136,8 @@ def study_summary(folder: Path) -> dict[str, Any]:
         pairs = [pair for run in rows["run"].unique() for pair in run_report.comparisons_of(runs[run])]
         differences += [{"setting": setting} | entry for entry in _differences(rows, pairs)]
     effects = _effects(by_setting)
+    lists = {"models": models, "differences": differences, "effects": effects}
+    two_way.add_intervals(folder, by_setting, **lists, least=_MIN_SEEDS)
     _correct_for_number(differences)
     _correct_for_number(effects)
     wanted = len(asked["seeds"]) * math.prod(map(len, asked["swept"].values()))
@@ -307,26 +315,31 @@ def study_tables(content: dict[str, Any]) -> list[Table]:
     tables = [_models_table(content)]
     swept = list(content["swept"])
     if content["differences"]:
+        both = _has_both(content["differences"])
         rows = []
         for entry in content["differences"]:
             significant = entry["significant"]
             counted = UNKNOWN if significant is None else f"{significant} of {entry['n']}"
             models = (entry["second"], entry["first"])
-            rows.append([*entry["setting"].values(), *models, *_points(entry), counted])
+            rows.append([*entry["setting"].values(), *models, *_points(entry, both), counted])
         note = (
             f"{_DIFFERENCE_NOTE} The last column counts the seeds for which the exact McNemar test, on the test "
-            "images of that seed, found the two networks different."
+            f"images of that seed, found the two networks different.{_BOTH_NOTE * both}"
         )
-        columns = [*swept, "model", "against", *_POINTS, "McNemar p < 0.05"]
+        columns = [*swept, "model", "against", *_points_columns(both), "McNemar p < 0.05"]
         tables.append(Table("Paired differences", columns, rows, note))
     if content["effects"]:
-        rows = [[*entry["setting"].values(), entry["model"], *_points(entry)] for entry in content["effects"]]
+        both = _has_both(content["effects"])
+        rows = [
+            [*entry["setting"].values(), entry["model"], *_points(entry, both)]
+            for entry in content["effects"]
+        ]
         title = f"Paired differences from {_setting_in_words(content['effects'][0]['against'])}"
         note = (
             f"Each network against itself with the first setting. {_DIFFERENCE_NOTE} Choose a setting on "
-            "validation images: run such a study without lesson 5."
+            f"validation images: run such a study without lesson 5.{_BOTH_NOTE * both}"
         )
-        tables.append(Table(title, [*swept, "model", *_POINTS], rows, note))
+        tables.append(Table(title, [*swept, "model", *_points_columns(both)], rows, note))
     return tables
 
 
@@ -334,29 +347,29 @@ def _models_table(content: dict[str, Any]) -> Table:
     models = content["models"]
     part = "test" if any(entry["test_accuracy"] for entry in models) else "val"
     word = _PARTS[part]
-    columns = [*content["swept"], "model", "n", f"{word} accuracy", "sd", "95 % interval", f"{word} loss"]
+    both = _has_both([entry[f"{part}_accuracy"] or {} for entry in models])
+    spread = ["sd", "95 % interval", *([_BOTH] if both else [])]
+    columns = [*content["swept"], "model", "n", f"{word} accuracy", *spread, f"{word} loss", *spread]
     rows = [
         [
             *entry["setting"].values(),
             entry["model"],
             (entry[f"{part}_accuracy"] or {}).get("n"),
-            *_spread_cells(entry[f"{part}_accuracy"], ".2%", "accuracy"),
-            *_spread_cells(entry[f"{part}_loss"], ".4f", "loss"),
+            *_spread_cells(entry[f"{part}_accuracy"], ".2%", "accuracy", both),
+            *_spread_cells(entry[f"{part}_loss"], ".4f", "loss", both),
             # The seeds may have found networks of different sizes.
             " to ".join(dict.fromkeys(number(entry[name], ",.0f") for name in ("num_params", "most_params"))),
             number((entry["train_seconds"] or {}).get("mean"), ".1f", " s"),
         ]
         for entry in models
     ]
-    note = f"{_SPREAD_NOTE}{_PART_NOTES[part]}{_models_in_words(models)}"
+    note = f"{_SPREAD_NOTE}{_PART_NOTES[part]}{_BOTH_NOTE * both}{_models_in_words(models)}"
     if any(entry[f"{part}_accuracy"] and entry[f"{part}_accuracy"]["n"] < _FEW_SEEDS for entry in models):
         note += _ROUGH_NOTE
     if content["search_from"]:
         note += f" One search, of run {content['search_from']}, serves all seeds:"
         note += " the spread is that of training, not of searching."
-    return Table(
-        "Results over seeds", [*columns, "sd", "95 % interval", "parameters", "training"], rows, note
-    )
+    return Table("Results over seeds", [*columns, "parameters", "training"], rows, note)
 
 
 def _models_in_words(models: list[dict[str, Any]]) -> str:
@@ -388,12 +401,22 @@ def _settings_table(asked: Mapping[str, Any], records: run_report.Records) -> Ta
     return Table("Settings", ["option or parameter", "value"], rows, is_text=True)
 
 
-def _spread_cells(spread: Mapping[str, Any] | None, form: str, metric: str) -> list[str]:
-    """Returns mean, sd and interval as cells; the interval is clipped to the possible values of the metric."""
+def _has_both(scores: Iterable[Mapping[str, Any]]) -> bool:
+    """Returns whether a score has the second kind of interval."""
+    return any(two_way.LOW in score for score in scores)
+
+
+def _spread_cells(spread: Mapping[str, Any] | None, form: str, metric: str, both: bool) -> list[str]:
+    """Returns mean, sd and intervals as cells; an interval is clipped to the possible values of the metric."""
     if not spread:
-        return [UNKNOWN] * 3
-    ends = _clipped(spread, metric)
-    return [number(spread["mean"], form), number(spread["sd"], form), interval(*ends, form)]
+        return [UNKNOWN] * (4 if both else 3)
+    ends = interval(*_clipped(spread, metric), form)
+    return [number(spread["mean"], form), number(spread["sd"], form), ends, *_both_cells(spread, form, both)]
+
+
+def _both_cells(score: Mapping[str, Any], form: str, both: bool, scale: float = 1) -> list[str]:
+    """Returns the second kind of interval as the cells that it takes: one, or none."""
+    return [interval(score.get(two_way.LOW), score.get(two_way.HIGH), form, scale=scale)] if both else []
 
 
 def _clipped(spread: Mapping[str, Any], metric: str) -> tuple[float | None, float | None]:
@@ -403,14 +426,19 @@ def _clipped(spread: Mapping[str, Any], metric: str) -> tuple[float | None, floa
     return max(spread["low"], low), min(spread["high"], high)
 
 
-def _points(difference: Mapping[str, Any]) -> list[object]:
-    """Returns a difference as the columns `_POINTS`."""
+def _points_columns(both: bool) -> list[str]:
+    ends = ["95 % interval", *([_BOTH] if both else []), "p (Holm)"]
+    return ["points", *ends, "loss", *ends, "n"]
+
+
+def _points(difference: Mapping[str, Any], both: bool) -> list[object]:
+    """Returns a difference as the columns `_points_columns`."""
     loss = difference["loss"] or dict.fromkeys(("mean", "low", "high", "p_holm"))
     return [
-        *(_mean(difference), _range(difference), _p_value(difference["p_holm"])),
-        number(loss["mean"], "+.4f"),
-        interval(loss["low"], loss["high"], "+.4f"),
-        _p_value(loss["p_holm"]),
+        *(_mean(difference), _range(difference), *_both_cells(difference, "+.2f", both, scale=100)),
+        _p_value(difference["p_holm"]),
+        *(number(loss["mean"], "+.4f"), interval(loss["low"], loss["high"], "+.4f")),
+        *(*_both_cells(loss, "+.4f", both), _p_value(loss["p_holm"])),
         difference["n"],
     ]
 

@@ -59,9 +59,9 @@ def test_networks_that_a_run_lacks_are_left_out_of_the_diagram():
     names = cell(
         "reliability",
         y_test=answers.argmax(axis=1),
-        probabilities={"vat": answers, "tuned": answers, "dropout": answers},
+        probabilities={"strong": answers, "tuned": answers, "dropout": answers},
     )
-    assert names["shown"] == ["tuned", "vat"]
+    assert names["shown"] == ["tuned", "strong"]
 
 
 def test_the_noise_floor_is_the_error_of_labels_drawn_from_the_probabilities(capsys):
@@ -137,16 +137,16 @@ def test_temperatures_come_from_validation_images_that_the_network_was_not_train
     labels = np.array([RNG.choice(10, p=row / row.sum()) for row in answers])
     loaded = []
 
-    def verified_path(folder, entry):
+    def load_model(folder, entry):
+        assert folder == "here"
         loaded.append(entry["file"])
-        return entry["file"]
+        return lambda images: answers[images]
 
-    models = types.SimpleNamespace(load_model=lambda path, compile: lambda images: answers[images])
     asked = Quiz()
     names = cell(
         "temperatures-fit",
-        keras=types.SimpleNamespace(models=models, ops=types.SimpleNamespace(convert_to_numpy=np.asarray)),
-        results=types.SimpleNamespace(verified_path=verified_path),
+        keras=types.SimpleNamespace(ops=types.SimpleNamespace(convert_to_numpy=np.asarray)),
+        results=types.SimpleNamespace(load_model=load_model),
         folder="here",
         shown=["baseline", "tuned"],
         entries={

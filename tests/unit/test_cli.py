@@ -95,6 +95,9 @@ GRADE, BUILD = "mnist_course.grading.grade.grade", "mnist_course.grading.release
 COLLECT, EXPORT = "mnist_course.grading.collect.collect", "mnist_course.grading.export.export"
 MARK = "mnist_course.grading.by_hand.mark"
 REPLICATE = "mnist_course.run.replicate.replicate"
+PREDICTIONS = "mnist_course.predictions.keep"
+MODELS = "mnist_course.committed_models.export"
+FOLDERS = "mnist_course.image_folders"
 OFFLINE = object()  # the option sets MNIST_COURSE_OFFLINE
 
 # (command, parameter): the command line (FOLDER is a temporary folder, OWN a dataset), the function that it must
@@ -139,6 +142,21 @@ ARRIVALS = {
         {"results_dir": "FOLDER"},
     ),
     ("replicate", "offline"): ("replicate s 3 --offline", REPLICATE, OFFLINE),
+    ("predictions", "study"): ("predictions s/t", PREDICTIONS, {"study": "RESULTS/s/t"}),
+    ("predictions", "probabilities"): (
+        "predictions s --probabilities tuned --probabilities vat",
+        PREDICTIONS,
+        {"with_probabilities": ("tuned", "vat")},
+    ),
+    ("predictions", "results_dir"): (
+        "predictions s --results-dir FOLDER",
+        PREDICTIONS,
+        {"study": "FOLDER/s", "with_probabilities": ()},
+    ),
+    ("models", "run"): ("models s/t", MODELS, {"run": "RESULTS/s/t", "names": ()}),
+    ("models", "names"): ("models s/t --model tuned --model vat", MODELS, {"names": ("tuned", "vat")}),
+    ("models", "results_dir"): ("models s/t --results-dir FOLDER", MODELS, {"run": "FOLDER/s/t"}),
+    ("models", "offline"): ("models s/t --offline", MODELS, OFFLINE),
     ("report", "run"): ("report monday", "mnist_course.cli._existing_run", {"run": "monday"}),
     ("report", "results_dir"): (
         "report --results-dir FOLDER",
@@ -174,6 +192,19 @@ ARRIVALS = {
     ),
     ("data fetch", "offline"): ("data fetch mnist --offline", DATA, OFFLINE),
     ("data check", "folder"): ("data check OWN", "mnist_helpers.data.resolve_dataset", {"dataset": "OWN"}),
+    ("data confirmation", "into"): (
+        "data confirmation FOLDER",
+        f"{FOLDERS}.write_confirmation",
+        {"into": "FOLDER"},
+    ),
+    ("data confirmation", "offline"): (
+        "data confirmation FOLDER --offline",
+        f"{FOLDERS}.write_confirmation",
+        OFFLINE,
+    ),
+    ("data qmnist", "source"): ("data qmnist OWN FOLDER", f"{FOLDERS}.write_qmnist", {"source": "OWN"}),
+    ("data qmnist", "into"): ("data qmnist OWN FOLDER", f"{FOLDERS}.write_qmnist", {"into": "FOLDER"}),
+    ("data qmnist", "offline"): ("data qmnist OWN FOLDER --offline", f"{FOLDERS}.write_qmnist", OFFLINE),
     ("doctor", "offline"): ("doctor --offline", "mnist_course.doctor.examine", OFFLINE),
     ("start", "folder"): (
         "start FOLDER",
@@ -423,6 +454,8 @@ def _here(tmp_path, monkeypatch):
         ("assignments export {}", EXPORT, "folder"),
         ("data --data-dir {}", DATA, "data_dir"),
         ("data check {}", "mnist_helpers.data.resolve_dataset", "dataset"),
+        ("data confirmation {}", f"{FOLDERS}.write_confirmation", "into"),
+        ("data qmnist {0} {0}", f"{FOLDERS}.write_qmnist", "source"),
     ],
 )
 def test_r1_a_typed_path_is_made_absolute_once(
@@ -749,7 +782,7 @@ def test_every_command_has_one_complete_line_in_the_list_an_example_and_the_exit
 @pytest.mark.parametrize("path", [path for path in ALL if path], ids=" ".join)
 def test_every_example_is_a_right_command_line_of_its_command(path, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for folder in ("class-2026", "home/mnist", "home/kmnist"):
+    for folder in ("class-2026", "home/mnist", "home/kmnist", "home/Downloads"):
         (tmp_path / folder).mkdir(parents=True)
     for file in ("submissions.zip", "roster.csv"):
         (tmp_path / file).touch()
@@ -898,7 +931,16 @@ def test_lesson_1_never_waits_for_tensorflow():
 
 # A module imports from its own folder and from the layers before its own.
 LAYERS = (
-    ("lessons", "cores", "course_file", "processes", "statistics"),
+    (
+        "lessons",
+        "cores",
+        "course_file",
+        "committed_models",
+        "image_folders",
+        "predictions",
+        "processes",
+        "statistics",
+    ),
     ("reports", "pictures"),
     ("run", "handout"),
     ("grading",),

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 from packaging.specifiers import SpecifierSet
 
+from benchmarks import __main__ as bench
 from mnist_course import cli, lessons
 from mnist_course.reports import run_report, study_report
 from mnist_course.reports.page import Table
@@ -65,7 +66,6 @@ FOREIGN_OPTIONS = {
         "--constraint",
         "--host",
         "--cwd",
-        "--course",
         "--users",
         "--upgrade",
         "--universal",
@@ -193,7 +193,7 @@ def options_of(command):
 
 @every_page
 def test_each_option_exists(page):
-    known = options_of(cli.main) | FOREIGN_OPTIONS | {"--help"}
+    known = options_of(cli.main) | options_of(bench.main) | FOREIGN_OPTIONS | {"--help"}
     for piece in own_code_of(page):
         for name in re.findall(r"(?<![\w-])--[a-z][a-z-]+", piece):
             assert name in known, (piece, name)

@@ -544,6 +544,28 @@ ROWS = {
             "legend": {"A, mean of 2 seeds": [0.375, 0.75], "B, mean of 1 seeds": [0.5, 1.0]},
         },
     ),
+    "frontier": (
+        lambda: benchmarks.plots.frontier(
+            {"ours": [(2.0, 0.975), (10.0, 0.99)], "peer": [(4.0, 0.96)]}, [0.98], "T"
+        ),
+        {
+            "title": "T",
+            "panels": [
+                {
+                    "x": "seconds of training, median",
+                    "y": "test accuracy in %, mean",
+                    "log": "x",
+                    "lines": [
+                        (0, "-", "o", [2.0, 10.0], [97.5, 99.0]),
+                        (1, "-", "s", [4.0], [96.0]),
+                        (7, ":", "None", [0.0, 1.0], [98.0, 98.0]),
+                    ],
+                    "texts": [(0.01, 98.0, "98.00%")],
+                }
+            ],
+            "legend": {"ours": [97.5, 99.0], "peer": [96.0]},
+        },
+    ),
     "scaling": (
         lambda: benchmarks.plots.scaling(
             {
@@ -580,7 +602,7 @@ def test_each_function_that_draws_has_a_row():
         if "DescribedFigure" in str(inspect.signature(function).return_annotation) and name[0] != "_"
     } - {"described"}
     assert set(ROWS) == drawing
-    assert set(plots.__all__) >= drawing - {"scaling"}
+    assert set(plots.__all__) >= drawing - {"frontier", "scaling"}
 
 
 @pytest.mark.parametrize(
@@ -594,6 +616,10 @@ def test_each_function_that_draws_has_a_row():
         (ROWS["robustness"][0], "shift 1: a 50.0%, b 70.0%; blur 4: a 10.0%, b 100.0%"),
         (ROWS["bar_times"][0], "T. Medians: fast 2.0 s; slow (not reached) 8.0 s."),
         (ROWS["schedules"][0], "peak begins at 0.1, highest 0.9 at step 2, ends at 0.2."),
+        (
+            ROWS["frontier"][0],
+            "T. On the frontier: ours. ours 97.50 % in 2.0 s, 99.00 % in 10.0 s; peer 96.00 % in 4.0 s.",
+        ),
         (ROWS["scaling"][0], "T. epochs 1 to 4: 2.0 to 8.0 s, R squared 0.500."),
         (
             ROWS["confusion_matrix"][0],

@@ -317,7 +317,7 @@ RIGHT = {
     "faster_training": "c a d ab b",
     "from_scratch": "b d a bd c",
     "pytorch": "acd b d a c b",
-    "stronger_networks": "b d ab a c d",
+    "stronger_networks": "d ab a c d b a",
     "trust": "b c ac a d",
 }
 

@@ -253,6 +253,62 @@ def test_a_changed_or_missing_model_is_not_given_out(folder):
         results.verified_path(folder, entry)
 
 
+def a_network(units=16):
+    import keras
+
+    keras.utils.set_random_seed(1)
+    layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dropout(0.2)]
+    layers += [keras.layers.Dense(units), keras.layers.BatchNormalization(), keras.layers.ReLU()]
+    model = keras.Sequential([keras.Input((28, 28)), *layers, keras.layers.Dense(10, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    images = np.random.default_rng(1).integers(0, 256, (64, 28, 28)).astype("uint8")
+    model.fit(images, np.arange(64) % 10, verbose=0)
+    return model, images
+
+
+@pytest.mark.course
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
+def test_both_forms_of_a_model_are_loaded_by_one_function(folder):
+    model, images = a_network()
+    weights = model.get_weights()
+    entry = results.save_model(folder, "02_baseline", model)
+    compact = results.save_compact_model(folder, "baseline", model)
+    assert (compact["file"], compact["num_params"]) == ("baseline.npz", entry["num_params"])
+    assert compact["weights_sha256"] != entry["weights_sha256"]
+    size, whole = ((folder / of["file"]).stat().st_size for of in (compact, entry))
+    assert size < whole / 3
+    exact, rounded = results.load_model(folder, entry), results.load_model(folder, compact)
+    for before, after, other in zip(weights, exact.get_weights(), rounded.get_weights(), strict=True):
+        assert (before == after).all()
+        assert other.dtype == np.float32
+        rounding = before.astype(np.float16).astype(np.float32) if before.ndim > 1 else before
+        assert (other == rounding).all()
+    again = results.save_model(folder, "03_batchnorm_dropout", rounded)
+    assert again["weights_sha256"] == compact["weights_sha256"]
+    answers = [network.predict(images, verbose=0) for network in (model, exact, rounded)]
+    assert (answers[0] == answers[1]).all()
+    assert 0 < np.abs(answers[0] - answers[2]).max() < 0.005
+    assert not exact.compiled and not rounded.compiled
+
+
+@pytest.mark.course
+def test_a_compact_model_that_was_changed_or_cannot_be_made_is_refused(folder):
+    model, _ = a_network(4)
+    compact = results.save_compact_model(folder, "baseline", model)
+    (folder / compact["file"]).write_bytes(b"other weights")
+    with pytest.raises(
+        results.MissingLessonError, match=r"sha256 differs.*Get the course's whole repository"
+    ):
+        results.load_model(folder, compact)
+    for wrong in (70_000, np.nan):
+        weights = model.get_weights()
+        weights[0][3, 3] = wrong
+        model.set_weights(weights)
+        with pytest.raises(UserError, match="in 'other'"):
+            results.save_compact_model(folder, "other", model)
+    assert [path.name for path in folder.iterdir()] == ["baseline.npz"]
+
+
 def test_a_recorded_file_name_does_not_leave_the_folder(folder, tmp_path):
     (tmp_path / "02_secret.keras").write_bytes(b"weights")
     with pytest.raises(results.MissingLessonError, match="is missing"):

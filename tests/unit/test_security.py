@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import ipaddress
 import json
 import os
@@ -76,19 +77,23 @@ def test_arrays_of_objects_are_not_saved(tmp_path):
 
 
 def test_models_are_loaded_only_in_safe_mode_and_only_what_matches_its_hash():
-    assert calls("load_model")
-    for call in calls("load_model"):
-        what = ast.unparse(call.args[0])
-        own = (
-            what == "path"
-        )  # lesson 2 loads the file that the line before has saved, in Keras' shortest form
-        assert given(call, "safe_mode") is (None if own else True)
-        assert own or what.startswith("results.verified_path(")
+    by_keras = [call for call in calls("load_model") if ast.unparse(call.func) == "keras.models.load_model"]
+    assert len(by_keras) == 2
+    lesson_2, library = sorted(by_keras, key=lambda call: given(call, "safe_mode") is True)
+    assert [ast.unparse(word) for word in lesson_2.args] == [
+        "path"
+    ]  # the file that the line before has saved
+    assert given(lesson_2, "safe_mode") is None
+    assert given(library, "safe_mode") is True
+    assert [given(call, "safe_mode") for call in calls("deserialize_keras_object")] == [True]
+    body = inspect.getsource(results.load_model).split('"""')[2]
+    assert body.strip().startswith("path = verified_path(folder, entry)\n")
+    names = {ast.unparse(call.func) for call in calls("load_model")}
+    assert names <= {"keras.models.load_model", "results.load_model"}
     for name in results.IN_ORDER:
         cells = json.loads(results.notebook_path(name).read_text())["cells"]
         code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-        if "load_model(path" in code and name != "02_baseline":
-            assert "path = results.verified_path(" in code, name
+        assert "models.load_model(" not in code or name == "02_baseline", name
 
 
 def test_yaml_is_read_as_data():

@@ -68,3 +68,31 @@ def test_a_two_way_interval_can_be_repeated_and_needs_two_of_each():
             statistics.two_way_interval(wrong)
     with pytest.raises(ValueError, match="repeats, 100 or more"):
         statistics.two_way_interval(table, repeats=10)
+
+
+@pytest.mark.parametrize(("vary", "number"), [("seeds", 40), ("images", 200)])
+def test_a_two_way_interval_draws_seeds_and_images(vary, number):
+    """If only one of the two makes a difference, its bootstrap gives the usual interval of a mean."""
+    effects = np.random.default_rng(2).normal(size=number)
+    table = np.repeat(effects[:, None], 50, axis=1) if vary == "seeds" else np.tile(effects, (50, 1))
+    low, high = statistics.two_way_interval(table)
+    half = 1.96 * effects.std() / np.sqrt(number)
+    assert (low, high) == pytest.approx((effects.mean() - half, effects.mean() + half), abs=0.15 * half)
+
+
+def test_two_way_intervals_of_several_models_are_those_of_each_alone():
+    dice = np.random.default_rng(1)
+    tables = {name: {seed: dice.random(60) for seed in (3, 1, 2)} for name in "ab"}
+    tables["c"] = {seed: dice.random(60) for seed in (2, 3, 7)}
+    found = statistics.two_way_intervals(tables, [(None, "a"), ("a", "b"), ("a", "c"), (None, "c")])
+    of = {name: {seed: np.array(row) for seed, row in table.items()} for name, table in tables.items()}
+    for pair, seeds, rows in (
+        ((None, "a"), (1, 2, 3), lambda seed: of["a"][seed]),
+        (("a", "b"), (1, 2, 3), lambda seed: of["b"][seed] - of["a"][seed]),
+        (("a", "c"), (2, 3), lambda seed: of["c"][seed] - of["a"][seed]),  # the seeds that both have
+        ((None, "c"), (2, 3, 7), lambda seed: of["c"][seed]),
+    ):
+        alone = statistics.two_way_interval(np.array([rows(seed) for seed in seeds]))
+        assert found[pair] == pytest.approx(alone, abs=1e-12)
+    with pytest.raises(ValueError, match=r"finite numbers of shape \(seeds, images\)"):
+        statistics.two_way_intervals({"a": {1: np.zeros(5)}, "b": {2: np.zeros(5)}}, [("a", "b")])

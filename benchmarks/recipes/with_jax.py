@@ -1,0 +1,79 @@
+"""Our fast recipe in JAX: an epoch is one compiled loop over the batches."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.recipes.twins import FAST, glorot_uniform, learning_rates
+from benchmarks.schedules import Predict
+
+_BETAS = (0.9, 0.999)  # of Adam
+
+
+def fast(x: np.ndarray, y: np.ndarray, seed: int, epochs: int) -> Predict:
+    """The fast recipe of `further/faster_training`, without each epoch's smaller last batch.
+
+    All batches have one shape, so that the update is compiled once.
+    """
+    images, labels = _pixels(x), jnp.asarray(y, jnp.int32)
+    weights = [
+        (jnp.asarray(kernel), jnp.zeros(kernel.shape[1])) for kernel in glorot_uniform(FAST.widths, seed)
+    ]
+    state = (
+        weights,
+        jax.tree.map(jnp.zeros_like, weights),
+        jax.tree.map(jnp.zeros_like, weights),
+        jnp.zeros(()),
+    )
+    batches = len(x) // FAST.batch_size
+    rates = learning_rates(FAST, epochs * batches).astype("float32").reshape(epochs, batches)
+    dice = np.random.default_rng(seed)
+    for of_epoch in rates:
+        rows = dice.permutation(len(x))[: batches * FAST.batch_size].reshape(batches, -1)
+        state = _epoch(state, images, labels, jnp.asarray(rows), jnp.asarray(of_epoch))
+    trained = jax.block_until_ready(state[0])  # JAX computes in the background
+    return lambda pictures: np.asarray(_logits(trained, _pixels(pictures)).argmax(axis=1))
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _epoch(state: Any, images: Any, labels: Any, rows: Any, rates: Any) -> Any:
+    """Makes an update for each row of `rows`, `(batches, batch size)`."""
+
+    def update(state: Any, batch: Any) -> Any:
+        weights, first, second, count = state
+        chosen, rate = batch
+        slopes = jax.grad(_loss)(weights, images[chosen], labels[chosen])
+        first = jax.tree.map(lambda old, slope: _BETAS[0] * old + (1 - _BETAS[0]) * slope, first, slopes)
+        second = jax.tree.map(lambda old, slope: _BETAS[1] * old + (1 - _BETAS[1]) * slope**2, second, slopes)
+        count += 1
+        size = rate * jnp.sqrt(1 - _BETAS[1] ** count) / (1 - _BETAS[0] ** count)
+        weights = jax.tree.map(
+            lambda weight, mean, square: weight - size * mean / (jnp.sqrt(square) + FAST.epsilon),
+            weights,
+            first,
+            second,
+        )
+        return (weights, first, second, count), None
+
+    return jax.lax.scan(update, state, (rows, rates))[0]
+
+
+def _loss(weights: Any, images: Any, labels: Any) -> Any:
+    logits = jax.nn.log_softmax(_logits(weights, images))
+    return -jnp.take_along_axis(logits, labels[:, None], axis=1).mean()
+
+
+def _logits(weights: Any, images: Any) -> Any:
+    *hidden, (kernel, bias) = weights
+    for inner, shift in hidden:
+        images = jax.nn.relu(images @ inner + shift)
+    return images @ kernel + bias
+
+
+def _pixels(images: np.ndarray) -> Any:
+    return jnp.asarray(images.reshape(len(images), -1), jnp.float32) / 255
