@@ -19,7 +19,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -318,7 +318,8 @@ def save_record(
         dataset: the dataset, as `data.describe` returns it.
         models: model name -> its entry: `num_params`, `file`, `sha256`, `val_accuracy`, `val_loss`, `history`,
             `train_seconds`. Fractions and seconds, unrounded. With the parameter `refit_on_all`, the validation
-            images were training images, so validation scores are left out, also those of an entry `default`.
+            images were training images, so validation scores are left out, also those of the entries `default` and
+            `experiments`.
         started: `time.perf_counter()` at the lesson's start.
         **more: further entries of this lesson.
 
@@ -334,8 +335,8 @@ def save_record(
     if not params:
         raise UserError("A record needs its parameters. Expected: a dict of all parameters. Received: none.")
     if params.get("refit_on_all"):
-        models = {name: _without_validation(entry) for name, entry in models.items()}
-        more |= {name: _without_validation(more[name]) for name in more.keys() & {"default"}}
+        models = _without_validation(models)
+        more |= {name: _without_validation(more[name]) for name in more.keys() & {"default", "experiments"}}
     record = {"lesson": lesson, "params": params, "dataset": dataset, "models": models, **more}
     record |= {"versions": versions(), "machine": machine()}
     record |= json.loads(os.environ.get(MADE_FROM, "{}"))
@@ -348,11 +349,16 @@ def save_record(
     return path
 
 
-def _without_validation(entry: Entry) -> Entry:
-    history = entry.get("history") or {}
-    of_training = {name: values for name, values in history.items() if not name.startswith("val_")}
-    removed = {name: None for name in ("val_accuracy", "val_loss", "temperature") if name in entry}
-    return {**entry, **removed, **({"history": of_training} if history else {})}
+def _without_validation(content: Any) -> Any:
+    """Sets validation scores in entries to None, and takes the curves of validation out of histories."""
+    if not isinstance(content, Mapping):
+        return content
+    kept = {}
+    for name, value in content.items():
+        is_score = name in ("val_accuracy", "val_loss", "temperature")
+        if not (is_score and isinstance(value, Sequence)):
+            kept[name] = None if is_score else _without_validation(value)
+    return kept
 
 
 def fingerprint(record: Entry) -> str:

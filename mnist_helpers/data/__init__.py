@@ -69,7 +69,8 @@ def load_training(
         num_validation: images to validate on; 0 for one in six.
         seed: fixes the split.
         refit_on_all: whether the validation images are also the last training images: for a final training, when
-            nothing is chosen any more. A message says that validation scores have no meaning then.
+            nothing is chosen any more. A message says that validation scores have no meaning then. There must be
+            at least as many images to train on as to validate on.
         data_dir: a folder to look in first; empty or `None` for `$MNIST_DATA_DIR`.
 
     Returns:
@@ -96,6 +97,11 @@ def load_training(
         raise UserError(
             f"The numbers of images do not fit dataset {dataset!r}. Expected: at least {NUM_CLASSES} each, at most "
             f"{len(x)} together, 0 for the default. Received: {num_train=}, {num_validation=}."
+        )
+    if refit_on_all and num_validation > num_train:
+        raise UserError(
+            "With refit_on_all, the first half of the training images must not be validation images. Expected: no "
+            f"more images for validation than for training. Received: {num_train=}, {num_validation=}."
         )
     sizes = {"train_size": num_train, "test_size": num_validation}
     train, validation = train_test_split(np.arange(len(x)), **sizes, stratify=y, random_state=int(seed))

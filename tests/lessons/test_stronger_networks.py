@@ -824,11 +824,11 @@ def test_the_strong_network_is_trained_with_all_parts_and_its_errors_are_compare
     assert compared == [("guess", 6)]
     assert (names["strong_loss"], names["strong_accuracy"]) == (0.05, 0.97)
     again = {key: names[key] for key in ("networks", "histories", "train_seconds")}
-    more = {"strongest_step": "strongest step", "MixedTraining": "mixed"}
+    more = {"strongest_step": "strongest step", "MixedTraining": "mixed", "average_share": 0.05}
     run_cells("fit-strongest", **common | again, **more, strongest_epochs=0)
     assert len(asked) == 1
     run_cells("fit-strongest", **common | again, **more, strongest_epochs=9)
-    assert asked[1] == (("strongest step", 9, "mixed"), {})
+    assert asked[1] == (("strongest step", 9), {"trainer": "mixed", "share": 0.1})
     assert again["networks"] == dict.fromkeys(("strong", "strongest"), "the network")
     assert again["histories"] == dict.fromkeys(("strong", "strongest"), "the history")
     assert again["train_seconds"] == {"strong": 3.0, "strongest": 5.0}

@@ -72,6 +72,14 @@ def test_a_final_training_also_takes_the_validation_images_which_come_last(sizes
     assert x_all.dtype == y_all.dtype == np.uint8
 
 
+def test_a_final_training_takes_no_more_images_for_validation_than_for_training():
+    """Otherwise the first half of the training images, on which lesson 4 searches, would hold validation images."""
+    sizes = {"num_train": 100, "num_validation": 101, "seed": 1}
+    with pytest.raises(ValueError, match=r"refit_on_all.*num_train=100, num_validation=101"):
+        data.load_training("digits", refit_on_all=1, **sizes)
+    assert len(data.load_training("digits", **sizes)[1][0]) == 101
+
+
 def test_test_images_are_others_than_the_training_images():
     x_test, y_test = data.load_test("digits")
     (x_train, _), (x_val, _) = data.load_training("digits", seed=1)

@@ -159,6 +159,7 @@ def test_images_that_a_model_was_trained_on_give_it_no_validation_score(folder, 
     }
     given = json.loads(json.dumps(models))
     entries = {"default": {"units": 4, **trained}, "default_score": 0.3, "finals": [{"val_loss": 0.2}]}
+    entries["experiments"] = {"deep": {"relu": history}}
     results.save_record(
         folder,
         "04_tuning",
@@ -181,6 +182,7 @@ def test_images_that_a_model_was_trained_on_give_it_no_validation_score(folder, 
     assert record["models"]["second"] == {**expected, "history": None}
     assert record["models"]["third"] == none
     assert record["default"] == {"units": 4, **expected}
+    assert record["experiments"] == {"deep": {"relu": expected["history"]}}
 
 
 @pytest.mark.parametrize(
