@@ -655,8 +655,8 @@ def values_along(
             (line,) = axes.plot(positions, [*numbers], _LINES[number % 4], label=name)
             line.set(marker=MARKERS[number], color=COLORS[number])
         axes.set(title=model, xlabel=xlabel)
-        axes.set_ylim(bottom=0)
         words.append(f"{model}: " + ", ".join(f"{name} {[*last][-1]:.3g}" for name, last in lines.items()))
+    all_axes[0].set_ylim(bottom=0)  # of all panels, now that their highest value is known
     _legend_below(figure, all_axes[0], ncols=len(next(iter(values.values()))))
     return described(figure, f"{title}; {ylabel} at {positions[-1]:g}:", words)
 

@@ -184,30 +184,70 @@ def test_an_image_without_a_direction_stays_where_it_is():
     assert float(unit_length(directions)[1, 0, 0]) == pytest.approx(-1)
 
 
-def test_changed_predictions_are_counted_along_both_directions():
+@pytest.mark.parametrize("training", [False, True])
+def test_changed_predictions_are_counted_along_both_directions(training):
     """The model's digit is 1 where the first pixel is above half; the adversarial direction is this pixel."""
     shown = np.zeros((8, 28, 28), np.uint8)
     shown[:, 0, 0] = [5, 40, 70, 127, 150, 190, 220, 240]
 
-    def model(images):
+    def model(images, training):
+        modes.append(training)
         high = np.asarray(images)[:, 0, 0] > 127.5
         return np.stack([~high, high], axis=1).astype(float)
 
-    def adversarial_direction(network, images, before):
+    def adversarial_direction(network, images, before, in_training):
         assert network is model
-        assert np.array_equal(before, model(images))
+        assert in_training is training
+        assert np.array_equal(before, model(images, training))
         direction = np.zeros(images.shape, "float32")
-        direction[:, 0, 0] = np.where(model(images)[:, 1], -1, 1)
+        direction[:, 0, 0] = np.where(model(images, training)[:, 1], -1, 1)
         return direction
 
-    names = run_cells("change", "along", vat_epsilon=0.3, x_val=shown)
+    modes, lengths = [], np.linspace(0, 0.6, 7)
+    copies = {"the network": model}
+    names = run_cells("change", "along", copy_of=copies.pop, lengths=lengths, x_val=shown)
     names["adversarial_direction"] = adversarial_direction
-    assert np.allclose(names["lengths"], [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
-    shares = names["changed_shares"](model)
+    shares = names["changed_shares"]("the network", *([True] if training else []))
+    assert not copies and {*modes} == {training}
     distances = np.abs(shown[:, 0, 0] / 255 - 0.5)
-    expected = [np.mean(length > distances) for length in names["lengths"]]
+    expected = [np.mean(length > distances) for length in lengths]
     assert np.allclose(shares["adversarial"], expected)
     assert max(shares["random"]) <= 0.25  # one pixel of 784 hardly moves
+
+
+def test_steps_are_measured_up_to_twice_the_length_of_the_training():
+    data = types.SimpleNamespace(load_training=lambda name, **more: ((0, 1), (2, 3)))
+    sizes = dict.fromkeys(("num_train", "num_validation", "refit_on_all", "dataset_used", "data_dir"))
+    names = run_cells("load", data=data, vat_epsilon=0.3, **sizes)
+    assert np.allclose(names["lengths"], [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    assert [names[name] for name in ("x_train", "y_train", "x_val", "y_val")] == [0, 1, 2, 3]
+
+
+def test_the_tools_predict_name_digits_and_copy():
+    names = run_cells("tools")
+    network = tiny_network()
+    images = RNG.integers(0, 256, (4, 3, 3)).astype("float32")
+    answers = names["predict"](network, images)
+    assert isinstance(answers, np.ndarray)
+    assert np.allclose(
+        answers, predict(float64(network.get_weights()), images / 255, training=False), atol=1e-5
+    )
+    words = names["in_words"](lambda images: tf.constant([[0.25, 0.75], [0.9, 0.1]]), images)
+    assert words == ["1 (75%)", "0 (90%)"]
+    copied = names["copy_of"](network)
+    before = [array.copy() for array in network.get_weights()]
+    copied(images, training=True)  # changes the statistics of the copy only
+    assert all(np.array_equal(old, new) for old, new in zip(before, network.get_weights(), strict=True))
+    assert not np.array_equal(copied.get_weights()[3], before[3])
+    assert np.array_equal(copied.get_weights()[0], before[0])
+
+
+def shares_of(network, training=False):
+    mode = " in training mode" * training
+    return {
+        "adversarial": [0, {"network vat": 0.2, "network strong": 0.4}.get(network)],
+        "of": network + mode,
+    }
 
 
 @pytest.mark.parametrize(
@@ -217,23 +257,27 @@ def test_changed_predictions_are_counted_along_both_directions():
         ("along-vat", ["vat", "strong"], ["four_layers", "vat", "strong"]),
     ],
 )
-def test_each_network_is_measured_along_its_own_directions(cell_id, added, shown, drawn):
+def test_each_network_is_measured_along_its_own_directions(cell_id, added, shown, drawn, compared):
     names = ("four_layers", "noise", "vat", "strong")
-    networks = {name: f"network {name}" for name in names}
     made = run_cells(
         cell_id,
-        networks=networks,
-        changed_shares=lambda network: f"shares of {network}",
-        shares={"four_layers": "shares of network four_layers"},
+        networks={name: f"network {name}" for name in names},
+        changed_shares=shares_of,
+        shares={"four_layers": shares_of("network four_layers")},
         dataset_used="digits",
         lengths=[0, 1],
+        guess="guess",
     )
-    assert {name: made["shares"][name] for name in added} == {
-        name: f"shares of network {name}" for name in added
-    }
+    assert [made["shares"][name]["of"] for name in added] == [f"network {name}" for name in added]
     lengths, lines, *_ = drawn[0]
     assert lengths == [0, 1]
-    assert lines == {name: f"shares of network {name}" for name in shown}
+    measured = {name: line["of"] for name, line in lines.items()}
+    expected = {name: f"network {name}" for name in shown}
+    if cell_id == "along-vat":
+        expected["strong, training mode"] = "network strong in training mode"
+        assert compared == [("guess", "vat")]
+    assert measured == expected
+    assert "strong, training mode" not in made["shares"]  # what the record holds is at prediction time
 
 
 # --- section 5: the training step ---
@@ -413,25 +457,23 @@ def test_a_prediction_that_does_not_change_gives_no_direction_instead_of_nan():
 
 
 def test_the_differences_of_predictions_are_sorted_and_the_largest_tenth_is_summed(drawn, capsys):
-    keras.utils.set_random_seed(4)
-    sizes, calls = RNG.permutation(np.arange(1, 1001)) / 1000, []
+    sizes = {"network noise": RNG.permutation(np.arange(1, 1001)) / 1000, "network vat": np.full(1000, 0.5)}
     x_train = RNG.integers(0, 256, (1050, 28, 28)).astype(np.uint8)
+    calls = []
 
-    class Copy:
-        def set_weights(self, weights):
-            assert weights == "weights of vat"
-
-        def __call__(self, images, training):
+    def copy_of(network):
+        def model(images, training):
             calls.append(np.asarray(images, float))
             assert training is True
-            moved = len(calls) == 1
-            return tf.constant(np.outer(sizes * moved, [0.6, -0.8, 0]))
+            moved = len(calls) % 2
+            return tf.constant(np.outer(sizes[network] * moved, [0.6, -0.8, 0]))
 
-    models = types.SimpleNamespace(clone_model=lambda network: Copy())
+        return model
+
     run_cells(
         "differences",
-        keras=types.SimpleNamespace(utils=keras.utils, models=models),
-        networks={"vat": types.SimpleNamespace(get_weights=lambda: "weights of vat")},
+        copy_of=copy_of,
+        networks={name: f"network {name}" for name in ("noise", "vat")},
         x_train=x_train,
         unit_length=run_cells("change")["unit_length"],
         dataset_used="digits",
@@ -439,12 +481,14 @@ def test_the_differences_of_predictions_are_sorted_and_the_largest_tenth_is_summ
     assert np.allclose(lengths_of(calls[0] - calls[1]), 255, atol=1e-2)
     assert np.array_equal(calls[1], x_train[:1000])
     largest = sum(range(901, 1001)) / sum(range(1, 1001))
-    assert (
-        f"the largest tenth of the differences makes up {largest:.0%} of their sum" in capsys.readouterr().out
-    )
+    said = capsys.readouterr().out
+    assert f"noise: the largest tenth makes up {largest:.0%} of the sum of all" in said
+    assert "vat: the largest tenth makes up 10% of the sum of all" in said
     positions, panels, *_ = drawn[0]
     assert (positions[0], positions[-1]) == (0, 99)
-    assert np.allclose(panels["vat"]["length"], np.percentile(sizes, positions))
+    assert list(panels) == ["noise", "vat"]
+    assert np.allclose(panels["noise"]["length"], np.percentile(sizes["network noise"], positions))
+    assert np.allclose(panels["vat"]["length"], 0.5)
 
 
 # --- section 7: steps towards neighbours ---
@@ -571,10 +615,10 @@ def test_the_figure_of_one_weight_shows_an_average_and_a_balance(drawn):
     assert (steps[0], steps[-1]) == (0, 200)
     weights = pd.Series(names["fluctuating"])
     average = weights.ewm(alpha=0.05, adjust=False).mean()  # 95 % of the old average, 5 % of the new weight
-    assert np.allclose(panels["averaging"]["last weight"], weights[steps])
-    assert np.allclose(panels["averaging"]["average"], average[steps])
+    assert np.allclose(panels["averaging"]["without"], weights[steps])
+    assert np.allclose(panels["averaging"]["with"], average[steps])
     assert average[100:].std() < 0.25 * weights[100:].std()
-    free, decayed = panels["weight decay"]["without decay"], panels["weight decay"]["with decay"]
+    free, decayed = panels["weight decay"]["without"], panels["weight decay"]["with"]
     assert free[0] == decayed[0] == 0
     first = names["free"][1], names["decayed"][1]
     assert first == (0.25, 0.25)  # rate 0.5 times the slope 1/2 of log(1 + exp(-w)) at 0
@@ -909,23 +953,18 @@ def test_the_comparison_holds_the_scores_and_the_temperature_of_each_network(cap
     assert lines == [f"  5 errors, temperature {first:.2f}", f"  10 errors, temperature {second:.2f}"]
 
 
-def test_answers_are_those_for_the_true_digit_of_the_least_certain_images_that_are_right(drawn):
-    """Network k gives the true digit the probability that its own direction, k in each pixel, asks for."""
-    digits = np.array([3, 1, 4, 1, 5, 9])
-    confidences = np.array([0.9, 0.3, 0.5, 0.2, 0.4, 0.35])  # image 3 is wrong, so 1, 5 and 4 are chosen
-    x_val = np.zeros((6, 28, 28), np.uint8)
-    x_val[:, 0, 0] = np.arange(6)
+def test_answers_are_those_for_the_true_digit_in_each_networks_own_direction(drawn):
+    """Network k moves each image k pixels far; image i gives its digit the probability 0.9 - 0.1 i - 0.01 k."""
+    digits, x_val = np.array([3, 1, 4, 1]), np.zeros((4, 28, 28), np.uint8)
+    x_val[:, 0, 0] = np.arange(4)
 
     def network(number):
         def answer(images):
             images = np.asarray(images)
-            chosen = images[:, 0, 0] % 100 if len(images) < 6 else np.arange(6)
             moved = images[:, 0, 1] / 255  # how far
-            probabilities = np.zeros((len(images), 10))
-            for row, i in enumerate(np.rint(chosen).astype(int)):
-                shown = 0 if i == 3 else digits[i]
-                probabilities[row, shown] = confidences[i] - 0.01 * moved[row]
-                probabilities[row, 7] = 0.4 * moved[row]  # another digit becomes the answer
+            probabilities = np.full((len(images), 10), 0.95)  # of all other digits
+            for row, i in enumerate(np.rint(images[:, 0, 0]).astype(int)):
+                probabilities[row, digits[i]] = 0.9 - 0.1 * i - 0.01 * moved[row]
             return tf.constant(probabilities)
 
         answer.number = number
@@ -940,7 +979,6 @@ def test_answers_are_those_for_the_true_digit_of_the_least_certain_images_that_a
     run_cells(
         "answers",
         networks={name: network(k) for k, name in enumerate(("four_layers", "noise", "vat", "strong"), 1)},
-        predict=lambda model, images: model(images).numpy(),
         adversarial_direction=adversarial_direction,
         lengths=np.array([0.0, 1.0, 2.0]),
         x_val=x_val,
@@ -950,11 +988,10 @@ def test_answers_are_those_for_the_true_digit_of_the_least_certain_images_that_a
     lengths, paths, *_ = drawn[0]
     assert lengths.tolist() == [0, 1, 2]
     assert list(paths) == ["four_layers", "vat", "strong"]
-    lines = {"image 1, a 1": 0.3, "image 2, a 9": 0.35, "image 3, a 5": 0.4}
     for (_, found), number in zip(paths.items(), (1, 3, 4), strict=True):
-        assert list(found) == list(lines)
-        for line, start in lines.items():
-            assert np.allclose(found[line], start - 0.01 * number * lengths, atol=1e-6)
+        assert list(found) == ["image 1, a 3", "image 2, a 1", "image 3, a 4"]
+        for i, line in enumerate(found.values()):
+            assert np.allclose(line, 0.9 - 0.1 * i - 0.01 * number * lengths, atol=1e-6)
 
 
 # --- section 10: the ablation ---
@@ -1060,8 +1097,6 @@ def test_every_network_is_trained_on_the_same_images_for_equally_many_steps(caps
     assert names["score"]("a") == (0.2, 0.5)
     assert asked == [("x", "y")]
     assert "a: validation accuracy 50.00%, loss 0.2000" in capsys.readouterr().out
-    probabilities = names["predict"](lambda images: tf.constant(images), [[1.0, 2.0]])
-    assert isinstance(probabilities, np.ndarray)
 
 
 def test_the_statistics_are_those_of_clean_training_images():
@@ -1263,10 +1298,6 @@ def test_the_pictures_show_the_step_and_the_predictions_before_and_after(
     def model(images):
         return ("of the network", np.asarray(images))
 
-    def predict_six(found, images):
-        assert found is model
-        return np.tile([0.25, 0.75] if np.max(images) <= 255 else [0.9, 0.1], (6, 1))
-
     def adversarial_direction(found, images, before):
         assert found is model
         assert before[0] == "of the network"
@@ -1281,7 +1312,6 @@ def test_the_pictures_show_the_step_and_the_predictions_before_and_after(
         **arrays,
         **({"first": model} if network == "first" else {"networks": {"vat": model}}),
         in_words=lambda found, images: ("words", np.asarray(images)),
-        predict=predict_six,
         near=list(range(9)),
         adversarial_direction=adversarial_direction,
         neighbour_direction=neighbour_direction,
@@ -1294,11 +1324,8 @@ def test_the_pictures_show_the_step_and_the_predictions_before_and_after(
     assert np.array_equal(directions, np.full((6, 28, 28), direction))
     assert np.allclose(moved, images + 255 * length * direction)
     assert str(length) in title
-    if cell_id == "pictures":
-        assert captions == {"before": ["1 (75%)"] * 6, "after": ["0 (90%)"] * 6}
-    else:
-        assert np.array_equal(captions["before"][1], images)
-        assert np.array_equal(captions["after"][1], moved)
+    assert np.array_equal(captions["before"][1], images)
+    assert np.array_equal(captions["after"][1], moved)
 
 
 def test_the_wrong_unit_makes_the_step_255_times_too_short(capsys):
@@ -1437,7 +1464,7 @@ CLAIMS = [
         and CELLS["smooth-loss"].count("prediction_change(") == 1,
     ),
     ("scaling-text", "1,000 training images in training mode", "x_train[:1000]" in CELLS["differences"]),
-    ("scaling-text", "for the network `vat`", 'networks["vat"]' in CELLS["differences"]),
+    ("scaling-text", "for the networks `noise` and `vat`", '("noise", "vat")' in CELLS["differences"]),
     ("scaling-read", "We use one", "gradients=1" in CELLS["scaled"] and "gradients=1" in CELLS["towards"]),
     ("scaling-read", "the logarithm of the probabilities", "tf.math.log(after" in CELLS["scaled"]),
     ("neighbours-text", "eight nearest training images", "count=8" in CELLS["neighbours"]),
@@ -1454,7 +1481,8 @@ CLAIMS = [
         "If `strongest_epochs` is 0",
         CELLS["fit-strongest"].startswith("if strongest_epochs:"),
     ),
-    ("scores-why", "three validation images that `four_layers`", ".argsort()[:3]" in CELLS["answers"]),
+    ("along-vat-why", "moves three validation images", "x_val[:3]" in CELLS["answers"]),
+    ("scores-why", "in training mode", '"strong, training mode"' in CELLS["along-vat"]),
     (
         "ablation-text",
         "five parts",
