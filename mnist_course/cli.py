@@ -460,10 +460,10 @@ def predictions(study: str, probabilities: tuple[str, ...], results_dir: Path) -
 @_results_dir
 @_offline
 def models(run: str, names: tuple[str, ...], results_dir: Path) -> None:
-    """Export trained models of one run in a form that is small enough to commit.
+    """Export trained models of one run in a compact form.
 
-    The files are in the folder models of the study. Weights are rounded to 16 bits; what this changes is measured
-    on the validation images of the run, and written into the index beside the models.
+    The files, in the folder models of the study, are small enough to commit. Weights are rounded to 16 bits; what
+    this changes is measured on the validation images of the run, and written into the index beside the models.
     """
     from mnist_course import committed_models
     from mnist_helpers import results
@@ -584,7 +584,7 @@ def check(folder: Path) -> None:
 @click.argument("into", type=_NEW_FOLDER, metavar="FOLDER")
 @_offline
 def confirmation(into: Path) -> None:
-    """Write MNIST's training images as a dataset with other test images.
+    """Write MNIST's training images with other test images.
 
     The test images of the new FOLDER are 10,000 of MNIST's training images, on which no recipe of the strongest
     networks was chosen; the other 50,000 are for training. Use FOLDER with --dataset.
