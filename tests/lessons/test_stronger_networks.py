@@ -1215,6 +1215,7 @@ def test_the_first_network_is_trained_as_in_lesson_2(monkeypatch):
         "epochs": 3,
         "verbose": 2,
         "validation_data": ("unseen images", "their labels"),
+        "validation_batch_size": 1000,
     }
     assert fitted == [(("images", "labels"), expected)]
     assert made["options"] == expected  # the other networks are trained with them, too
