@@ -1,7 +1,8 @@
 """Which programs compete, with which schedules, and how the schedules that are measured are chosen.
 
 A *schedule* is a recipe with its settings and its number of epochs, fixed in advance. `CANDIDATES` lists all that
-were tried. They are compared on validation images; only those that `chosen` returns are scored on test images.
+were tried. They are compared on validation images. The test images score the schedules that `chosen` returns, and
+no others.
 """
 
 from __future__ import annotations

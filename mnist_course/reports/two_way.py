@@ -69,7 +69,7 @@ def _compared(
     differences: Sequence[dict[str, Any]],
     effects: Sequence[dict[str, Any]],
 ) -> list[tuple[tuple[Key | None, Key], list[dict[str, Any]]]]:
-    """Returns what can have an interval: `(None, model)` or two models, and their scores.
+    """Returns everything that can have an interval: `(None, model)` or two models, and their scores.
 
     A score is a dict: `metric`, `n`, and `of`, the entry of the summary to which the interval is added.
     """
