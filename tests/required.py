@@ -17,6 +17,7 @@ ALLOWED = (
     "pip has no index here",
     "no accounts can be made here that can run this Python",
     "PyTorch is not installed",
+    "JAX is not installed",
 )
 MNIST = "MNIST is not on this machine"
 PROBLEMS = pytest.StashKey[list[str]]()

@@ -558,6 +558,7 @@ def test_each_setting_of_sklearn_is_accepted_and_trains_for_all_epochs(setting, 
     assert one.settings.items() <= made[0].get_params().items()
 
 
+LIBRARIES = {"torch": "PyTorch", "jax": "JAX"}
 with_torch = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed")
 with_jax = pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="JAX is not installed")
 
@@ -618,7 +619,7 @@ print(len(sys.modules) - before)
 def test_no_library_is_imported_while_the_clock_runs(recipe):
     """PyTorch imports 800 modules when the first optimiser is made, which takes seconds."""
     if recipe in schedules.installed()[1]:
-        pytest.skip(f"{recipe} cannot be run here")
+        pytest.skip(f"{LIBRARIES[RECIPES[recipe].package]} is not installed")
     name = next(name for name, one in CANDIDATES.items() if one.recipe == recipe)
     done = subprocess.run([sys.executable, "-c", LATE, name], capture_output=True, text=True, check=True)
     assert int(done.stdout.splitlines()[-1]) < 20
