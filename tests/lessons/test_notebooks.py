@@ -57,7 +57,7 @@ class LoadedError(Exception):
     """Ends a cell at `load_training`."""
 
 
-REFITTING = ["02_baseline", "03_batchnorm_dropout", "04_tuning", "stronger_networks"]
+REFITTING = [*results.LESSONS[:4], "stronger_networks"]
 
 
 @pytest.mark.parametrize("refit_on_all", [0, 1])
@@ -87,7 +87,7 @@ def test_a_notebook_passes_its_parameters_on_to_the_split(name, refit_on_all, mo
 
 
 def test_only_these_notebooks_train_on_validation_images():
-    """Those whose networks lesson 5 compares."""
+    """Those whose models lesson 5 compares, so that all of a run are trained on the same images."""
     assert [name for name in NOTEBOOKS if "refit_on_all" in lessons.declared(name)] == REFITTING
 
 
