@@ -74,10 +74,12 @@ def measure(schedule: Schedule, seed: int, train: Pair, held_out: Pair) -> dict[
 
 
 def code_sha256(recipe: Recipe) -> str:
-    """Returns a hash of what defines a recipe: its module, the settings of the twins, and the notebook's cells."""
-    modules = [f"benchmarks.recipes.{name}" for name in (recipe.module, "twins")]
-    texts = [_path_of(module).read_text(encoding="utf-8") for module in modules]
+    """Returns a hash of what defines a recipe: its code, the twins' settings, the notebook's cells and sizes."""
+    modules = [recipe.module, "twins", *(["ours"] if recipe.is_ours else [])]
+    texts = [_path_of(f"benchmarks.recipes.{name}").read_text(encoding="utf-8") for name in modules]
     texts += [lessons.tagged_source(recipe.notebook, tag) for tag in recipe.tags]
+    if recipe.is_ours:
+        texts.append(repr(lessons.declared(recipe.notebook) | lessons.profile_parameters("full")))
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 

@@ -23,15 +23,8 @@ STUDY_FILE = "study.json"
 _METRICS = ("test_accuracy", "test_loss", "val_accuracy", "val_loss")
 _LIMITS = {"accuracy": (0.0, 1.0), "loss": (0.0, math.inf)}
 _NAIVE = ("majority", "nearest_mean")
-_TUNED = (
-    "tuned",
-    "tuned_vat",
-    "four_layers",
-    "noise",
-    "vat",
-    "strong",
-    "strongest",
-)  # each with all before it
+# Each of them is compared with all before it.
+_TUNED = ("tuned", "tuned_vat", "four_layers", "noise", "vat", "strong", "strongest")
 _MIN_SEEDS = 3  # for an interval: with two seeds, Student's t interval is wider than the range of an accuracy
 _FEW_SEEDS = 5
 _BOTH = "seeds and images"  # the heading of the second kind of interval

@@ -875,6 +875,19 @@ def test_the_hash_of_a_program_is_of_its_code_and_its_cells(monkeypatch):
         assert marks.code_sha256(RECIPES["sklearn"]) != hashes["sklearn"]
 
 
+def test_the_hash_of_our_strong_recipe_is_also_of_what_runs_its_cells_and_of_its_sizes(monkeypatch):
+    recipe, original = RECIPES["strong_recipe"], marks._path_of
+    first = marks.code_sha256(recipe)
+    for changed in ("recipes.ours_strong", "recipes.ours", "recipes.twins"):
+        with monkeypatch.context() as patch:
+            other = {f"benchmarks.{changed}": Path(steps.__file__)}
+            patch.setattr(marks, "_path_of", lambda name, other=other: other.get(name) or original(name))
+            assert marks.code_sha256(recipe) != first, changed
+    sizes = lessons.profile_parameters("full")
+    monkeypatch.setattr(lessons, "profile_parameters", lambda profile: sizes | {"strong_units": 2048})
+    assert marks.code_sha256(recipe) != first
+
+
 def test_a_quick_bench_is_no_part_of_a_real_one(tmp_path, monkeypatch):
     quick = measured(tmp_path, monkeypatch, quick=True, repeats=1)
     measured(tmp_path, monkeypatch, validate=True, repeats=1)
