@@ -33,16 +33,10 @@ class FastRecipe:
 
 
 @dataclass(frozen=True)
-class StrongRecipe:
+class StrongRecipe(FastRecipe):
     """The recipe of `further/stronger_networks`.
 
-    Attributes:
-        widths: pixels, neurons of the hidden layers, and digits.
-        batch_size: images per update.
-        start: learning rate of the first update.
-        peak: highest learning rate.
-        warm_up: the learning rate rises in the first of so many equal parts of the updates.
-        epsilon: the constant in AdamW's denominator.
+    Attributes (besides those of `FastRecipe`, with other values):
         weight_decay: of the hidden layers' kernels.
         average_share: share of all updates over which the weights are averaged.
         normalisation_epsilon: the constant in batch normalisation's denominator.
@@ -57,7 +51,6 @@ class StrongRecipe:
     start: float = 0.0002
     peak: float = 0.004
     warm_up: int = 20
-    epsilon: float = 1e-7
     weight_decay: float = 0.3
     average_share: float = 0.05
     normalisation_epsilon: float = 1e-3
@@ -70,7 +63,7 @@ class StrongRecipe:
 FAST, STRONG = FastRecipe(), StrongRecipe()
 
 
-def learning_rates(recipe: FastRecipe | StrongRecipe, updates: int) -> np.ndarray:
+def learning_rates(recipe: FastRecipe, updates: int) -> np.ndarray:
     """Returns the learning rate of each update, `(updates,)`: a linear warm-up, then half a cosine wave to zero."""
     rising = updates // recipe.warm_up
     step = np.arange(updates)
