@@ -155,10 +155,21 @@ def within(figure: plots.DescribedFigure, axis: str, low: float, high: float) ->
 def metric_by_model(
     histories: Mapping[str, Mapping[str, Sequence[float]]],
     metric: str,
-    title: str,
+    details: str,
     bands: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
 ) -> plots.DescribedFigure:
-    """Draws `plots.metric_by_model` with an axis of possible values: accuracy up to 1, loss from 0."""
+    """Draws `plots.metric_by_model` with an axis of possible values: accuracy up to 1, loss from 0.
+
+    The title begins with what the curves are. Networks that were trained on all images have no validation curves.
+
+    Args:
+        histories: model name -> Keras' history.
+        metric: `accuracy` or `loss`.
+        details: the end of the title, for example `" (mnist)"`.
+        bands: as in `plots.metric_by_model`.
+    """
+    validated = any(f"val_{metric}" in history for history in histories.values())
+    title = f"{'Training and validation' if validated else 'Training'} {metric}{details}"
     figure = plots.metric_by_model(histories, metric, title, bands)
     return within(figure, "y", 0, 1 if metric == "accuracy" else math.inf)
 

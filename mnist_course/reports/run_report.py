@@ -132,8 +132,7 @@ def _figures(records: Records) -> dict[str, plots.DescribedFigure]:
     dataset = next(iter(records.values()))["dataset"]["name"]
     figures = {}
     for metric in ("accuracy", "loss") if histories else ():
-        title = f"Training and validation {metric} ({dataset})"
-        figures[metric] = page.metric_by_model(histories, metric, title)
+        figures[metric] = page.metric_by_model(histories, metric, f" ({dataset})")
     evaluation = records.get(results.LESSONS[-1])
     if evaluation:
         matrix = np.array(evaluation["confusion_matrix"])

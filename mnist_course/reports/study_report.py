@@ -469,9 +469,8 @@ def _figures(folder: Path, runs: Runs, content: dict[str, Any]) -> dict[str, plo
             figures[label.replace(" ", "_")] = _every_seed(values, title, label, metric)
     means, sds = ({}, {}) if content["swept"] else mean_histories(runs)
     for metric in _LIMITS if means else ():
-        title = f"Training and validation {metric}, mean of {len(runs)} seeds ({dataset}"
-        title += "; band: one sd)" if len(runs) > 1 else ")"
-        figures[metric] = page.metric_by_model(means, metric, title, sds)
+        details = f", mean of {len(runs)} seeds ({dataset}{'; band: one sd' if len(runs) > 1 else ''})"
+        figures[metric] = page.metric_by_model(means, metric, details, sds)
     return figures
 
 

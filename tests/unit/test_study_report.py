@@ -120,6 +120,28 @@ def test_a_seed_that_trained_longer_goes_on_alone(tmp_path):
     assert sds["tuned"]["accuracy"][1] == 0
 
 
+@pytest.mark.parametrize("validated", [False, True])
+def test_the_figures_of_histories_say_whether_they_show_validation(tmp_path, drawn, validated):
+    """Networks that were trained on all images, too, have no validation curves; one with them is enough."""
+    folder = made_up_study(tmp_path)
+    if validated:
+        scores = {"val_accuracy": [0.5], "val_loss": [2.0]}
+        for number in (8, 9, 10):
+            run = folder / f"seed-{number}"
+            change_record(
+                run, "04_tuning", lambda record: record["models"]["tuned"]["history"].update(scores)
+            )
+    study_report.write_study_report(folder)
+    for name in ("05_evaluation.json", course_file.COURSE_FILE):  # as a run by hand, without lesson 5
+        (folder / "seed-8" / name).unlink()
+    run_report.write_report(folder / "seed-8")
+    what = "Training and validation" if validated else "Training"
+    for metric in ("accuracy", "loss"):
+        beginnings = (f"{what} {metric}, mean of 3 seeds (digits; band: one sd)", f"{what} {metric} (digits)")
+        for beginning in beginnings:
+            assert any(figure.description.startswith(beginning) for figure in drawn), beginning
+
+
 def test_records_without_comparisons_show_a_dash(tmp_path):
     folder = made_up_study(tmp_path)
     for number in (8, 9, 10):
