@@ -37,7 +37,7 @@ def export(run: Path, names: Sequence[str] = ()) -> str:
     """
     if not (run.parent / "study.json").is_file() or not results.run_folders(run):
         raise UserError(f"Expected: a run of a study, STUDY/RUN. Received: {run}.")
-    records = {lesson: results.load_record(run, lesson) for lesson in _present(run)}
+    records = {lesson: results.load_record(run, lesson) for lesson in results.recorded_lessons(run)}
     entries = _models_of(records)
     chosen = list(names) or [name for name in DEFAULT if name in entries]
     unknown = [name for name in chosen if name not in entries]
@@ -59,10 +59,6 @@ def export(run: Path, names: Sequence[str] = ()) -> str:
         _files.write_json(folder / INDEX, index)
         lines.append(_in_words(name, (folder / entry["file"]).stat().st_size, rounding))
     return "\n".join([*lines, f"Models: {folder}"])
-
-
-def _present(run: Path) -> list[str]:
-    return [lesson for lesson in results.IN_ORDER if (run / f"{lesson}.json").is_file()]
 
 
 def _models_of(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

@@ -202,8 +202,7 @@ def _in_order(runs: Mapping[str, Any], records: Mapping[Path, Any]) -> dict[str,
 
 def _records(run: Path) -> Records:
     """Reads the records of a run; without lesson 5 if it was not run."""
-    present = [lesson for lesson in results.IN_ORDER if (run / f"{lesson}.json").is_file()]
-    return {lesson: results.load_record(run, lesson) for lesson in present}
+    return {lesson: results.load_record(run, lesson) for lesson in results.recorded_lessons(run)}
 
 
 def _is_evaluated_here(run: Path, records: Records) -> bool:

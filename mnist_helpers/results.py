@@ -54,9 +54,9 @@ __all__ += [
     "notebook_path",
     "open_run",
 ]
-__all__ += ["peak_memory", "reference_bench", "reference_records", "results_dir", "run_folder", "run_folders"]
-__all__ += ["save_arrays", "save_compact_model", "save_model", "save_record", "table", "verified_path"]
-__all__ += ["versions"]
+__all__ += ["peak_memory", "recorded_lessons", "reference_bench", "reference_records", "results_dir"]
+__all__ += ["run_folder", "run_folders", "save_arrays", "save_compact_model", "save_model", "save_record"]
+__all__ += ["table", "verified_path", "versions"]
 
 LESSONS = ("01_data_exploration", "02_baseline", "03_batchnorm_dropout", "04_tuning", "05_evaluation")
 FURTHER = ("from_scratch", "faster_training", "ablation", "stronger_networks", "pytorch", "trust")
@@ -498,6 +498,11 @@ def load_records(folder: Path, lesson_names: tuple[str, ...] = LESSONS) -> dict[
     return records
 
 
+def recorded_lessons(folder: Path) -> tuple[str, ...]:
+    """Returns the lessons of which a run has a record, in their order."""
+    return tuple(lesson for lesson in IN_ORDER if (folder / f"{lesson}.json").is_file())
+
+
 def reference_records(study: str, lesson: str) -> list[dict[str, Any]]:
     """Reads the records of a lesson in all runs of a reference study, which comes with the course.
 
@@ -563,7 +568,7 @@ def run_folders(folder: Path) -> list[Path]:
     Args:
         folder: a run folder, the folder of a study, or a folder of runs and studies.
     """
-    is_run = any((folder / f"{lesson}.json").is_file() for lesson in IN_ORDER)
+    is_run = bool(recorded_lessons(folder))
     levels = [""] if is_run else ["*/"] if (folder / "study.json").is_file() else ["*/", "*/*/"]
     patterns = [f"{level}{lesson}.json" for level in levels for lesson in IN_ORDER]
     runs = {path.parent.relative_to(folder) for pattern in patterns for path in folder.glob(pattern)}
@@ -598,7 +603,7 @@ def table(folder: str | os.PathLike) -> pd.DataFrame:
     """
     tables, folder = [], Path(folder)
     for run in run_folders(folder):
-        records = load_records(run, tuple(name for name in IN_ORDER if (run / f"{name}.json").is_file()))
+        records = load_records(run, recorded_lessons(run))
         params = {name: value for record in records.values() for name, value in record["params"].items()}
         rows = model_table(records)
         extra = [_provenance(records[name]) | params | records[name]["params"] for name in rows["lesson"]]

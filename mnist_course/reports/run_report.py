@@ -99,8 +99,7 @@ def settings_of(records: Records) -> dict[str, Any]:
 
 def records_of(folder: Path) -> dict[str, dict[str, Any]]:
     """Reads the records that a run has; refuses a run that has none."""
-    present = tuple(lesson for lesson in results.IN_ORDER if (folder / f"{lesson}.json").is_file())
-    return results.load_records(folder, present or results.LESSONS)
+    return results.load_records(folder, results.recorded_lessons(folder) or results.LESSONS)
 
 
 def comparisons_of(records: Records) -> list[dict[str, Any]]:

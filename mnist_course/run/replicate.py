@@ -77,8 +77,7 @@ def replicate(
     """
     folder = _run_of(study, seed, results_dir)
     settings, _ = course_file.read_course(folder)
-    names = [name for name in results.IN_ORDER if (folder / f"{name}.json").is_file()]
-    names = [name for name in names if not only or name in check_lessons(only)]
+    names = [name for name in results.recorded_lessons(folder) if not only or name in check_lessons(only)]
     recorded = {name: results.load_record(folder, name) for name in names}
     if not recorded:
         raise UserError(f"{folder} has no records of these lessons. Expected: a run whose lessons were run.")
