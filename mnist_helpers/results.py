@@ -43,17 +43,8 @@ __all__ = [
     "find_run",
     "fingerprint",
 ]
-__all__ += [
-    "load_arrays",
-    "load_model",
-    "load_record",
-    "load_records",
-    "load_search",
-    "machine",
-    "model_table",
-    "notebook_path",
-    "open_run",
-]
+__all__ += ["load_arrays", "load_model", "load_record", "load_records", "load_search", "machine"]
+__all__ += ["model_table", "notebook_path", "open_run"]
 __all__ += ["peak_memory", "recorded_lessons", "reference_bench", "reference_records", "results_dir"]
 __all__ += ["run_folder", "run_folders", "save_arrays", "save_compact_model", "save_model", "save_record"]
 __all__ += ["table", "verified_path", "versions"]

@@ -382,7 +382,10 @@ def shows(text: str, value: float | str, others: set[str]) -> bool:
     return len(value) > 2 and named(value) and not any(named(other) for other in others - {value})
 
 
-@every_run
+@pytest.mark.parametrize(
+    "exercise",
+    [pytest.param(name, marks=pytest.mark.long if name in TRAINING else ()) for name in EXERCISES],
+)
 def test_neither_hints_nor_messages_give_the_answer(exercise):
     module, answers = checks_of(exercise), wrong_answers(exercise)
     for task, cells in zip(module.exercise.tasks, sections(in_process.solution(exercise)), strict=True):

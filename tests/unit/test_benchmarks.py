@@ -520,13 +520,13 @@ def test_our_strong_recipe_is_the_notebooks_own_cells(monkeypatch):
         ours_strong.train(*train, 4, 6, {"renamed": None})
 
 
-@pytest.mark.course
+@pytest.mark.long
 def test_our_strong_recipe_learns():
     train, held_out = few(1000)
     assert marks.measure(CANDIDATES["strong_recipe, 4 epochs"], 1, train, held_out)["accuracy"] > 0.7
 
 
-@pytest.mark.course
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [
@@ -563,7 +563,7 @@ with_torch = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="P
 with_jax = pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="JAX is not installed")
 
 
-@pytest.mark.course
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [
@@ -614,7 +614,7 @@ print(len(sys.modules) - before)
 """
 
 
-@pytest.mark.course
+@pytest.mark.long
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_no_library_is_imported_while_the_clock_runs(recipe):
     """PyTorch imports 800 modules when the first optimiser is made, which takes seconds."""
@@ -637,7 +637,7 @@ def test_operations_are_those_of_the_matrix_products():
     assert speed.matmul_operations(2, 3, 4) == 48
 
 
-@pytest.mark.course
+@pytest.mark.long
 def test_throughput_counts_the_images_that_were_trained_on(monkeypatch):
     counted = []
     original = speed.operations
@@ -736,7 +736,7 @@ def test_a_straight_line_is_found_and_a_bent_one_is_not():
     assert (shared_out["slope"], shared_out["r_squared"]) == pytest.approx((3, 1))
 
 
-@pytest.mark.course
+@pytest.mark.long
 def test_the_growth_with_workers_is_that_of_a_study(monkeypatch):
     asked = []
 

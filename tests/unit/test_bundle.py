@@ -558,7 +558,7 @@ def test_two_students_set_up_at_once_one_is_killed_and_goes_on(made, tmp_path):
     assert everything(made) == before
 
 
-@pytest.mark.course
+@pytest.mark.long
 @pytest.mark.skipif(os.name == "nt", reason="the toy environment is made as on Linux and macOS")
 def test_a_newer_bundle_brings_what_is_new_and_keeps_the_students_work(copy, tmp_path):
     stick = copy.rename(copy.with_name(f"stick {STRANGE}"))  # R11

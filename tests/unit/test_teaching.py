@@ -18,6 +18,8 @@ from mnist_course.reports import study_report, timings
 from mnist_course.run.settings import check_settings
 from mnist_helpers import _files, metrics, results
 from mnist_helpers._errors import UserError
+from tests.grading import load as grading_load
+from tests.hub import load as hub_load
 
 ROOT = Path(__file__).parent.parent.parent
 TEACHING, HUBS, GLOSSARY = ROOT / "TEACHING.md", ROOT / "docs" / "hubs.md", ROOT / "docs" / "glossary.md"
@@ -35,7 +37,14 @@ def expected_blocks():
     content = _files.read_json(REFERENCE / timings.TIMINGS_FILE)
     tables = timings.times_table(content), timings.memory_table(content)
     times, memory = (f"{dataclasses.replace(table, title='').markdown()}\n" for table in tables)
-    return {"times": (TEACHING, times), "memory": (HUBS, memory)}
+    blocks = {"times": (TEACHING, times), "memory": (HUBS, memory)}
+    classes = sorted(REFERENCE.glob(f"grading/*/{grading_load.NAME}.json"))
+    sentences = [f"- {grading_load.conclusion(_files.read_json(path))}\n" for path in classes]
+    users = _files.read_json(REFERENCE / "hub" / f"{hub_load.NAME}.json")
+    waiting = dataclasses.replace(hub_load.table(users), title="").markdown()
+    blocks["grading-load"] = HUBS, "".join(sentences)
+    blocks["hub-load"] = HUBS, f"{waiting}\n\n{hub_load.conclusion(users)}\n"
+    return blocks
 
 
 # --- the schedules ---
@@ -140,7 +149,18 @@ def test_announced_minutes_are_all_of_a_header(tmp_path):
 # --- the measured tables ---
 
 
-@pytest.mark.parametrize("name", ["times", "memory"])
+def test_all_that_was_measured_is_reported():
+    """Two exercises graded on a cluster, one of them for a thousand students and with a worker killed."""
+    records = [_files.read_json(path) for path in REFERENCE.glob(f"grading/*/{grading_load.NAME}.json")]
+    by_exercise = {record["exercise"]: record for record in records}
+    assert set(by_exercise) == {"exercise_01", "exercise_02"} and len(records) == 2
+    assert (by_exercise["exercise_01"]["submissions"], by_exercise["exercise_01"]["killed"]) == (1000, 1)
+    assert by_exercise["exercise_02"]["submissions"] == 50
+    assert all(record["different"] == [] for record in records)
+    assert all(grading_load.line(record["points"])[1] > 0.99 for record in records)
+
+
+@pytest.mark.parametrize("name", ["times", "memory", "grading-load", "hub-load"])
 def test_measured_tables_are_those_of_the_record(name):
     page, expected = expected_blocks()[name]
     assert marked(name).findall(page.read_text()) == [expected], (
