@@ -162,7 +162,7 @@ def figure(record: dict[str, Any]) -> plots.DescribedFigure:
     axes.set(title=title, xlabel="minutes", ylabel="graded submissions", xlim=(0, None), ylim=(0, None))
     quarters = [points[len(points) * part // 4 - 1] for part in (1, 2, 3, 4)]
     words = [f"{of['graded']:.0f} after {of['seconds'] / 60:.1f} minutes" for of in quarters]
-    return plots.described(drawn, title, words)
+    return plots.described(drawn, f"{title}.", words)
 
 
 def conclusion(record: dict[str, Any]) -> str:

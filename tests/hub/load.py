@@ -220,8 +220,8 @@ def figure(record: dict[str, Any]) -> plots.DescribedFigure:
     axes.set(title=title, xlabel="users at once", ylabel="seconds", xlim=(0, None), ylim=(0, None))
     axes.set_xticks(count)
     axes.legend()
-    words = [f"{users} users: {seconds:.1f} s" for users, seconds in zip(count, median, strict=True)]
-    return plots.described(drawn, title, words)
+    words = [f"{users} at once: {seconds:.1f} s" for users, seconds in zip(count, median, strict=True)]
+    return plots.described(drawn, f"{title}.", words)
 
 
 def conclusion(record: dict[str, Any]) -> str:

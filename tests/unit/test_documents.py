@@ -20,6 +20,8 @@ from mnist_course.reports.page import Table
 from mnist_course.run import study
 from mnist_course.run.settings import check_lessons
 from mnist_helpers import data, parameters, results
+from tests.grading import load as grading_load
+from tests.hub import load as hub_load
 from tests.unit.test_cli import made_up_run
 
 ROOT = lessons.NOTEBOOKS.parent
@@ -66,7 +68,6 @@ FOREIGN_OPTIONS = {
         "--constraint",
         "--host",
         "--cwd",
-        "--users",
         "--upgrade",
         "--universal",
         "--python-version",
@@ -193,7 +194,8 @@ def options_of(command):
 
 @every_page
 def test_each_option_exists(page):
-    known = options_of(cli.main) | options_of(bench.main) | FOREIGN_OPTIONS | {"--help"}
+    ours = (cli.main, bench.main, grading_load.main, hub_load.main)
+    known = set().union(*map(options_of, ours)) | FOREIGN_OPTIONS | {"--help"}
     for piece in own_code_of(page):
         for name in re.findall(r"(?<![\w-])--[a-z][a-z-]+", piece):
             assert name in known, (piece, name)
