@@ -43,6 +43,10 @@ def _marks(exercise: str, task: str = "") -> list[pytest.MarkDecorator]:
 every_run = pytest.mark.parametrize(
     "exercise", [pytest.param(name, marks=_marks(name)) for name in EXERCISES]
 )
+every_long_run = pytest.mark.parametrize(
+    "exercise",
+    [pytest.param(name, marks=pytest.mark.long if name in TRAINING else ()) for name in EXERCISES],
+)
 MAX_LINE = 88
 MAX_SHARE_OF_TESTS = 0.15
 BEGIN, END = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
@@ -382,10 +386,7 @@ def shows(text: str, value: float | str, others: set[str]) -> bool:
     return len(value) > 2 and named(value) and not any(named(other) for other in others - {value})
 
 
-@pytest.mark.parametrize(
-    "exercise",
-    [pytest.param(name, marks=pytest.mark.long if name in TRAINING else ()) for name in EXERCISES],
-)
+@every_long_run
 def test_neither_hints_nor_messages_give_the_answer(exercise):
     module, answers = checks_of(exercise), wrong_answers(exercise)
     for task, cells in zip(module.exercise.tasks, sections(in_process.solution(exercise)), strict=True):
@@ -452,7 +453,7 @@ def test_the_solution_gets_all_points(exercise):
     assert [task.title for task in tasks if task.title not in printed] == []
 
 
-@every_run
+@every_long_run
 def test_the_untouched_release_gets_nothing_and_says_not_done_yet(exercise):
     outcome = in_process.run(in_process.untouched(exercise))
     assert outcome.points == dict.fromkeys(most_points(exercise), 0)

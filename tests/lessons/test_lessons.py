@@ -403,6 +403,7 @@ def test_a_finished_run_goes_on_to_its_report_without_running_a_lesson(quick, re
     assert {path: path.stat().st_mtime_ns for path in quick.glob("0*")} == before
 
 
+@pytest.mark.long
 def test_papermill_alone_runs_a_lesson_from_any_folder(tmp_path):
     command = ["papermill", lessons.NOTEBOOKS / "02_baseline.ipynb", "out.ipynb", "-k", "python3"]
     command += [

@@ -101,7 +101,7 @@ def test_a_folder_reaches_the_lessons_as_an_absolute_path(folder_of_images, monk
     assert settings.params["data_dir"] == str(folder_of_images)
 
 
-@pytest.mark.course
+@pytest.mark.long
 def test_a_lesson_runs_on_a_folder_of_images_and_records_its_name(folder_of_images, tmp_path):
     command = [sys.executable, "-m", "mnist_course.cli", "run", "x", "--profile", "quick"]
     command += ["--dataset", folder_of_images.name, "--only", "01", "--results-dir", str(tmp_path / "runs")]

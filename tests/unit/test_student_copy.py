@@ -197,7 +197,7 @@ def test_the_exercises_need_no_nbgrader(tmp_path, monkeypatch):
     assert exercises == {path.name: path.read_bytes() for path in release.glob("*.ipynb")}
 
 
-@pytest.mark.course
+@pytest.mark.long
 def test_a_copied_lesson_runs_and_saves_into_the_results_folder(copies, tmp_path):
     command = [sys.executable, "-m", "papermill", "01_data_exploration.ipynb", tmp_path / "out.ipynb"]
     settings = ["-k", "python3", "-p", "dataset", "digits", "-p", "num_train", "200"]
