@@ -4,7 +4,9 @@ import ast
 import json
 import re
 import types
+import warnings
 from typing import ClassVar
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -106,6 +108,64 @@ def test_with_another_runs_search_the_default_is_not_scored_again(made, capsys):
         **settings,
     )
     assert (names["default_score"], made) == (0.25, [])
+
+
+# --- the network ---
+
+
+def test_noise_is_added_to_the_pixels_and_dropout_follows_each_hidden_layer():
+    """In this order: noise on raw bytes, or after the first layer, would be another network."""
+    layers, keras = mock.MagicMock(), mock.MagicMock()
+    keras.Sequential.side_effect = lambda begun: types.SimpleNamespace(
+        add=lambda layer: None, compile=lambda *_, **__: None
+    )
+    built = run_cell(
+        LESSON, "network", keras=keras, layers=layers, seed=4, noise_stddev=0.25, learning_rate=0.1
+    )["network"]
+    built(40, 0.3, 0.01, steps=70, weights_seed=9)
+    called = [(name, arguments, options) for name, arguments, options in layers.mock_calls if "." not in name]
+    assert [(name, *arguments) for name, arguments, _ in called] == [
+        ("Rescaling", 1 / 255),
+        ("Flatten",),
+        ("GaussianNoise", 0.25),
+        ("Dense", 40),
+        ("Dropout", 0.3),
+        ("Dense", 20),
+        ("Dropout", 0.3),
+        ("Dense", 10),
+    ]
+    keras.utils.set_random_seed.assert_called_once_with(9)
+    keras.optimizers.schedules.CosineDecay.assert_called_once_with(0.01, 70)
+
+
+@pytest.mark.parametrize("noise_stddev", [0.0, 0.3])
+def test_another_noise_is_another_search(noise_stddev):
+    """The name of a search is made from `asked`: a search with other noise must not be resumed."""
+    loaded = (("x_train", "y_train"), ("x_val", "y_val"))
+    helpers = {
+        "data": types.SimpleNamespace(
+            load_training=lambda *_, **__: loaded, describe=lambda *_, **__: {"sha256": "images"}
+        ),
+        "tuning": types.SimpleNamespace(
+            search_folder=lambda folder: folder, earlier_search=lambda *_: ({}, [], None)
+        ),
+    }
+    settings = dict.fromkeys(("num_train", "num_validation", "seed", "refit_on_all", "num_search"), 1)
+    settings |= dict.fromkeys(("search_epochs", "batch_size", "max_trials"), 2)
+    names = run_cell(
+        LESSON,
+        "load",
+        **helpers,
+        **settings,
+        noise_stddev=noise_stddev,
+        data_dir="",
+        dataset_used="digits",
+        folder="f",
+        search_from="",
+        results_dir="",
+        warnings=warnings,
+    )
+    assert names["asked"]["noise_stddev"] == noise_stddev
 
 
 # --- the searches ---
