@@ -230,7 +230,9 @@ def lab(tmp_path):
     kept = ("PATH", "LANG", "PYTHONPATH")
     environment = {name: os.environ[name] for name in kept if name in os.environ} | {"HOME": str(tmp_path)}
     options = "--no-browser --allow-root --ip=127.0.0.1 --port=0"
-    command = ["make", "-s", "lab", f"BIN={Path(sys.executable).parent}", "READY=Makefile"]
+    ready = tmp_path / "ready"  # a file of the checkout may be older than pyproject.toml: git writes them in turn
+    ready.touch()
+    command = ["make", "-s", "lab", f"BIN={Path(sys.executable).parent}", f"READY={ready}"]
     log = tmp_path / "log"
     with log.open("w") as file:
         process = subprocess.Popen(
