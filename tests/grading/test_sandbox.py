@@ -113,7 +113,7 @@ def test_python_and_the_course_work_from_a_home_that_is_hidden(tool, work, monke
     (line,) = said(tool, work, program)
     shown = {
         folder.relative_to(home).parts[0]
-        for folder in isolation._needed_folders()
+        for folder in (*isolation._needed_folders(), work)
         if folder.is_relative_to(home)
     }
     assert line == f"{_course.IS_CHECKOUT} True {sorted(shown)}"
