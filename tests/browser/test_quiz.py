@@ -230,7 +230,7 @@ def lab(tmp_path):
     kept = ("PATH", "LANG", "PYTHONPATH")
     environment = {name: os.environ[name] for name in kept if name in os.environ} | {"HOME": str(tmp_path)}
     options = "--no-browser --allow-root --ip=127.0.0.1 --port=0"
-    ready = tmp_path / "ready"  # git writes the files in turn: a file of the checkout can be older than another
+    ready = tmp_path / "ready"  # newer than any file of the checkout, in whatever order git wrote them
     ready.touch()
     command = ["make", "-s", "lab", f"BIN={Path(sys.executable).parent}", f"READY={ready}"]
     log = tmp_path / "log"
