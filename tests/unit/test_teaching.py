@@ -35,16 +35,22 @@ def marked(name):
 
 def expected_blocks():
     content = _files.read_json(REFERENCE / timings.TIMINGS_FILE)
-    tables = timings.times_table(content), timings.memory_table(content)
-    times, memory = (f"{dataclasses.replace(table, title='').markdown()}\n" for table in tables)
-    blocks = {"times": (TEACHING, times), "memory": (HUBS, memory)}
-    classes = sorted(REFERENCE.glob(f"grading/*/{grading_load.NAME}.json"))
-    sentences = [f"- {grading_load.conclusion(_files.read_json(path))}\n" for path in classes]
     users = _files.read_json(REFERENCE / "hub" / f"{hub_load.NAME}.json")
-    waiting = dataclasses.replace(hub_load.table(users), title="").markdown()
-    blocks["grading-load"] = HUBS, "".join(sentences)
-    blocks["hub-load"] = HUBS, f"{waiting}\n\n{hub_load.conclusion(users)}\n"
-    return blocks
+    tables = timings.times_table(content), timings.memory_table(content), hub_load.table(users)
+    times, memory, waiting = (f"{dataclasses.replace(table, title='').markdown()}\n" for table in tables)
+    sentences = [f"- {grading_load.conclusion(record)}\n" for record in graded_classes()]
+    return {
+        "times": (TEACHING, times),
+        "memory": (HUBS, memory),
+        "grading-load": (HUBS, "".join(sentences)),
+        "hub-load": (HUBS, f"{waiting}\n{hub_load.conclusion(users)}\n"),
+    }
+
+
+def graded_classes():
+    """The records of classes that a cluster has graded."""
+    paths = sorted(REFERENCE.glob(f"grading/*/{grading_load.NAME}.json"))
+    return [_files.read_json(path) for path in paths]
 
 
 # --- the schedules ---
@@ -151,7 +157,7 @@ def test_announced_minutes_are_all_of_a_header(tmp_path):
 
 def test_all_that_was_measured_is_reported():
     """Two exercises graded on a cluster, one of them for a thousand students and with a worker killed."""
-    records = [_files.read_json(path) for path in REFERENCE.glob(f"grading/*/{grading_load.NAME}.json")]
+    records = graded_classes()
     by_exercise = {record["exercise"]: record for record in records}
     assert set(by_exercise) == {"exercise_01", "exercise_02"} and len(records) == 2
     assert (by_exercise["exercise_01"]["submissions"], by_exercise["exercise_01"]["killed"]) == (1000, 1)
