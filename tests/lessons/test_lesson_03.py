@@ -327,7 +327,7 @@ def test_reference_differences_are_paired_and_the_figure_shows_the_loss(capsys):
         names=NAMES,
     )
     said = capsys.readouterr().out
-    assert asked == [(".", LESSON)]
+    assert asked == [("regularisation", LESSON)]
     assert "val_accuracy of dropout: +0.0100 (+0.0100 to +0.0100)" in said
     assert "val_loss of batchnorm: -0.0950" in said
     assert "batchnorm -0.0950 (-0.1000 to -0.0900, n=4" in names["_"].description
@@ -398,7 +398,7 @@ def test_the_record_holds_what_reports_and_exercises_read(monkeypatch, tmp_path)
 
 # --- what the text says ---
 
-REFERENCE = results.reference_records(".", LESSON)
+REFERENCE = results.reference_records("regularisation", LESSON)
 ABLATION = results.reference_records("ablation", LESSON)
 
 
