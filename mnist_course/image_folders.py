@@ -18,7 +18,7 @@ from mnist_helpers._errors import UserError
 
 # Images 0 to 9,999 of this permutation were the validation images when the recipes of the strongest networks were
 # chosen; the next 10,000 were not.
-_PERMUTATION_SEED, _CONFIRMED = 20261127, slice(10_000, 20_000)
+_PERMUTATION_SEED, _CHOSEN, _CONFIRMED = 20261127, slice(0, 10_000), slice(10_000, 20_000)
 # The files of QMNIST's test part, and their md5 as the library torchvision has it.
 QMNIST_MD5 = {
     "qmnist-test-images-idx3-ubyte.gz": "1394631089c404de565df7b7aeaf9412",
@@ -44,10 +44,20 @@ def write_confirmation(into: Path) -> str:
         data.DatasetNotFoundError: MNIST was not found.
     """
     _check_new(into)
-    x, y = _mnist_training()
-    is_test = np.zeros(len(x), bool)
-    is_test[np.random.RandomState(_PERMUTATION_SEED).permutation(len(x))[_CONFIRMED]] = True
-    return _write(into, x[~is_test], y[~is_test], x[is_test], y[is_test])
+    return _write(into, *_split_off(_CONFIRMED))
+
+
+def chosen_by() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns MNIST's training images in two parts, to choose recipes of the strongest networks by validation.
+
+    Returns:
+        50,000 images and their digits for training, then the 10,000 images and their digits by which the recipes
+        were chosen. The images of the confirmation are among the former.
+
+    Raises:
+        data.DatasetNotFoundError: MNIST was not found.
+    """
+    return _split_off(_CHOSEN)
 
 
 def write_qmnist(source: Path, into: Path) -> str:
@@ -82,6 +92,14 @@ def _check_new(into: Path) -> None:
 def _mnist_training() -> tuple[np.ndarray, np.ndarray]:
     arrays, _ = data.load_arrays("mnist")
     return arrays["x_train"], arrays["y_train"]
+
+
+def _split_off(part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the other training images and their digits, then those of a part of the permutation."""
+    x, y = _mnist_training()
+    is_part = np.zeros(len(x), bool)
+    is_part[np.random.RandomState(_PERMUTATION_SEED).permutation(len(x))[part]] = True
+    return x[~is_part], y[~is_part], x[is_part], y[is_part]
 
 
 def _read_qmnist(path: Path, md5: str) -> bytes:

@@ -19,7 +19,7 @@ from benchmarks.recipes import twins
 from benchmarks.schedules import CANDIDATES, MARKS, RECIPES
 from mnist_course import cores, course_file, lessons
 from mnist_course.run import study
-from mnist_helpers import _course, _files, data, results
+from mnist_helpers import _course, _files, data, metrics, results
 
 REFERENCE = Path(__file__).parent.parent.parent / "results" / "reference"
 CORES_LIMITS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
@@ -1125,3 +1125,55 @@ def test_a_bench_of_an_earlier_version_is_named(tmp_path, content):
 
 def test_the_help_has_an_example():
     assert "Example: python -m benchmarks monday --repeats 3 --course class" in invoke("--help").output
+
+
+# --- the lengths of training that were compared ---
+
+LENGTHS = json.loads((REFERENCE / "lengths.json").read_text(encoding="utf-8"))
+LENGTHS_PAGE = (
+    (REFERENCE / "README.md").read_text(encoding="utf-8").partition("## The length")[2].partition("## ")[0]
+)
+
+
+def scores_of(network, epochs, metric, seeds=("1-16", "17-32")):
+    rows = [
+        row
+        for row in LENGTHS
+        if (row["network"], row["epochs"]) == (network, epochs) and row["seeds"] in seeds
+    ]
+    return np.concatenate([row[metric] for row in rows])
+
+
+def test_the_table_of_lengths_is_that_of_the_record():
+    written = re.findall(
+        r"\| `(\w+)` \| (\d+) \| (\d+) \| (\S+) \((\S+)\) \| (\S+) \((\S+)\) \|", LENGTHS_PAGE
+    )
+    expected = set()
+    for network, epochs in {(row["network"], row["epochs"]) for row in LENGTHS}:
+        accuracies, losses = (scores_of(network, epochs, name) for name in ("val_accuracy", "val_loss"))
+        shown = [f"{number:.2f}" for number in (100 * accuracies.mean(), 100 * accuracies.std(ddof=1))]
+        shown += [f"{number:.4f}".lstrip("0") for number in (losses.mean(), losses.std(ddof=1))]
+        expected.add((network, str(epochs), str(len(accuracies)), *shown))
+    assert set(written) == expected
+
+
+def test_the_length_of_the_reference_is_the_better_one_in_validation():
+    better, worse = (scores_of("strongest", epochs, "val_accuracy") for epochs in (50, 38))
+    found = metrics.paired_difference(worse, better)
+    words = f"{100 * found.mean:.3f} percentage points higher (95 % interval of the paired difference: "
+    words += f"{100 * found.low:.3f} to {100 * found.high:.3f})"
+    text = " ".join(LENGTHS_PAGE.split())
+    assert words in text
+    losses = metrics.paired_difference(*(scores_of("strongest", epochs, "val_loss") for epochs in (38, 50)))
+    assert f"the loss {-losses.mean:.4f} lower ({-losses.low:.4f} lower to {losses.high:.5f} higher)" in text
+    longer = [scores_of("strongest", epochs, "val_loss", ("1-16",)) for epochs in (50, 100)]
+    assert metrics.paired_difference(*longer).low > 0
+    assert lessons.profiles()["full"]["strongest_epochs"] == 50
+    assert lessons.profiles()["full"]["strong_epochs"] == 17
+
+
+def test_each_row_of_lengths_says_where_it_was_made():
+    for row in LENGTHS:
+        first, last = map(int, row["seeds"].split("-"))
+        assert len(row["val_accuracy"]) == len(row["val_loss"]) == last - first + 1
+        assert row["device"] and row["jax"] and row["seconds"] > 0
