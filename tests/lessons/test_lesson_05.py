@@ -43,13 +43,13 @@ def cell(cell_id, **names):
 # --- loading ---
 
 
-def test_every_saved_network_is_verified_and_loaded_except_plain():
-    keras_file = {"file": "x.keras", "sha256": "abc"}
+def test_every_network_is_verified_and_loaded_except_plain_and_no_other_arrays_are():
+    keras_file = {"file": "x.keras", "sha256": "abc", "weights_sha256": "w"}
     records = {
         "01_data_exploration": {"models": {"majority": {"file": "x.npz", "sha256": "n"}}},
         "02_baseline": {"models": {"baseline": keras_file}},
         "03_batchnorm_dropout": {"models": {"plain": keras_file, "dropout": {**keras_file, "sha256": "d"}}},
-        "stronger_networks": {"models": {"strong": {**keras_file, "sha256": "s"}}},
+        "stronger_networks": {"models": {"strong": {**keras_file, "file": "strong.npz", "sha256": "s"}}},
     }
     loaded = []
 
