@@ -75,6 +75,7 @@ PARAMETERS: dict[str, Parameter] = {
     "epochs": Parameter(int, 1, 10_000),
     "batch_size": Parameter(int, 1, 100_000),
     "learning_rate": Parameter(float, 1e-7, 100),
+    "falling_rate": Parameter(float, 0, 100),
     "sgd_learning_rate": Parameter(float, 1e-7, 100),
     "units": Parameter(int, 4, 8192),
     "dropout_rate": Parameter(float, 0, 0.95),

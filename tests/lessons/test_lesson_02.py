@@ -4,6 +4,7 @@ import inspect
 import math
 import types
 
+import keras
 import numpy as np
 import pytest
 import yaml
@@ -202,6 +203,7 @@ def test_both_trainings_learn_from_training_images_and_count_the_last_epoch(cell
     asked, images = Asked(), np.arange(12_000)
     names = {"x_train": images, "y_train": images + 1, "x_val": "validation images", "y_val": "their labels"}
     names |= {"learning_rate": 0.01, "too_high_learning_rate": 0.5, "batch_size": 100, "epochs": 3}
+    names |= {"falling_rate": 0.0, "keras": keras}
     names |= {"compiled": Trained, "quiz": asked, "guess": None, "dataset_used": "made up"}
     names |= {
         "history": {name: [0.5] for name in CURVES},
@@ -214,6 +216,21 @@ def test_both_trainings_learn_from_training_images_and_count_the_last_epoch(cell
     assert made.options["validation_data"] == ("validation images", "their labels")
     assert (made.options["batch_size"], made.options["epochs"]) == (100, 3)
     assert asked.outcomes == [0.7]
+
+
+def test_a_falling_learning_rate_reaches_zero_after_the_last_step():
+    """12,050 images are 121 steps of 100 images, so 3 epochs are 363 steps."""
+    images, asked = np.arange(12_050), Asked()
+    names = dict.fromkeys(("x_train", "y_train", "x_val", "y_val"), images) | {
+        "compiled": Trained,
+        "keras": keras,
+    }
+    names |= {"learning_rate": 0.01, "falling_rate": 0.004, "batch_size": 100, "epochs": 3}
+    names |= {"quiz": asked, "guess": None, "time": types.SimpleNamespace(perf_counter=lambda: 1.0)}
+    rate = run_cell(LESSON, "fit", **names)["model"].learning_rate
+    assert [float(rate(step)) for step in (0, 363)] == pytest.approx([0.004, 0])
+    assert float(rate(181.5)) == pytest.approx(0.002)
+    assert float(rate(362)) > 0
 
 
 def test_losses_and_accuracies_are_those_of_their_own_images(capsys):
