@@ -19,6 +19,7 @@ import click
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import special
 from sklearn.neighbors import NearestNeighbors
 
 from benchmarks.recipes.twins import STRONG, StrongRecipe, glorot_uniform, learning_rates
@@ -69,11 +70,8 @@ def score(weights: Any, statistics: Any, x: np.ndarray, y: np.ndarray) -> tuple[
     """Returns accuracy and mean negative log-likelihood of each seed, `(seeds,)`."""
     images = jnp.asarray(x.reshape(len(x), -1), jnp.float32) / 255
     logits = jax.jit(jax.vmap(lambda w, s: _forward(w, images, s)[0]))(weights, statistics)
-    logits = np.asarray(logits, np.float64)
-    top = logits.max(axis=2)
-    log_sums = np.log(np.exp(logits - top[..., None]).sum(axis=2)) + top
-    losses = log_sums - logits[:, np.arange(len(y)), y]
-    return (logits.argmax(axis=2) == y).mean(axis=1), losses.mean(axis=1)
+    logs = special.log_softmax(np.asarray(logits, np.float64), axis=2)
+    return (logs.argmax(axis=2) == y).mean(axis=1), -logs[:, np.arange(len(y)), y].mean(axis=1)
 
 
 def _neighbours(x: np.ndarray, y: np.ndarray, count: int) -> np.ndarray:
@@ -201,9 +199,8 @@ def _epoch(
 @click.option("--seeds", default="1-16", metavar="LIST", help="Seeds, trained together.", show_default=True)
 def main(file: Path, network: str, epochs: str, seeds: str) -> None:
     """Compare lengths of training on validation images; add the scores to FILE (JSON)."""
-    from mnist_course import (
-        image_folders,
-    )  # not needed to train: the rest of this module runs without the course
+    # Training and scoring run without the course, on a machine that has JAX but not the course's packages.
+    from mnist_course import image_folders
     from mnist_course.run import study
     from mnist_helpers import _files, parameters
     from mnist_helpers._errors import UserError
