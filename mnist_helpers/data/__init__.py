@@ -38,11 +38,12 @@ from mnist_helpers.data._download import Attempt, DatasetNotFoundError, cache_di
 
 if TYPE_CHECKING:
     import pandas as pd
+    import tensorflow as tf
 
 __all__ = [
     "DATASETS", "IDX_FILES", "NAMES", "NUM_CLASSES", "Arrays", "Attempt", "DatasetNotFoundError", "Kind", "Pair",
     "Source", "cache_dir", "dataset_of_record", "describe", "is_folder", "is_offline", "label_errors",
-    "load_arrays", "load_test", "load_training", "resolve_dataset", "to_mnist_format",
+    "load_arrays", "load_test", "load_training", "resolve_dataset", "shuffled_batches", "to_mnist_format",
 ]  # fmt: skip
 Pair = tuple[np.ndarray, np.ndarray]
 DataDir = str | os.PathLike | None
@@ -132,6 +133,33 @@ def load_test(dataset: str = "auto", *, data_dir: DataDir = None) -> Pair:
         DatasetNotFoundError: the dataset was found nowhere and could not be downloaded.
     """
     return _load(dataset, data_dir, "test")
+
+
+def shuffled_batches(inputs: Any, labels: np.ndarray, batch_size: int, seed: int) -> tf.data.Dataset:
+    """Makes mini-batches for `fit`, in another order in each epoch.
+
+    If a seed was set with `keras.utils.set_random_seed`, `fit` on arrays uses the same order in every epoch, with
+    TensorFlow 2.21 and Keras 3.15. Then the same images are together in a batch in every epoch, so a network with
+    batch normalisation sees the same statistics again and again. Call `fit` on these batches with `shuffle=False`,
+    because Keras warns that it does not shuffle a dataset.
+
+    Args:
+        inputs: an array whose first axis numbers the images, or a tuple of such arrays.
+        labels: `(n,)`.
+        batch_size: images in a batch, 1 or more; the last batch holds what is left.
+        seed: fixes the orders of all epochs.
+
+    Returns:
+        A dataset of `(inputs, labels)`, with the dtypes of the arrays. Each pass over it is an epoch.
+    """
+    import keras
+    import tensorflow as tf
+
+    arrays = keras.tree.map_structure(tf.constant, (inputs, labels))
+    rows = tf.data.Dataset.range(len(labels)).shuffle(len(labels), seed=seed).batch(batch_size)
+    return rows.map(lambda chosen: keras.tree.map_structure(lambda a: tf.gather(a, chosen), arrays)).prefetch(
+        2
+    )
 
 
 def resolve_dataset(dataset: str, *, data_dir: DataDir = None) -> tuple[str, str]:

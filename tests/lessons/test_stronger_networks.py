@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from mnist_helpers import metrics, plots, quiz, results
+from mnist_helpers import data, metrics, plots, quiz, results
 
 LESSON = "stronger_networks"
 RNG = np.random.default_rng(5)
@@ -25,7 +25,7 @@ LOSS = "sparse_categorical_crossentropy"
 def run_cells(*cell_ids, **names):
     """The names after these cells, in one namespace: their functions see a name that a test replaces later."""
     names = {"np": np, "keras": keras, "tf": tf, "layers": keras.layers, "seed": 1} | names
-    names = {"metrics": metrics, "plots": plots, "quiz": quiz} | names
+    names = {"data": data, "metrics": metrics, "plots": plots, "quiz": quiz} | names
     for cell_id in cell_ids:
         exec(compile(CELLS[cell_id], cell_id, "exec"), names)
     return names
@@ -388,7 +388,7 @@ def test_vat_trains_without_noise_and_its_statistics_are_estimated_again(compare
         vat_epsilon=2.5,
         loss="the loss",
         x_train="images",
-        y_train="labels",
+        batches=lambda inputs: f"batches of {inputs}",
         options={"epochs": 3},
         guess="a guess",
     )
@@ -397,7 +397,7 @@ def test_vat_trains_without_noise_and_its_statistics_are_estimated_again(compare
     assert (trainer.find_step, trainer.epsilon) == (names["vat_step"], 2.5)
     assert trainer.calls == [
         ("compile", ("adam", "the loss"), {"metrics": ["accuracy"]}),
-        ("fit", ("images", "labels"), {"epochs": 3}),
+        ("fit", ("batches of images",), {"epochs": 3}),
     ]
     assert adam == ["falling"]
     assert names["networks"] == {"vat": "estimated again: True"}
@@ -729,15 +729,16 @@ def test_a_training_without_warm_up_steps_begins_at_the_peak(steps, share):
 def strong_names():
     """What `train_smooth` uses, with real functions, for 50 images in batches of 20."""
     x_train = RNG.integers(0, 256, (50, 28, 28)).astype(np.uint8)
+    labels = np.arange(50) % 10
     names = {
-        "y_train": np.arange(50) % 10,
+        "batches": lambda inputs: data.shuffled_batches(inputs, labels, 20, 1),
         "near": np.arange(400).reshape(50, 8),
         "strong_epochs": 2,
         "batch_size": 20,
         "weight_decay": 0.3,
         "average_share": 0.05,
         "loss": LOSS,
-        "options": {"batch_size": 20, "epochs": 99, "verbose": 2, "validation_data": None},
+        "options": {"epochs": 99, "verbose": 2, "validation_data": None, "shuffle": False},
     }
     cells = ("build", "reestimated", "strong-optimiser", "train-strong")
     names = training_names(*cells, **BUILD, x_train=x_train, **names)
@@ -767,6 +768,8 @@ def test_the_strong_training_takes_its_steps_and_each_image_has_its_neighbours()
     network, history = train(find_step)
     assert asked == [(6, {})]
     assert [len(images) for images, _ in calls] == [20, 20, 10] * 2
+    first, second = (np.concatenate([images for images, _ in epoch]) for epoch in (calls[:3], calls[3:]))
+    assert not np.array_equal(first, second)  # in another order
     for epoch in (calls[:3], calls[3:]):
         shown = np.concatenate([images for images, _ in epoch])
         neighbours = np.concatenate([neighbours for _, neighbours in epoch])
@@ -816,10 +819,10 @@ def test_the_parts_of_the_strong_training_are_put_together(compared):
         reestimated=lambda model: ("estimated again", model),
         loss="the loss",
         x_train=np.zeros(33),
-        y_train="labels",
+        batches=lambda inputs: ("batches of", inputs),
         near="near",
         batch_size=8,
-        options={"batch_size": 8, "epochs": 99, "verbose": 2, "validation_data": "validation"},
+        options={"epochs": 99, "verbose": 2, "validation_data": "validation"},
     )
     trained, history = names["train_smooth"]("find a step")
     (trainer,) = made
@@ -831,10 +834,10 @@ def test_the_parts_of_the_strong_training_are_put_together(compared):
         "the outputs",
         "find a step",
     )
-    (_, compiled, more), (_, ((shown, near), labels), settings) = trainer.calls
+    (_, compiled, more), (_, ((made_of, (shown, near)),), settings) = trainer.calls
     assert (compiled, more) == (("adamw", "the loss"), {"metrics": ["accuracy"]})
-    assert (shown is names["x_train"], near, labels) == (True, "near", "labels")
-    assert settings == {"batch_size": 8, "epochs": 4, "verbose": 2, "validation_data": "validation"}
+    assert (made_of, shown is names["x_train"], near) == ("batches of", True, "near")
+    assert settings == {"epochs": 4, "verbose": 2, "validation_data": "validation"}
     other = []
     names["train_smooth"]("step", 7, made_trainer(other), 0, decay=0.5)
     assert given["optimizer"] == ((network, 35), {"decay": 0.5})
@@ -1084,9 +1087,14 @@ def test_the_ablation_shows_differences_from_strong_and_the_part_with_the_larges
 def test_every_network_is_trained_on_the_same_images_for_equally_many_steps(capsys):
     sizes = {"strong_units": 512, "strong_epochs": 3, "batch_size": 16}
     validation = {"x_val": "validation images", "y_val": np.array([0, 1, 1, 1])}
-    names = run_cells("images", **sizes, **validation, x_train=np.zeros(50))
+    y_train = np.arange(50)
+    names = run_cells("images", **sizes, **validation, x_train=np.zeros(50), y_train=y_train)
     assert names["widths"] == [512, 256, 128, 128]
     assert names["num_steps"] == 3 * 4
+    for _ in range(2):  # two epochs
+        made = [(x.numpy(), y.numpy()) for x, y in names["batches"](y_train + 100)]
+        assert [len(x) for x, _ in made] == [16, 16, 16, 2]
+        assert all(np.array_equal(x, y + 100) for x, y in made)
     names["networks"]["a"] = "network a"
     answers = np.zeros((4, 10))
     answers[:, :2] = [[0.8, 0.2], [0.4, 0.6], [0.5, 0.5], [0.9, 0.1]]
@@ -1197,8 +1205,9 @@ def test_the_first_network_is_trained_as_in_lesson_2(monkeypatch):
 
     monkeypatch.setattr(keras.Sequential, "fit", fit)
     names = {"time": types.SimpleNamespace(perf_counter=iter([1.0, 3.0]).__next__), "loss": LOSS}
-    names |= {"histories": {}, "networks": {}, "train_seconds": {}, "batch_size": 16, "strong_epochs": 3}
-    arrays = {"x_train": "images", "y_train": "labels", "x_val": "unseen images", "y_val": "their labels"}
+    names |= {"histories": {}, "networks": {}, "train_seconds": {}, "strong_epochs": 3}
+    arrays = {"x_train": "images", "x_val": "unseen images", "y_val": "their labels"}
+    arrays["batches"] = lambda inputs: f"batches of {inputs}"
     made = run_cells("fit-baseline", widths=[8, 4, 2], **names, **arrays)
     model = made["networks"]["four_layers"]
     kinds = [type(layer).__name__ for layer in model.layers]
@@ -1211,13 +1220,13 @@ def test_the_first_network_is_trained_as_in_lesson_2(monkeypatch):
         pytest.approx(0.001),
     )
     expected = {
-        "batch_size": 16,
         "epochs": 3,
         "verbose": 2,
+        "shuffle": False,
         "validation_data": ("unseen images", "their labels"),
         "validation_batch_size": 1000,
     }
-    assert fitted == [(("images", "labels"), expected)]
+    assert fitted == [(("batches of images",), expected)]
     assert made["options"] == expected  # the other networks are trained with them, too
     assert made["histories"] == {"four_layers": "the history"}
     assert made["train_seconds"] == {"four_layers": 2.0}
@@ -1239,14 +1248,14 @@ def test_the_second_network_is_trained_with_noise_and_the_schedule(compared):
         noise_stddev=0.25,
         loss="the loss",
         x_train="images",
-        y_train="labels",
+        batches=lambda inputs: f"batches of {inputs}",
         options={"epochs": 3},
         guess="a guess",
     )
     assert built == [0.25]
     assert network.calls == [
         ("compile", ("Adam, falling", "the loss"), {"metrics": ["accuracy"]}),
-        ("fit", ("images", "labels"), {"epochs": 3}),
+        ("fit", ("batches of images",), {"epochs": 3}),
     ]
     assert made["networks"] == {"noise": network}
     assert made["histories"] == {"noise": {"loss": [2]}}
@@ -1429,6 +1438,7 @@ ALL_CODE = "\n".join(CELLS[cell["id"]] for cell in NOTEBOOK["cells"] if cell["ce
 CLAIMS = [
     ("title", "in four different ways", len(re.findall(r'networks\["\w+"\] = ', ALL_CODE)) >= 4),
     ("baseline-text", "`strong_epochs` epochs", '"epochs": strong_epochs' in CELLS["fit-baseline"]),
+    ("baseline-text", "`shuffled_batches` makes them", "data.shuffled_batches(inputs" in CELLS["images"]),
     ("baseline-text", "four hidden layers with ReLU", "for width in widths" in CELLS["fit-baseline"]),
     ("baseline-text", "`refit_on_all` is 1", default_of("refit_on_all") == 0),
     ("noise-text", "a standard deviation of 0.3", default_of("noise_stddev") == 0.3),
@@ -1497,14 +1507,14 @@ def test_the_text_and_the_code_agree(cell_id, text, is_true):
 
 
 def test_every_network_of_the_comparison_is_trained_on_the_same_images():
-    fitted = re.findall(r"(\w+)\.fit\((.*?), ", ALL_CODE)
+    fitted = re.findall(r"(\w+)\.fit\((.+)\)\.history", ALL_CODE)
     assert fitted == [
-        ("first", "x_train"),
-        ("noisy_network", "x_train"),
-        ("trainer", "x_train"),
-        ("model", "(x_train"),  # with the positions of the neighbours
-        ("trainer", "x_few"),  # section 11
+        ("first", "batches(x_train), **options"),
+        ("noisy_network", "batches(x_train), **options"),
+        ("trainer", "batches(x_train), **options"),
+        ("model", "batches((x_train, near)), **settings"),
     ]
+    assert ALL_CODE.count(".fit(") == 6  # the search for neighbours, and section 11
 
 
 def test_keras_has_the_defaults_that_the_text_names():

@@ -201,6 +201,61 @@ def test_describe_tells_arrays_apart():
     assert data.describe("digits", x=x[::-1])["sha256"]["x"] != described["sha256"]["x"]
 
 
+# --- batches in another order in each epoch ---
+
+
+def orders(x, y, seed, epochs=3):
+    """Checks that images, positions and labels belong together; returns the order of each epoch."""
+    found = []
+    made = data.shuffled_batches((x, np.arange(len(x))), y, 16, seed)
+    for _ in range(epochs):
+        batches = [((images.numpy(), rows.numpy()), labels.numpy()) for (images, rows), labels in made]
+        assert [len(labels) for _, labels in batches] == [16, 16, 16, 2]
+        for (images, rows), labels in batches:
+            assert images.dtype == labels.dtype == np.uint8
+            assert np.array_equal(images, x[rows])
+            assert np.array_equal(labels, y[rows])
+        found.append(np.concatenate([rows for (_, rows), _ in batches]).tolist())
+    return found
+
+
+def test_each_epoch_has_every_image_once_in_another_order():
+    (x, y), _ = data.load_training("digits", seed=1)
+    x, y = x[:50], y[:50]
+    first, *others = orders(x, y, seed=1)
+    assert all(sorted(order) == list(range(50)) for order in (first, *others))
+    assert len({tuple(order) for order in (first, *others, range(50))}) == 4
+    assert orders(x, y, seed=1) == [first, *others]
+    assert orders(x, y, seed=2, epochs=1) != [first]
+
+
+def test_fit_shuffles_arrays_once_and_these_batches_in_each_epoch():
+    """If Keras begins to shuffle arrays in each epoch, lesson 2 and stronger_networks need other texts."""
+    import keras
+    import tensorflow as tf
+
+    class Seen(keras.Model):
+        def train_step(self, batch):
+            tf.py_function(lambda rows: seen.extend(rows.numpy().ravel().tolist()), [batch[0]], [])
+            return {"loss": tf.zeros(())}
+
+    def epochs(*arguments, **more):
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((1,))
+        model = Seen(inputs, keras.layers.Dense(1)(inputs))
+        model.compile("sgd", "mse")
+        seen.clear()
+        model.fit(*arguments, epochs=2, verbose=0, **more)
+        return seen[:20], seen[20:]
+
+    seen, x = [], np.arange(20.0)[:, None]
+    first, second = epochs(x, x, batch_size=5)
+    assert first == second != sorted(first)
+    first, second = epochs(data.shuffled_batches(x, x, 5, 1), shuffle=False)
+    assert first != second
+    assert sorted(first) == sorted(second) == x.ravel().tolist()
+
+
 # --- the table of datasets ---
 
 
