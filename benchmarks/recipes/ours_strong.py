@@ -11,6 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from benchmarks.recipes import ours
 from benchmarks.schedules import RECIPES, Predict
 from mnist_course import lessons
+from mnist_helpers import data
 
 _NAME = "strong_recipe"
 
@@ -39,7 +40,7 @@ def train(
     declared = lessons.declared(RECIPES[_NAME].notebook)
     names = {key: value for key, value in lessons.profile_parameters("full").items() if key in declared}
     names |= {"x_train": x, "y_train": y, "strong_epochs": epochs, "NearestNeighbors": NearestNeighbors}
-    names["options"] = {"batch_size": names["batch_size"]}
+    names |= {"data": data, "options": {"shuffle": False}}
     found = ours.run_cells(_NAME, names, seed, dict(replaced))
     network, _ = found["train_smooth"](found["smooth_step"], verbose=0)
     return found | {"network": network}

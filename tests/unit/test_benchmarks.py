@@ -509,7 +509,7 @@ def test_our_strong_recipe_is_the_notebooks_own_cells(monkeypatch):
     assert predict(held_out[0]).tolist() == [3] * len(held_out[0])
     found = ours_strong.train(*train, 4, 6, {})
     assert found["seen"] == [
-        ("network", 4, 6, 10, 8, {"batch_size": 10}),
+        ("network", 4, 6, 10, 8, {"shuffle": False}),
         ("neighbours", (20, 28, 28), "NearestNeighbors"),
         ("searched", "near", 0),
     ]
