@@ -217,6 +217,22 @@ def test_the_reference_records_that_notebooks_read_come_along(made, monkeypatch)
     assert results.reference_bench() == bench
 
 
+def test_the_networks_of_the_reference_come_along_and_other_arrays_do_not(tmp_path, monkeypatch):
+    root = tmp_path / "root"
+    for name in ("notebooks", "mnist_helpers", "mnist_course"):
+        shutil.copytree(ROOT / name, root / name)
+    for name in bundle._ROOT_FILES:
+        shutil.copyfile(ROOT / name, root / name)
+    wanted = {"models/baseline.npz", "models/index.json", "models/records/02_baseline.json"}
+    for name in wanted | {"seed-1/01_data_exploration.npz", "predictions/seed-1.npz"}:
+        (root / "results" / "reference" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "results" / "reference" / name).write_text(name)
+    monkeypatch.setattr(lessons, "NOTEBOOKS", root / "notebooks")
+    bundle._copy_course(tmp_path / "course")
+    copied = tmp_path / "course" / "results" / "reference"
+    assert {path.relative_to(copied).as_posix() for path in copied.rglob("*.*")} == wanted
+
+
 def test_the_checksums_are_of_all_files(made):
     lines = (made / "SHA256SUMS").read_text().splitlines()
     listed = dict(reversed(line.split("  ", 1)) for line in lines)
