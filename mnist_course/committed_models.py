@@ -108,12 +108,12 @@ def _record_of_exported(
     """Returns a record whose networks are the exported ones; scores and times are those of the training."""
     models = {}
     for name, entry in record["models"].items():
-        kept = {key: value for key, value in entry.items() if key != "history"}
+        described = {key: value for key, value in entry.items() if key != "history"}
         exported = index.get(name, {})
         if exported.get("made_from") == _made_from(run, entry):
-            models[name] = kept | {key: exported[key] for key in ("file", "sha256", "weights_sha256")}
+            models[name] = described | {key: exported[key] for key in ("file", "sha256", "weights_sha256")}
         elif not str(entry.get("file")).endswith(".keras"):
-            models[name] = kept
+            models[name] = described
     params = record["params"] | {"data_dir": ""}  # the folder is one of the machine that trained
     kept = {key: value for key, value in record.items() if key in _KEPT}
     made_from = {"run": run.name, "sha256": record["sha256"]}
