@@ -464,6 +464,7 @@ def models(run: str, names: tuple[str, ...], results_dir: Path) -> None:
 
     The files, in the folder models of the study, are small enough to commit. Weights are rounded to 16 bits; what
     this changes is measured on the validation images of the run, and written into the index beside the models.
+    Records that describe the exported models are written, too: lesson 5 loads them with run = "reference".
     """
     from mnist_course import committed_models
     from mnist_helpers import results

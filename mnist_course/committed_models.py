@@ -1,10 +1,14 @@
 """Trained models that are small enough to commit, from the models of one run of a study.
 
 STUDY/RUN/02_baseline.keras, ... -> STUDY/models/baseline.npz, ..., index.json
+STUDY/RUN/02_baseline.json, ...  -> STUDY/models/records/02_baseline.json, ...
+
+The records describe the exported models, so that lesson 5 can evaluate them as it evaluates those of a run.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +18,21 @@ import numpy as np
 from mnist_helpers import _files, data, results
 from mnist_helpers._errors import UserError
 
-FOLDER, INDEX = "models", "index.json"
-DEFAULT = ("baseline", "batchnorm_dropout", "strong")
+FOLDER, INDEX, RECORDS = results.COMMITTED, results.COMMITTED_INDEX, results.COMMITTED_RECORDS
+DEFAULT = ("baseline", "batchnorm_dropout", "tuned", "strong")
+_LESSONS = (*results.LESSONS[:-1], "stronger_networks")  # those whose networks lesson 5 evaluates
+# Histories, searches and experiments are left out: they describe the training, and the study has them.
+_KEPT = {
+    *("lesson", "params", "dataset", "versions", "machine", "code_sha256", "commit", "date"),
+    *("seconds", "peak_memory_bytes"),
+}
 
 
 def export(run: Path, names: Sequence[str] = ()) -> str:
     """Writes models of a run in the form of `results.save_compact_model`, and measures what rounding changes.
 
-    Models of an earlier call stay, and a model of the same name is replaced.
+    Models of an earlier call stay, and a model of the same name is replaced. The records are those of this run, and
+    name its exported models only.
 
     Args:
         run: the run's folder, in the folder of a study.
@@ -49,16 +60,64 @@ def export(run: Path, names: Sequence[str] = ()) -> str:
     index = _files.read_json(folder / INDEX) if (folder / INDEX).is_file() else {}
     originals = {name: results.load_model(run, entries[name]) for name in chosen}
     images, labels = _validation_images(records)
+    arrays = {results.verified_path(run, entry) for entry in _arrays_of(records)}
     folder.mkdir(exist_ok=True)
     lines = []
     for name, original in originals.items():
         entry = results.save_compact_model(folder, name, original)
         rounding = _rounding(original, results.load_model(folder, entry), images, labels)
-        made_from = {"run": run.name, **{key: entries[name].get(key) for key in ("sha256", "weights_sha256")}}
-        index[name] = entry | {"made_from": made_from, "rounding": rounding}
+        index[name] = entry | {"made_from": _made_from(run, entries[name]), "rounding": rounding}
         _files.write_json(folder / INDEX, index)
         lines.append(_in_words(name, (folder / entry["file"]).stat().st_size, rounding))
+    for path in arrays:
+        shutil.copyfile(path, folder / path.name)
+    _write_records(run, records, index)
     return "\n".join([*lines, f"Models: {folder}"])
+
+
+def _made_from(run: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {"run": run.name, **{key: entry.get(key) for key in ("sha256", "weights_sha256")}}
+
+
+def _arrays_of(records: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Returns the entries of the simple baselines, whose files are small and are committed as they are."""
+    entries = [
+        entry for lesson in records if lesson in _LESSONS for entry in records[lesson]["models"].values()
+    ]
+    return [entry for entry in entries if str(entry.get("file")).endswith(".npz")]
+
+
+def _write_records(
+    run: Path, records: Mapping[str, Mapping[str, Any]], index: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Writes the run's records as lesson 5 reads them, and deletes those of another run."""
+    folder = run.parent / FOLDER / RECORDS
+    folder.mkdir(exist_ok=True)
+    for path in folder.glob("*.json"):
+        path.unlink()
+    for lesson in _LESSONS:
+        if lesson in records:
+            content = _files.to_jsonable(_record_of_exported(run, records[lesson], index))
+            content["sha256"] = results.fingerprint(content)
+            _files.write_json(folder / f"{lesson}.json", content)
+
+
+def _record_of_exported(
+    run: Path, record: Mapping[str, Any], index: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Returns a record whose networks are the exported ones; scores and times are those of the training."""
+    models = {}
+    for name, entry in record["models"].items():
+        described = {key: value for key, value in entry.items() if key != "history"}
+        exported = index.get(name, {})
+        if exported.get("made_from") == _made_from(run, entry):
+            models[name] = described | {key: exported[key] for key in ("file", "sha256", "weights_sha256")}
+        elif not str(entry.get("file")).endswith(".keras"):
+            models[name] = described
+    params = record["params"] | {"data_dir": ""}  # the folder is one of the machine that trained
+    kept = {key: value for key, value in record.items() if key in _KEPT}
+    made_from = {"run": run.name, "sha256": record["sha256"]}
+    return {**kept, "params": params, "models": models, "made_from": made_from}
 
 
 def _models_of(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

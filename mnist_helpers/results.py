@@ -16,8 +16,10 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -53,12 +55,16 @@ LESSONS = ("01_data_exploration", "02_baseline", "03_batchnorm_dropout", "04_tun
 FURTHER = ("from_scratch", "faster_training", "ablation", "stronger_networks", "pytorch", "trust")
 # Lesson 5 evaluates what the notebooks before it have saved, and `trust` continues with its answers.
 IN_ORDER = (*LESSONS[:-1], *FURTHER[:-1], LESSONS[-1], FURTHER[-1])
+_EVALUATIONS = (LESSONS[-1], FURTHER[-1])  # they train nothing
 _MODEL_FIELDS = ("num_params", "train_seconds", "val_accuracy", "val_loss")
 _TEST_FIELDS = ("test_accuracy", "test_loss", "test_accuracy_low", "test_accuracy_high")
 ROW_FIELDS = ("lesson", "model", "dataset", "profile", "seed", *_MODEL_FIELDS, *_TEST_FIELDS)
 _RECORD_FIELDS = {"lesson", "params", "dataset", "models", "sha256"}
 Entry = Mapping[str, Any]
 _PLACES = ("run", "results_dir", "data_dir")  # parameters that say where files are
+# Committed networks are in STUDY/models/, with an index and a folder of the records that describe them.
+COMMITTED, COMMITTED_INDEX, COMMITTED_RECORDS = "models", "index.json", "records"
+REFERENCE_RUN, _REFERENCE_COPY = "reference", "reference-networks"
 MADE_FROM = (
     "_MNIST_COURSE_MADE_FROM"  # environment variable of a kernel: further entries for records, as JSON
 )
@@ -115,20 +121,71 @@ def find_run(name: str, folder: str | os.PathLike = "") -> Path:
     return reference if first == "reference" and others and not path.is_dir() else path
 
 
-def open_run(run: str, folder: str | os.PathLike = "") -> tuple[Path, float]:
+def open_run(run: str, folder: str | os.PathLike = "", *, trains: bool = True) -> tuple[Path, float]:
     """Makes the folder of a run, and notes the time for the record.
 
     From now on, the notebook says in one line that a cell was interrupted.
 
     Args:
-        run: the run's name.
+        run: the run's name. `"reference"` means the networks that come with the course, unless there is a run of
+            this name: they and their records are copied into the run `reference-networks`.
         folder: as in `results_dir`.
+        trains: False for a notebook that only evaluates networks of other notebooks; it can open `"reference"`.
 
     Returns:
         The run's folder, and the current `time.perf_counter()`.
+
+    Raises:
+        UserError: a notebook that trains was given `"reference"`, or `reference-networks` is another folder.
+        MissingLessonError: the networks did not come with the course, or were changed; nothing was written.
     """
     shorten_interrupts()
-    return run_folder(run, folder), time.perf_counter()
+    base = results_dir(folder)
+    own = bool(recorded_lessons(base / run)) or (base / run / "course.json").is_file()
+    if run != REFERENCE_RUN or own:
+        return run_folder(run, folder), time.perf_counter()
+    if trains:
+        which = f"The networks of {run!r} are already trained, and only lesson 5 and `trust` load them."
+        raise UserError(f"{which} Expected: another name for this run. Received: run={run!r}.")
+    return _copy_reference(base), time.perf_counter()
+
+
+def _copy_reference(base: Path) -> Path:
+    """Brings the committed networks into a run folder, which also receives what the lesson writes."""
+    source, folder = find_run(f"{REFERENCE_RUN}/{COMMITTED}", base), base / _REFERENCE_COPY
+    if not (source / COMMITTED_INDEX).is_file() or not recorded_lessons(source / COMMITTED_RECORDS):
+        missing = f"The networks of the reference results were not found. Expected: {source}"
+        advice = "Get the course's whole repository, or run lessons 1 to 4 and give the name of their run."
+        raise MissingLessonError(f"{missing}, with records. {advice}")
+    if folder.exists() and not (folder / COMMITTED_INDEX).is_file():
+        what = f"Expected: no such folder, or a copy of the reference networks. Received: {folder}."
+        raise UserError(f"{what} Give that folder another name, and run this cell again.")
+    base.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=_files.PARTIAL, dir=base) as temporary:
+        copy = Path(temporary) / _REFERENCE_COPY
+        copy.mkdir()
+        files = (*source.glob("*.npz"), *(source / COMMITTED_RECORDS).glob("*.json"))
+        for path in (source / COMMITTED_INDEX, *files):
+            shutil.copyfile(path, copy / path.name)
+        lessons = recorded_lessons(copy)
+        records = load_records(copy, tuple(dict.fromkeys((*LESSONS[:-1], *lessons))))
+        models = {name: entry for record in records.values() for name, entry in record["models"].items()}
+        for entry in models.values():
+            verified_path(copy, entry)
+        folder.mkdir(exist_ok=True)
+        index, marker = copy / COMMITTED_INDEX, folder / COMMITTED_INDEX
+        if marker.is_file() and marker.read_bytes() != index.read_bytes():
+            for lesson in IN_ORDER:  # records of an earlier version of the networks
+                (folder / f"{lesson}.json").unlink(missing_ok=True)
+        os.replace(index, marker)  # noqa: PTH105
+        for path in files:
+            os.replace(copy / path.name, folder / path.name)  # noqa: PTH105
+    trained = records[LESSONS[1]]
+    seed, dataset = trained["params"]["seed"], trained["dataset"]["name"]
+    networks = ", ".join(name for name, entry in models.items() if "weights_sha256" in entry)
+    print(f"Networks of the reference results, trained on {dataset} with seed {seed}: {networks}.")
+    print(f"Nothing is trained here. The test images of {dataset} are needed. Outputs: run {folder.name!r}.")
+    return folder
 
 
 def notebook_path(lesson: str) -> Path:
@@ -285,7 +342,8 @@ def verified_path(folder: Path, entry: Entry) -> Path:
 
 
 def _how_to_run(folder: Path, lesson: str) -> str:
-    if lesson not in IN_ORDER:  # a committed model
+    is_copy = (folder / COMMITTED_INDEX).is_file()
+    if lesson not in IN_ORDER or (is_copy and lesson not in _EVALUATIONS):  # of a committed model
         return "Get the course's whole repository, with results/reference."
     where = "further/" if lesson in FURTHER else ""
     by_hand = f"Run lesson {lesson} first, in this run: open {where}{lesson}.ipynb and run all its cells"

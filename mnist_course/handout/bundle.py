@@ -247,7 +247,8 @@ def _copy_course(to: Path) -> None:
         (to / path.relative_to(root)).parent.mkdir(exist_ok=True)
         (to / path.relative_to(root)).write_text(student_copy.clean(path), encoding="utf-8")
     notebook_files = [path for pattern in _NOTEBOOK_FILES for path in lessons.NOTEBOOKS.glob(pattern)]
-    for path in (*notebook_files, *(root / "results" / "reference").rglob("*.json")):
+    reference = root / "results" / "reference"
+    for path in (*notebook_files, *reference.rglob("*.json"), *reference.glob("models/*.npz")):
         (to / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, to / path.relative_to(root))
 

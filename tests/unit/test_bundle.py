@@ -28,7 +28,7 @@ from click.testing import CliRunner
 from packaging.requirements import Requirement
 
 from mnist_course import cli, lessons
-from mnist_course.handout import bundle, setup_course
+from mnist_course.handout import bundle, setup_course, student_copy
 from mnist_helpers import _course, data, results
 from tests import conftest, processes
 
@@ -215,6 +215,23 @@ def test_the_reference_records_that_notebooks_read_come_along(made, monkeypatch)
     monkeypatch.setattr(_course, "REFERENCE", made / "course" / "results" / "reference")
     assert {question: results.reference_records(*question) for question in read} == ours
     assert results.reference_bench() == bench
+
+
+def test_the_networks_of_the_reference_come_along_and_other_arrays_do_not(tmp_path, monkeypatch):
+    root = tmp_path / "root"
+    for name in ("notebooks", "mnist_helpers", "mnist_course"):
+        (root / name).mkdir(parents=True)
+    for name in bundle._ROOT_FILES:
+        (root / name).write_text("")
+    wanted = {"models/baseline.npz", "models/index.json", "models/records/02_baseline.json"}
+    for name in wanted | {"seed-1/01_data_exploration.npz", "predictions/seed-1.npz"}:
+        (root / "results" / "reference" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "results" / "reference" / name).write_text(name)
+    monkeypatch.setattr(lessons, "NOTEBOOKS", root / "notebooks")
+    monkeypatch.setattr(student_copy, "notebooks", list)
+    bundle._copy_course(tmp_path / "course")
+    copied = tmp_path / "course" / "results" / "reference"
+    assert {path.relative_to(copied).as_posix() for path in copied.rglob("*.*")} == wanted
 
 
 def test_the_checksums_are_of_all_files(made):

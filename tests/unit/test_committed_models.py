@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 
 import numpy as np
 import pytest
@@ -11,36 +10,33 @@ import pytest
 from mnist_course import committed_models
 from mnist_helpers import _course, _files, data, results
 from mnist_helpers._errors import UserError
+from tests.unit.exported import SIZES, a_study
 from tests.unit.test_results import a_network
 
 pytestmark = [
     pytest.mark.course,
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras' own
 ]
-SIZES = {"num_train": 300, "num_validation": 120, "seed": 4}
 
 
 @pytest.fixture(scope="module")
 def made_up_study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "s"
-    run = folder / "seed-4"
-    run.mkdir(parents=True)
-    _files.write_json(folder / "study.json", {})
-    common = {"params": {"dataset": "digits", **SIZES}, "dataset": {"name": "digits", "sha256": {}}}
-    for lesson, sizes in (
-        ("02_baseline", {"baseline": 16}),
-        ("03_batchnorm_dropout", {"plain": 4, "batchnorm_dropout": 8}),
-    ):
-        entries = {
-            name: results.save_model(run, lesson, a_network(units)[0], name) for name, units in sizes.items()
-        }
-        results.save_record(run, lesson, models=entries, started=time.perf_counter(), **common)
-    return folder
+    return a_study(tmp_path_factory.mktemp("models") / "s", ("02_baseline", "03_batchnorm_dropout")).parent
+
+
+@pytest.fixture(scope="module")
+def complete_study(tmp_path_factory):
+    return a_study(tmp_path_factory.mktemp("complete") / "s").parent
 
 
 @pytest.fixture
 def run(made_up_study, tmp_path):
     return shutil.copytree(made_up_study, tmp_path / "s") / "seed-4"
+
+
+@pytest.fixture
+def complete_run(complete_study, tmp_path):
+    return shutil.copytree(complete_study, tmp_path / "s") / "seed-4"
 
 
 def stale(study):
@@ -54,6 +50,11 @@ def stale(study):
         trained = {model: of for record in records for model, of in record["models"].items()}[name]
         if any(entry["made_from"][key] != trained[key] for key in ("sha256", "weights_sha256")):
             yield f"{name}: other weights"
+    for path in (study / "models" / "records").glob("*.json"):
+        record = results.load_record(path.parent, path.stem)
+        of_run = results.load_record(study / record["made_from"]["run"], path.stem)
+        if record["made_from"]["sha256"] != of_run["sha256"]:
+            yield f"{path.name}: another record"
 
 
 def test_committed_models_are_those_of_the_records():
@@ -64,7 +65,10 @@ def test_committed_models_are_those_of_the_records():
 def test_models_of_a_run_are_exported_with_what_rounding_changes(run):
     text = committed_models.export(run)
     folder = run.parent / "models"
-    assert {path.name for path in folder.iterdir()} == {"baseline.npz", "batchnorm_dropout.npz", "index.json"}
+    assert {path.name for path in folder.iterdir()} == {
+        *("baseline.npz", "batchnorm_dropout.npz", "index.json"),
+        *("01_data_exploration.npz", "records"),
+    }
     index = _files.read_json(folder / "index.json")
     recorded = results.load_record(run, "02_baseline")["models"]["baseline"]
     entry = index["baseline"]
@@ -98,11 +102,63 @@ def test_other_models_join_and_stale_ones_are_noticed(run):
     record = results.load_record(run, "02_baseline")
     record["models"]["baseline"] = results.save_model(run, "02_baseline", a_network(5)[0], "baseline")
     _files.write_json(run / "02_baseline.json", record | {"sha256": results.fingerprint(record)})
-    assert list(stale(run.parent)) == ["baseline: other weights"]
+    assert list(stale(run.parent)) == ["baseline: other weights", "02_baseline.json: another record"]
     committed_models.export(run, ["baseline"])
     assert not list(stale(run.parent))
     (run.parent / "models" / "plain.npz").write_bytes(b"other")
     assert list(stale(run.parent)) == ["plain: another file"]
+
+
+def test_the_records_describe_the_exported_networks_and_nothing_else(complete_run):
+    run = complete_run
+    committed_models.export(run)
+    folder = run.parent / "models"
+    records = {path.stem: _files.read_json(path) for path in (folder / "records").iterdir()}
+    assert records == results.load_records(folder / "records", tuple(sorted(records)))
+    assert set(records) == {*results.LESSONS[:4], "stronger_networks"}
+    models = {name: entry for record in records.values() for name, entry in record["models"].items()}
+    assert set(models) == {"majority", "nearest_mean", *committed_models.DEFAULT}
+    index = _files.read_json(folder / "index.json")
+    for name in committed_models.DEFAULT:
+        entry = {key: index[name][key] for key in ("file", "sha256", "weights_sha256", "num_params")}
+        assert models[name] == entry | {"val_accuracy": 0.25, "val_loss": 2.0}
+        assert results.load_model(folder, models[name]).count_params() == entry["num_params"]
+    arrays = results.load_arrays(folder, models["nearest_mean"])
+    assert set(arrays) == {"mean_images", "class_counts"}
+    for lesson, record in records.items():
+        original = results.load_record(run, lesson)
+        assert record["made_from"] == {"run": "seed-4", "sha256": original["sha256"]}
+        assert record["params"] == original["params"] | {"data_dir": ""}
+        assert all(
+            record[key] == original[key] for key in ("dataset", "versions", "machine", "seconds", "date")
+        )
+        assert "search" not in record
+
+
+def test_records_name_only_the_networks_of_their_own_run(complete_run, tmp_path):
+    """The next export, of another run, exchanges one network and all records."""
+    run = complete_run
+    committed_models.export(run)
+    other = shutil.copytree(run, run.with_name("seed-5"))
+    record = results.load_record(other, "02_baseline")
+    record["models"]["baseline"] |= results.save_model(other, "02_baseline", a_network(5)[0], "baseline")
+    _files.write_json(other / "02_baseline.json", record | {"sha256": results.fingerprint(record)})
+    (other / "stronger_networks.json").unlink()
+    committed_models.export(other, ["baseline"])
+    records = {path.stem: _files.read_json(path) for path in (run.parent / "models" / "records").iterdir()}
+    assert set(records) == set(results.LESSONS[:4])
+    networks = {name for record in records.values() for name in record["models"]}
+    assert networks == {"majority", "nearest_mean", "baseline"}
+    assert not list(stale(run.parent))
+
+
+def test_a_run_without_its_arrays_is_refused_and_nothing_is_written(run):
+    (run / "01_data_exploration.npz").unlink()
+    with pytest.raises(
+        results.MissingLessonError, match=r"01_data_exploration\.npz of run 'seed-4' is missing"
+    ):
+        committed_models.export(run)
+    assert not (run.parent / "models").exists()
 
 
 def test_what_cannot_be_exported_is_refused_and_nothing_is_written(run, tmp_path):
@@ -115,8 +171,8 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(run, tmp_path
     (run / "02_baseline.baseline.keras").write_bytes(b"other weights")
     with pytest.raises(results.MissingLessonError, match="sha256 differs"):
         committed_models.export(run)
-    (run / "02_baseline.json").unlink()
-    (run / "03_batchnorm_dropout.json").unlink()
+    for path in run.glob("0*.json"):
+        path.unlink()
     with pytest.raises(UserError, match="Expected: a run of a study"):
         committed_models.export(run)
     assert not (run.parent / "models").exists()

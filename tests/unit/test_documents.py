@@ -56,7 +56,17 @@ WORDS = {
 }
 
 # Command lines of other programs, and options, variables and files of theirs in other places.
-FOREIGN_PROGRAMS = ("jupyter nbconvert", "cd slides", "dask ", "command: [dask", "RUN ", "!pip ", "pip ")
+FOREIGN_PROGRAMS = (
+    "jupyter nbconvert",
+    "cd slides",
+    "dask ",
+    "command: [dask",
+    "RUN ",
+    "!pip ",
+    "pip ",
+    "uvx ",
+    "docker ",
+)
 FOREIGN_OPTIONS = {
     *(
         "--notebook-dir",

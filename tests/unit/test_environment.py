@@ -1,5 +1,6 @@
 """The entrances to the course agree with each other, and the README with the records."""
 
+import fnmatch
 import json
 import re
 import subprocess
@@ -80,6 +81,78 @@ def test_conda_gives_the_same_packages_by_pip():
     *conda, by_pip = environment["dependencies"]
     assert conda == ["python=3.11", "pip"]
     assert by_pip == {"pip": ["--constraint constraints.txt", "-e .[dev]"]}
+
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+
+def test_containers_have_the_python_of_conda():
+    """One Python for every image: the lowest that is promised."""
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"][0].removeprefix("python=")
+    assert SpecifierSet(PROJECT["requires-python"]).contains(f"{conda}.9")
+    assert set(re.findall(r"^FROM (\S+)", DOCKERFILE, re.M)) == {f"python:{conda}-slim"}
+    image = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())["image"]
+    assert image == f"mcr.microsoft.com/devcontainers/python:{conda}"
+
+
+def test_the_dockerfile_installs_the_tested_versions_and_runs_what_the_course_has():
+    pip = re.findall(r"pip (?:install|wheel) [^\n]+", DOCKERFILE)
+    assert len(pip) == 2 and "ENV PIP_CONSTRAINT=/course/constraints.txt\nRUN pip wheel" in DOCKERFILE
+    assert " --constraint /tmp/constraints.txt /tmp/*.whl" in pip[1]
+    named = {
+        name for names in re.findall(r"(?:course|whl)\[([a-z,]+)\]", DOCKERFILE) for name in names.split(",")
+    }
+    assert named <= set(PROJECT["optional-dependencies"])
+    (command,) = re.findall(r"^CMD (.+)", DOCKERFILE, re.M)
+    start, lab = json.loads(command)[-1].split("; exec ")
+    assert start == "mnist-course start my-course" and "mnist-course" in PROJECT["scripts"]
+    assert lab.startswith("jupyter lab ") and "--notebook-dir=my-course" in lab
+    assert any(Requirement(line).name == "jupyterlab" for line in PROJECT["dependencies"])
+    (page,) = re.findall(r"default_url=/lab/tree/(\S+)$", lab)
+    assert (ROOT / "notebooks" / page).is_file()
+
+
+def test_nothing_of_the_dockerfile_runs_as_root_or_is_open_without_a_token():
+    last_stage = DOCKERFILE.split("\nFROM ")[-1]
+    assert re.search(r"^USER 1000$", last_stage.split("CMD")[0], re.M)
+    assert "--uid 1000 " in last_stage
+    assert not re.search(r"--allow-root|token|password", DOCKERFILE)
+    assert "--publish 127.0.0.1:" in DOCKERFILE
+    assert "COPY . " not in last_stage  # the solutions
+
+
+def test_what_the_image_is_built_from_is_in_its_context():
+    """Docker reads .dockerignore; the last pattern that fits decides."""
+    patterns = (ROOT / ".dockerignore").read_text().split()
+    needed = ["pyproject.toml", "constraints.txt", "README.md", "LICENSE", "notebooks", "mnist_helpers"]
+    for name in [*needed, "mnist_course", "results/reference", ".gitignore"]:
+        decided = False
+        for pattern in patterns:
+            if fnmatch.fnmatch(name, pattern.removeprefix("!")):
+                decided = not pattern.startswith("!")
+        assert not decided, name
+
+
+def test_the_dev_container_has_only_documented_properties_and_sets_up_by_make():
+    content = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    # https://containers.dev/implementors/json_reference/
+    documented = {"name", "image", "hostRequirements", "postCreateCommand", "forwardPorts", "customizations"}
+    assert set(content) == documented
+    assert re.fullmatch(r"\d+([tgmk]b)?", content["hostRequirements"]["memory"])
+    assert set(content["hostRequirements"]) <= {"cpus", "memory", "storage", "gpu"}
+    make, target = content["postCreateCommand"].split()
+    assert make == "make" and re.search(rf"^{target}: \$\(READY\)", (ROOT / "Makefile").read_text(), re.M)
+    settings = content["customizations"]["vscode"]["settings"]
+    assert settings["python.defaultInterpreterPath"].endswith("/.venv/bin/python")
+
+
+def test_uv_and_pip_install_the_tested_versions():
+    page = (ROOT / "docs" / "starting.md").read_text()
+    lines = re.findall(r"^ {4}(uvx .+|python -m pip install .+)$", page, re.M)
+    assert len(lines) == 3
+    for line in lines:
+        assert re.search(r" (-c|--constraint) constraints\.txt ", line), line
+        assert re.search(r" (--from|--with|constraints\.txt) \.( |$)", line), line
 
 
 def test_imported_packages_are_declared():

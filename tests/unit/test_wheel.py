@@ -73,6 +73,7 @@ def test_nothing_else_is_in_the_wheel(wheel):
         rf"{COURSE}/notebooks/exercises/release/exercise_0\d\.ipynb",
         rf"{COURSE}/notebooks/(profiles\.yaml|quizzes/\w+\.yaml)",
         rf"{COURSE}/results/reference/([\w-]+/)*\w+\.json",
+        rf"{COURSE}/results/reference/models/\w+\.npz",
         r"mnist_course-[\d.]+\.(dist-info|data)/.*",
     )
     assert [name for name in wheel.namelist() if not any(re.fullmatch(kind, name) for kind in kinds)] == []
@@ -80,7 +81,10 @@ def test_nothing_else_is_in_the_wheel(wheel):
     assert [
         name for name in wheel.namelist() if name.endswith(".ipynb") and SOLUTION.search(wheel.read(name))
     ] == []
-    assert sum(info.file_size for info in wheel.infolist()) < 6_000_000
+    sizes = {info.filename: info.file_size for info in wheel.infolist()}
+    networks = sum(size for name, size in sizes.items() if name.endswith(".npz"))
+    assert sum(sizes.values()) - networks < 6_000_000
+    assert networks < 12_000_000
 
 
 def test_what_lies_beside_the_lessons_does_not_come_along(tmp_path):
@@ -91,6 +95,9 @@ def test_what_lies_beside_the_lessons_does_not_come_along(tmp_path):
         "notebooks/exercises/release/exercise_01.ipynb": "a task",
         "notebooks/quizzes/02_baseline.yaml": "",
         "results/reference/seed-7/03_batchnorm_dropout.json": "{}",
+        "results/reference/models/baseline.npz": "weights",
+        "results/reference/models/index.json": "{}",
+        "results/reference/models/records/02_baseline.json": "{}",
         "mnist_helpers/__init__.py": "",
         "mnist_course/__init__.py": "",
     }
@@ -103,6 +110,7 @@ def test_what_lies_beside_the_lessons_does_not_come_along(tmp_path):
         "notebooks/Untitled.ipynb": "secret",
         "notebooks/solutions/exercise_01.ipynb": "secret",
         "results/reference/seed-1/02_baseline.ipynb": "secret",
+        "results/reference/seed-1/01_data_exploration.npz": "secret",
         "results/course/02_baseline.json": "secret",
         "tests/test_a.py": "secret",
     }
