@@ -62,7 +62,7 @@ _FAST_TAGS = ("network", "schedule", "fast-recipe")
 _STRONG_TAGS = tuple(
     f"strong-{part}"
     for part in (
-        *("sizes", "network", "statistics", "change", "loss", "training", "direction"),
+        *("sizes", "batches", "network", "statistics", "change", "loss", "training", "direction"),
         *("neighbours", "step", "optimiser", "fit"),
     )
 )

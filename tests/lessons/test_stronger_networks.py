@@ -1088,7 +1088,7 @@ def test_every_network_is_trained_on_the_same_images_for_equally_many_steps(caps
     sizes = {"strong_units": 512, "strong_epochs": 3, "batch_size": 16}
     validation = {"x_val": "validation images", "y_val": np.array([0, 1, 1, 1])}
     y_train = np.arange(50)
-    names = run_cells("images", **sizes, **validation, x_train=np.zeros(50), y_train=y_train)
+    names = run_cells("images", "batches", **sizes, **validation, x_train=np.zeros(50), y_train=y_train)
     assert names["widths"] == [512, 256, 128, 128]
     assert names["num_steps"] == 3 * 4
     for _ in range(2):  # two epochs
@@ -1438,7 +1438,7 @@ ALL_CODE = "\n".join(CELLS[cell["id"]] for cell in NOTEBOOK["cells"] if cell["ce
 CLAIMS = [
     ("title", "in four different ways", len(re.findall(r'networks\["\w+"\] = ', ALL_CODE)) >= 4),
     ("baseline-text", "`strong_epochs` epochs", '"epochs": strong_epochs' in CELLS["fit-baseline"]),
-    ("baseline-text", "`shuffled_batches` makes them", "data.shuffled_batches(inputs" in CELLS["images"]),
+    ("batches-text", "`shuffled_batches` makes them", "data.shuffled_batches(inputs" in CELLS["batches"]),
     ("baseline-text", "four hidden layers with ReLU", "for width in widths" in CELLS["fit-baseline"]),
     ("baseline-text", "`refit_on_all` is 1", default_of("refit_on_all") == 0),
     ("noise-text", "a standard deviation of 0.3", default_of("noise_stddev") == 0.3),
