@@ -73,6 +73,7 @@ def test_nothing_else_is_in_the_wheel(wheel):
         rf"{COURSE}/notebooks/exercises/release/exercise_0\d\.ipynb",
         rf"{COURSE}/notebooks/(profiles\.yaml|quizzes/\w+\.yaml)",
         rf"{COURSE}/results/reference/([\w-]+/)*\w+\.json",
+        rf"{COURSE}/results/reference/models/\w+\.npz",
         r"mnist_course-[\d.]+\.(dist-info|data)/.*",
     )
     assert [name for name in wheel.namelist() if not any(re.fullmatch(kind, name) for kind in kinds)] == []
@@ -80,7 +81,18 @@ def test_nothing_else_is_in_the_wheel(wheel):
     assert [
         name for name in wheel.namelist() if name.endswith(".ipynb") and SOLUTION.search(wheel.read(name))
     ] == []
-    assert sum(info.file_size for info in wheel.infolist()) < 6_000_000
+    models = f"{COURSE}/results/reference/models/"
+    sizes = {info.filename: info.file_size for info in wheel.infolist()}
+    assert sum(size for name, size in sizes.items() if not name.startswith(models)) < 6_000_000
+    assert sum(size for name, size in sizes.items() if name.startswith(models)) < 10_000_000
+
+
+def test_the_models_of_the_page_are_in_the_wheel(wheel):
+    """All that `mnist-course demo` needs, where the reference has models."""
+    names = {path.relative_to(ROOT).as_posix() for path in (_course.REFERENCE / "models").glob("*.*")}
+    assert {name for name in wheel.namelist() if "/reference/models/" in name} == {
+        f"{COURSE}/{name}" for name in names
+    }
 
 
 def test_what_lies_beside_the_lessons_does_not_come_along(tmp_path):
@@ -91,6 +103,8 @@ def test_what_lies_beside_the_lessons_does_not_come_along(tmp_path):
         "notebooks/exercises/release/exercise_01.ipynb": "a task",
         "notebooks/quizzes/02_baseline.yaml": "",
         "results/reference/seed-7/03_batchnorm_dropout.json": "{}",
+        "results/reference/models/index.json": "{}",
+        "results/reference/models/baseline.npz": "weights",
         "mnist_helpers/__init__.py": "",
         "mnist_course/__init__.py": "",
     }
