@@ -11,6 +11,7 @@ const sheet = document.createElement("canvas");
 sheet.width = sheet.height = SHEET;
 const sheetPen = sheet.getContext("2d", { willReadFrequently: true });
 let settings = {};
+let example = null;  // the one that is shown
 let image = null;  // the 28 x 28 pixels, or null without a drawing
 let isCut = false;  // whether ink was moved out of the image
 
@@ -75,33 +76,49 @@ function changes() {
   ].filter(Boolean);
 }
 
+// What is known of the answers if an example is shown; without `digit`, people can see two digits in it.
+function correctness() {
+  if (example?.digit === undefined) { return []; }
+  if (example.digit === null) { return ["The drawing is not a single digit, so every answer is wrong."]; }
+  const wrong = networks.filter(({ digit }) => digit !== example.digit);
+  const meant = `The drawing is meant as a ${example.digit}`;
+  if (!wrong.length || wrong.length === networks.length) {
+    const all = networks.length === 1 ? "the answer is" : "all answers are";
+    return [`${meant}: ${all} ${wrong.length ? "wrong" : "correct"}.`];
+  }
+  return [`${meant}, so ${titles(wrong)} ${wrong.length === 1 ? "is" : "are"} wrong.`];
+}
+
+function titles(group) { return listed(group.map(({ title }) => `“${title}”`)); }
+
 function verdict() {
-  const ready = networks.filter((network) => network.ready);
-  if (!ready.length) { return ["The networks are being loaded."]; }
+  if (!networks.every(({ ready }) => ready)) { return ["The networks are being loaded."]; }
   if (!image) { return ["Nothing is drawn yet. Draw a digit, or choose one of the drawings below."]; }
   const byDigit = new Map();
-  for (const network of ready) {
+  for (const network of networks) {
     byDigit.set(network.digit, [...(byDigit.get(network.digit) ?? []), network]);
   }
   const groups = [...byDigit].sort((one, other) => other[1].length - one[1].length);
   const sentences = groups.map(([digit, group]) => {
     const [least, most] = [Math.min, Math.max].map((of) => percent(of(...group.map(({ confidence }) => confidence))));
-    const who = listed(group.map(({ title }) => `“${title}”`));
     const range = least === most ? `a confidence of ${least}` : `confidences from ${least} to ${most}`;
-    return { digit, who, verb: group.length === 1 ? "answers" : "answer", range };
+    return { digit, who: titles(group), verb: group.length === 1 ? "answers" : "answer", range };
   });
+  const known = correctness();
   const lines = [];
-  if (ready.length === 1) {
+  if (networks.length === 1) {
     lines.push(`The network answers ${sentences[0].digit}, with ${sentences[0].range}.`);
-    lines.push("A high confidence does not show that the answer is correct.");
+    lines.push(...(known.length ? known : ["A high confidence does not show that the answer is correct."]));
   } else if (groups.length === 1) {
-    const all = ["Both", "All three", "All four", "All five"][ready.length - 2] ?? `All ${ready.length}`;
+    const all = ["Both", "All three", "All four", "All five"][networks.length - 2] ?? `All ${networks.length}`;
     lines.push(`${all} networks answer ${sentences[0].digit}, with ${sentences[0].range}.`);
-    lines.push("If this is not the digit that you see, all of them are wrong, although they agree.");
+    const advice = "If this is not the digit that you see, all of them are wrong, although they agree.";
+    lines.push(...(known.length ? known : [advice]));
   } else {
     lines.push("The networks disagree.");
     lines.push(...sentences.map(({ digit, who, verb, range }) => `${who} ${verb} ${digit}, with ${range}.`));
-    lines.push("At most one of these answers can be correct. The confidences do not show which.");
+    const advice = "At most one of these answers can be correct. The confidences do not show which.";
+    lines.push(...(known.length ? known : [advice]));
   }
   const changed = changes();
   if (changed.length) {
@@ -258,20 +275,20 @@ function tile({ kernel, columns }, neuron, activation) {
 // --- controls ---
 
 function chooseExample(chosen) {
+  example = chosen === null ? null : examples[chosen];
   element("examples").querySelectorAll("button").forEach((button, number) => {
     button.setAttribute("aria-pressed", String(number === chosen));
   });
-  element("example-text").textContent = chosen === null ? "" : examples[chosen].text;
+  element("example-text").textContent = example ? example.text : "";
 }
 
 element("examples").querySelectorAll("button").forEach((button, number) => {
   button.addEventListener("click", () => {
-    const example = examples[number];
     element("sliders").reset();
+    chooseExample(number);
     for (const [name, value] of Object.entries(example.sliders ?? {})) { element(name).value = value; }
     pad.draw(example.strokes);
     say(`The drawing is: ${example.name}.`);
-    chooseExample(number);
     update();
   });
 });

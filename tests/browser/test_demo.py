@@ -404,7 +404,12 @@ def test_every_example_is_drawn_and_explained(page):
     ],
 )  # fmt: skip
 def test_agreement_and_disagreement_are_said_in_words(page, digits_said, confidences, expected):
-    page.get_by_role("button", name="A 7", exact=True).click()
+    draw_seven(page)
+    assert said(page, digits_said, confidences)[: len(expected)] == expected
+
+
+def said(page, digits_said, confidences=(0.9, 0.9, 0.9)):
+    """The sentences of the page if the networks answered these digits."""
     page.evaluate("compute()")
     lines = page.evaluate(
         """([digits, confidences]) => {
@@ -413,9 +418,28 @@ def test_agreement_and_disagreement_are_said_in_words(page, digits_said, confide
             });
             return verdict();
         }""",
-        [digits_said, confidences],
+        [digits_said, list(confidences)],
     )
-    assert [line.replace("\u00a0", " ") for line in lines][: len(expected)] == expected
+    return [line.replace("\u00a0", " ") for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("example", "digits_said", "sentence"),
+    [
+        ("A 7", [7, 7, 7], "The drawing is meant as a 7: all answers are correct."),
+        ("A 7", [1, 1, 2], "The drawing is meant as a 7: all answers are wrong."),
+        ("A 7", [7, 1, 7], "The drawing is meant as a 7, so “Batch normalisation and dropout” is wrong."),
+        ("The 7, moved", [1, 7, 2], "The drawing is meant as a 7, so “Baseline” and “Strong” are wrong."),
+        ("A star", [4, 4, 4], "The drawing is not a single digit, so every answer is wrong."),
+        ("A 6, upside down", [9, 6, 6],
+         "At most one of these answers can be correct. The confidences do not show which."),
+    ],
+)  # fmt: skip
+def test_for_an_example_the_page_says_which_answers_are_wrong(page, example, digits_said, sentence):
+    page.get_by_role("button", name=example, exact=True).click()
+    assert sentence in said(page, digits_said)
+    draw_seven(page)
+    assert sentence not in said(page, digits_said) or example == "A 6, upside down"
 
 
 # --- for everybody ---

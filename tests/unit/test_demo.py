@@ -193,6 +193,7 @@ def test_every_example_is_on_the_paper_and_is_explained():
     assert len({example["name"] for example in examples}) == len(examples) >= 10
     for example in examples:
         assert example["text"].endswith((".", "?"))
+        assert example.get("digit") in (None, *range(10))
         assert example.get("sliders", {}).keys() <= {"right", "down", "turn", "width"}
         points = np.concatenate(example["strokes"])
         assert points.min() >= 12 and points.max() <= 268  # the pen is 23 pixels wide
