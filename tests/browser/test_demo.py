@@ -390,6 +390,20 @@ def test_every_example_is_drawn_and_explained(page):
     expect(page.locator("[aria-pressed=true]")).to_have_count(0)
 
 
+def test_the_examples_mislead_the_committed_networks(visit, tmp_path):
+    for reference in [_course.REFERENCE] if demo.has_models() else []:
+        page = visit(written(reference, tmp_path / "draw.html"))
+        wrong = {}
+        for button in page.locator("#examples button").all():
+            button.click()
+            page.evaluate("compute()")
+            wrong[button.inner_text()] = page.evaluate(
+                "networks.filter(({ digit }) => digit !== (example.digit ?? digit)).length"
+            )
+        assert wrong["A 7"] == 0
+        assert sum(count > 0 for count in wrong.values()) >= 3, wrong
+
+
 @pytest.mark.parametrize(
     ("digits_said", "confidences", "expected"),
     [
