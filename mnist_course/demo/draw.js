@@ -81,7 +81,7 @@ function correctness() {
   if (example?.digit === undefined) { return []; }
   if (example.digit === null) { return ["The drawing is not a single digit, so every answer is wrong."]; }
   const wrong = networks.filter(({ digit }) => digit !== example.digit);
-  const meant = `The drawing is meant as a ${example.digit}`;
+  const meant = `The drawing is meant as ${example.digit === 8 ? "an" : "a"} ${example.digit}`;
   if (!wrong.length || wrong.length === networks.length) {
     const all = networks.length === 1 ? "the answer is" : "all answers are";
     return [`${meant}: ${all} ${wrong.length ? "wrong" : "correct"}.`];

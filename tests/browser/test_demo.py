@@ -444,6 +444,8 @@ def said(page, digits_said, confidences=(0.9, 0.9, 0.9)):
         ("A 7", [1, 1, 2], "The drawing is meant as a 7: all answers are wrong."),
         ("A 7", [7, 1, 7], "The drawing is meant as a 7, so “Batch normalisation and dropout” is wrong."),
         ("The 7, moved", [1, 7, 2], "The drawing is meant as a 7, so “Baseline” and “Strong” are wrong."),
+        ("A thick 8", [0, 0, 8],
+         "The drawing is meant as an 8, so “Baseline” and “Batch normalisation and dropout” are wrong."),
         ("A star", [4, 4, 4], "The drawing is not a single digit, so every answer is wrong."),
         ("A 6, upside down", [9, 6, 6],
          "At most one of these answers can be correct. The confidences do not show which."),
