@@ -472,6 +472,19 @@ def models(run: str, names: tuple[str, ...], results_dir: Path) -> None:
     click.echo(committed_models.export(results.find_run(run, results_dir), names))
 
 
+@main.command(epilog=_help("mnist-course demo draw.html"))
+@click.argument("file", type=_NEW_FILE)
+def demo(file: Path) -> None:
+    """Write a page on which the trained networks read a drawn digit.
+
+    FILE is one HTML file, which a browser opens from the disk; it needs no server and no network. It holds the
+    networks in the folder models of the reference results.
+    """
+    from mnist_course import demo
+
+    click.echo(demo.write(file))
+
+
 @main.command(epilog=_help("mnist-course report monday"))
 @click.argument("run", default="course")
 @_results_dir

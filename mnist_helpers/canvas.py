@@ -4,8 +4,8 @@
     canvas                  # last line of a cell: shows it
     canvas.drawing()        # in a later cell: what was drawn, dark ink on white paper
 
-The code for the browser is in `canvas.js` and `canvas.css`. It is sent with the widget; nothing is loaded from the
-network. Where nobody can draw (papermill, nbval) or nothing was drawn, a stored drawing is used.
+The code for the browser is in `pad.js`, `canvas.js` and `canvas.css`. It is sent with the widget; nothing is loaded
+from the network. Where nobody can draw (papermill, nbval) or nothing was drawn, a stored drawing is used.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Canvas(anywidget.AnyWidget):
         pixels: what was drawn, `SIDE` x `SIDE` bytes row by row, 255 for paper; empty before the first stroke.
     """
 
-    _esm = (_FOLDER / "canvas.js").read_text(encoding="utf-8")  # as a path, it could be reloaded live
+    # As a path, it could be reloaded live.
+    _esm = "".join((_FOLDER / name).read_text(encoding="utf-8") for name in ("pad.js", "canvas.js"))
     _css = (_FOLDER / "canvas.css").read_text(encoding="utf-8")
     side = traitlets.Int(SIDE).tag(sync=True)
     pixels = traitlets.CBytes().tag(sync=True)  # the browser sends a memoryview

@@ -4,6 +4,7 @@
     course/           the packages, the lessons without outputs, the students' exercises, the reference records
     data/             the chosen datasets, as MNIST_DATA_DIR takes them
     wheelhouse/       every package, for this system and this Python
+    draw.html         the page of `mnist-course demo`, if the course has trained networks
     bundle.json       the machine that it is for; SHA256SUMS is written last: without it, a bundle is incomplete
 
 The same command for the same folder completes or updates the bundle; the wheelhouse is kept as long as the course
@@ -28,13 +29,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mnist_course import lessons
+from mnist_course import demo, lessons
 from mnist_course.handout import setup_course, student_copy
 from mnist_helpers import _course, _files, data, parameters
 from mnist_helpers._errors import UserError
 
 _ROOT_FILES = ("pyproject.toml", "README.md", "LICENSE", "constraints.txt")
 _NOTEBOOK_FILES = ("profiles.yaml", "quizzes/*.yaml", "pictures/*.png", f"{student_copy.RELEASE}/*.ipynb")
+_PAGE = "draw.html"
 _WHEELHOUSE_BYTES = 2e9  # free disk space that pip needs for the wheels and for its own copy of them
 _BYTECODE = 1.3  # size of an environment, relative to its unpacked wheels
 
@@ -76,6 +78,7 @@ def bundle(folder: Path, datasets: Sequence[str] = ()) -> None:
     print(f"2 of 3: the course, and the data: {', '.join([*names, 'digits'])}", flush=True)
     _copy_course(path / "course")
     _copy_data(path / "data", found)
+    _write_page(path / _PAGE)
     made["packages"] = _hash(json.dumps(made["wheels"]), _source("pyproject.toml"))
     made["python_at_least"] = _least_python(path / "wheelhouse", made["python"])
     made["glibc_at_least"] = _least_glibc(made["wheels"])
@@ -253,6 +256,13 @@ def _copy_course(to: Path) -> None:
         shutil.copyfile(path, to / path.relative_to(root))
 
 
+def _write_page(path: Path) -> None:
+    """Writes the page on which one draws a digit; without trained networks, there is none."""
+    path.unlink(missing_ok=True)
+    if demo.has_models():
+        demo.write(path)
+
+
 def _find(name: str) -> set[Path]:
     """Returns the verified files of a dataset: its npz, or its four idx files.
 
@@ -300,6 +310,7 @@ def _write_readme(path: Path, made: dict[str, Any], datasets: list[str]) -> None
         "separator": "\\" if windows else "/",
         "datasets": datasets,
         "notice": (path / "data").is_dir(),
+        "page": _PAGE if (path / _PAGE).is_file() else "",
     }
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, keep_trailing_newline=True)
@@ -309,8 +320,8 @@ def _write_readme(path: Path, made: dict[str, Any], datasets: list[str]) -> None
 
 def _write_checksums(path: Path) -> int:
     """Writes the checksums of all files of the bundle; returns its size in bytes."""
-    ours = ("setup_course.py", "README.txt", setup_course.DESCRIPTION)
-    files = [path / name for name in ours]
+    ours = ("setup_course.py", "README.txt", setup_course.DESCRIPTION, _PAGE)
+    files = [path / name for name in ours if (path / name).is_file()]
     files += [file for name in ("course", "data", "wheelhouse") for file in _all_files(path / name)]
     lines = [f"{_files.sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files]
     _files.write(path / setup_course.CHECKSUMS, "".join(lines))

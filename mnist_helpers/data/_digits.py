@@ -63,8 +63,10 @@ def to_mnist_format(drawing: np.ndarray) -> np.ndarray:
     (top, bottom), (left, right) = (np.flatnonzero(strong.any(axis=axis))[[0, -1]] for axis in (1, 0))
     digit = Image.fromarray(ink[top : bottom + 1, left : right + 1])
     scale = 20 / max(digit.size)
-    size = [max(1, round(scale * side)) for side in digit.size]
-    box = np.asarray(digit.resize(size, Image.Resampling.BOX), float)
+    width, height = (max(1, round(scale * side)) for side in digit.size)
+    # In two steps, because it depends on Pillow's version which axis of a tall image it reduces first.
+    narrow = digit.resize((width, digit.height), Image.Resampling.BOX)
+    box = np.asarray(narrow.resize((width, height), Image.Resampling.BOX), float)
     return _centred(box, full_ink=box.max())
 
 
@@ -74,6 +76,8 @@ def _centred(box: np.ndarray, full_ink: float) -> np.ndarray:
 
     margin = 28 - np.array(box.shape)
     before = margin // 2
-    image = np.pad(box * (255 / full_ink), list(zip(before, margin - before, strict=True)))
+    image = np.pad(box, list(zip(before, margin - before, strict=True)))
+    # Before the ink is scaled: a drawing has whole numbers here, so that a tie is a tie on every machine.
     shift = np.round(13.5 - np.array(ndimage.center_of_mass(image))).astype(int)
-    return np.roll(np.round(image), np.clip(shift, -before, margin - before), axis=(0, 1)).astype(np.uint8)
+    image = np.round(image * (255 / full_ink))
+    return np.roll(image, np.clip(shift, -before, margin - before), axis=(0, 1)).astype(np.uint8)

@@ -156,16 +156,20 @@ def lessons(open_lesson):
 
 @pytest.fixture
 def violations(browser):
-    """`violations(page)`: what axe-core holds for serious or critical on a page, in words; no network."""
+    """`violations(path)`: what axe-core holds for serious or critical on a page, in words; no network.
+
+    `scheme` is the colour scheme; `prepare(page)` is called before axe looks.
+    """
     axe = pytest.importorskip(
         "axe_playwright_python.sync_playwright",
         reason="no axe-core here: pip install --editable '.[browser]'",
     )
 
-    def found(path):
-        page = browser.new_page()
+    def found(path, scheme="light", prepare=lambda page: None):
+        page = browser.new_page(color_scheme=scheme)
         page.route("**/*", lambda route: route.continue_() if is_local(route) else route.abort())
         page.goto(path.as_uri())
+        prepare(page)
         answer = axe.Axe().run(page).response
         page.close()
         assert answer["testEngine"]["name"] == "axe-core"

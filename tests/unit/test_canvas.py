@@ -45,7 +45,7 @@ def test_the_stored_drawing_has_the_form_of_a_drawing():
 
 
 def test_nothing_is_loaded_from_elsewhere():
-    code = "".join(path.read_text() for path in Path(canvas.__file__).parent.glob("canvas.[jc]s*"))
+    code = canvas.Canvas._esm + canvas.Canvas._css
     assert "pointerdown" in code
     assert ".mnist-canvas" in code
     assert not re.search(r"https?:|//\w+\.|\bimport\b|\brequire\b|\bfetch\b|url\(", code)
@@ -55,10 +55,11 @@ def test_the_browser_gets_the_files_as_text_and_no_thread_watches_them(monkeypat
     monkeypatch.setenv("ANYWIDGET_HMR", "1")
     threads = threading.active_count()
     widget = canvas.Canvas()
-    assert (widget._esm, widget._css) == tuple(
+    pad, code, css = (
         Path(canvas.__file__).with_name(name).read_text(encoding="utf-8")
-        for name in ("canvas.js", "canvas.css")
+        for name in ("pad.js", "canvas.js", "canvas.css")
     )
+    assert (widget._esm, widget._css) == (pad + code, css)
     assert threading.active_count() == threads
 
 

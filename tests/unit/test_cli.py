@@ -157,6 +157,7 @@ ARRIVALS = {
     ("models", "names"): ("models s/t --model tuned --model vat", MODELS, {"names": ("tuned", "vat")}),
     ("models", "results_dir"): ("models s/t --results-dir FOLDER", MODELS, {"run": "FOLDER/s/t"}),
     ("models", "offline"): ("models s/t --offline", MODELS, OFFLINE),
+    ("demo", "file"): ("demo FOLDER", "mnist_course.demo.write", {"path": "FOLDER"}),
     ("report", "run"): ("report monday", "mnist_course.cli._existing_run", {"run": "monday"}),
     ("report", "results_dir"): (
         "report --results-dir FOLDER",
@@ -447,6 +448,7 @@ def _here(tmp_path, monkeypatch):
         ("study s --seeds 1 --results-dir {}", STUDY, "results_dir"),
         ("start {}", "mnist_course.handout.student_copy.start", "folder"),
         ("bundle {}", "mnist_course.handout.bundle.bundle", "folder"),
+        ("demo {}", "mnist_course.demo.write", "path"),
         ("assignments build {}", BUILD, "folder"),
         ("assignments grade {}", GRADE, "folder"),
         ("assignments collect {0} {0}", COLLECT, "folder"),
@@ -942,6 +944,7 @@ LAYERS = (
         "statistics",
     ),
     ("reports", "pictures"),
+    ("demo",),
     ("run", "handout"),
     ("grading",),
     ("doctor",),

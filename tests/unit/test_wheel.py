@@ -81,10 +81,18 @@ def test_nothing_else_is_in_the_wheel(wheel):
     assert [
         name for name in wheel.namelist() if name.endswith(".ipynb") and SOLUTION.search(wheel.read(name))
     ] == []
+    models = f"{COURSE}/results/reference/models/"
     sizes = {info.filename: info.file_size for info in wheel.infolist()}
-    networks = sum(size for name, size in sizes.items() if name.endswith(".npz"))
-    assert sum(sizes.values()) - networks < 6_000_000
-    assert networks < 12_000_000
+    assert sum(size for name, size in sizes.items() if not name.startswith(models)) < 6_000_000
+    assert sum(size for name, size in sizes.items() if name.startswith(models)) < 12_000_000
+
+
+def test_the_models_of_the_page_are_in_the_wheel(wheel):
+    """All that `mnist-course demo` and lesson 5 need, where the reference has models."""
+    names = {path.relative_to(ROOT).as_posix() for path in (_course.REFERENCE / "models").rglob("*.*")}
+    assert {name for name in wheel.namelist() if "/reference/models/" in name} == {
+        f"{COURSE}/{name}" for name in names
+    }
 
 
 def test_what_lies_beside_the_lessons_does_not_come_along(tmp_path):
