@@ -92,6 +92,7 @@ needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not on
         ("test", TEST),
         ("lint", CHECK[:3]),
         ("browser", ["python -m pytest tests/browser -m browser"]),
+        ("site", ["python -m docs.build"]),
         (
             "faults",
             [
@@ -139,6 +140,7 @@ def ci_calls(name: str) -> list[str]:
             f"make test PYTEST_OPTIONS={required}",
             f"python -m pytest -n auto --dist loadfile --no-loadscope-reorder {required} -m long",
             f"python -m pytest {required} tests/faults",
+            "make site",
             f"python -m pytest {required} tests/browser -m browser",
             "wheel --only 01",
             f"make check VENV=PLACE/3.13 PYTHON=PYTHON313 PYTEST_OPTIONS={required}",
