@@ -208,11 +208,15 @@ def _parameters() -> str:
 
 
 def _reports() -> str:
+    reports = [name for name in pages() if name.startswith("results/")]
+    titles = {
+        name: source(name).read_text(encoding="utf-8").splitlines()[0].removeprefix("# ") for name in reports
+    }
     entries = []
-    for name, place in pages().items():
-        if name.startswith("results/"):
-            title = source(name).read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
-            entries.append(f"{title} <{place}>")
+    for name in sorted(reports, key=lambda name: (name.count("/"), name)):
+        is_clear = list(titles.values()).count(titles[name]) == 1
+        title = titles[name] if is_clear else f"{titles[name]}: {Path(name).parent.name}"
+        entries.append(f"{title} <{pages()[name]}>")
     return "\n".join(["```{toctree}", ":maxdepth: 1", "", *entries, "```"])
 
 
@@ -247,7 +251,7 @@ def document(name: str, place: str, source_folder: Path) -> str:
         if not is_readme:
             return _GENERATED[what]()
         section = with_links(_readme_sections()[what], "README.md", place, source_folder)
-        return f"## {what}\n{section}"
+        return section if f"# {what}\n" in text else f"## {what}\n{section}"
 
     text = with_links(source(name).read_text(encoding="utf-8"), name, place, source_folder)
     return _MARKER.sub(replaced, text) if name.startswith("docs/site/") else text
@@ -284,8 +288,8 @@ def how_to_run(name: str, place: str, repository: str) -> str:
     jupyterlab = f"http://localhost:8888/lab/tree/{quote(inside)}"
     text = (
         f"You can read this notebook here, but not run it. To run it, [set up the course]({learn}#two-steps): "
-        f"`make lab` opens JupyterLab with a copy of all notebooks. Then you can [go to this one]({jupyterlab}). "
-        f"{{download}}`Download this notebook <{download}>`."
+        f"`make lab` opens JupyterLab with a copy of all notebooks. Then you can [open it "
+        f"there]({jupyterlab}). {{download}}`Download this notebook <{download}>`."
     )
     if repository:
         file = quote(_relative(source(name)))
