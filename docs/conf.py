@@ -38,11 +38,10 @@ smartquotes = False  # two hyphens are an option, not a dash
 # --- the library's docstrings ---
 
 autodoc_default_options = {"member-order": "bysource"}
-default_role = "literal"  # names in docstrings stand between single backquotes
+default_role = "literal"  # the docstrings have names between single backquotes
 napoleon_use_ivar = True
-autodoc_typehints = "none"  # the signature and the text of the docstring say it
+autodoc_typehints = "signature"
 add_module_names = False
-python_maximum_signature_line_length = 88
 
 # --- the look ---
 

@@ -173,9 +173,9 @@ def violations(browser):
     return found
 
 
-def serious_violations(axe, page):
+def serious_violations(axe, page, options=None):
     """Returns what axe-core holds for serious or critical on an open page, in words."""
-    answer = axe.run(page).response
+    answer = axe.run(page, options=options).response
     assert answer["testEngine"]["name"] == "axe-core"
     return [
         f"{violation['id']}: {node['html']}"

@@ -220,7 +220,10 @@ def test_a_ci_script_runs_its_steps_and_stops_at_the_first_that_fails(checkout, 
 
 def test_the_workflows_run_the_ci_scripts():
     workflows = {path.stem: yaml.safe_load(path.read_text()) for path in ROOT.glob(".github/workflows/*.yml")}
-    assert set(workflows) == {"ci", "weekly"}
+    assert set(workflows) == {"ci", "site", "weekly"}
+    build = workflows["site"]["jobs"]["build"]["steps"]
+    assert [line["run"] for line in build if "run" in line] == ["make site PYTHON=python"]
+    assert build[-1]["with"]["path"] == "docs/_build/html"
     check, step = (workflows["ci"]["jobs"][name] for name in ("check", "step"))
     assert [line["run"] for line in check["steps"] if "run" in line] == ["make check PYTHON=python"]
     assert step["steps"][-1]["run"] == ".ci/run ${{ matrix.step }}"
