@@ -6,6 +6,7 @@ import os
 from importlib import metadata
 from typing import Any, NamedTuple
 
+from docutils import nodes
 from sphinx.application import Sphinx
 
 project = "MNIST course"
@@ -40,6 +41,7 @@ smartquotes = False  # two hyphens are an option, not a dash
 autodoc_default_options = {"member-order": "bysource"}
 default_role = "literal"  # the docstrings have names between single backquotes
 napoleon_use_ivar = True
+napoleon_use_rtype = False
 autodoc_typehints = "signature"
 add_module_names = False
 
@@ -78,6 +80,13 @@ def skip_fields(app: Sphinx, kind: str, name: str, member: Any, skip: bool, opti
     return True if isinstance(member, type(_Pair.field)) else None
 
 
+def use_dashes(app: Sphinx, doctree: nodes.document) -> None:
+    """Writes a dash between a parameter and its description; Sphinx leaves this to `smartquotes`."""
+    for text in list(doctree.findall(lambda node: isinstance(node, nodes.Text) and node == " -- ")):
+        text.parent.replace(text, nodes.Text(" – "))
+
+
 def setup(app: Sphinx) -> None:
     """Connects what is above with Sphinx."""
+    app.connect("doctree-read", use_dashes)
     app.connect("autodoc-skip-member", skip_fields)
