@@ -122,11 +122,12 @@ def test_a_page_is_accessible_in_both_schemes_and_has_no_sideways_scrolling_on_a
     }""")
         == []
     )
-    for scheme in ("light", "dark"):
+    # Only the colours differ between the schemes. Without `preload`, axe asks the server for no style sheets.
+    rules = {"light": {}, "dark": {"runOnly": ["color-contrast"]}}
+    for scheme in rules:
         page.emulate_media(color_scheme=scheme)
         page.locator(f'html[data-theme="{scheme}"]').wait_for()
-        # Without `preload`, axe asks the server for no style sheets.
-        assert serious_violations(axe, page, {"preload": False}) == [], scheme
+        assert serious_violations(axe, page, {"preload": False, **rules[scheme]}) == [], scheme
 
 
 @every_page
