@@ -29,7 +29,7 @@ LAB := --LabApp.default_url=/lab/tree/START_HERE.ipynb --log-level=WARN --LabApp
        'nbgrader.server_extensions.formgrader': False, \
        'nbgrader.server_extensions.validate_assignment': False}"
 
-.PHONY: setup course check test faults browser hub lab bench notebooks lint format help
+.PHONY: setup course check test faults browser hub lab bench notebooks site lint format help
 
 setup: $(READY)  ## only set up the environment, .venv
 
@@ -64,6 +64,9 @@ bench: $(READY)  ## measure how fast training is on this machine
 notebooks: $(READY)  ## run the lessons on MNIST, write their outputs back into notebooks/; write the students' exercises
 	$(BIN)/mnist-course notebooks
 	$(BIN)/mnist-course assignments release
+
+site: $(READY)  ## build the course's website, docs/_build/html/; it needs no network
+	$(BIN)/python -m docs.build
 
 lint: $(READY)  ## check format, style and types, notebooks too
 	$(BIN)/ruff format --check .

@@ -1,5 +1,7 @@
 """A canvas to draw a digit on, in the notebook: with mouse, finger, pen or keyboard.
 
+In the cells of a lesson::
+
     canvas = Canvas()
     canvas                  # last line of a cell: shows it
     canvas.drawing()        # in a later cell: what was drawn, dark ink on white paper

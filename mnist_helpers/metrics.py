@@ -253,7 +253,7 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray, num_bins: i
         num_bins: groups between confidence 0 and 1.
 
     Returns:
-        The mean over images of |accuracy - confidence| of their group, 0-1.
+        The mean over images of the absolute difference of accuracy and confidence of their group, 0-1.
 
     Raises:
         ValueError: as `negative_log_likelihood`.

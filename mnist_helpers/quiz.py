@@ -1,5 +1,7 @@
 """Questions in a lesson: predictions before a run, and the quiz at the end.
 
+In the cells of a lesson::
+
     guess = quiz.predict("validation accuracy after the last epoch", "percent")
     ...the training...
     quiz.compare(guess, val_accuracy)
@@ -10,7 +12,7 @@ In JupyterLab both are widgets: a field to type in, and answers to click on. The
 `quiz.js` and `quiz.css`; it is sent with the widget, and nothing is loaded from the network. Where nobody can type
 (papermill, nbval, a page), they are text. Nothing here raises because of what a student types.
 
-The questions are in `notebooks/quizzes/<lesson>.yaml`, one file per lesson:
+The questions are in `notebooks/quizzes/<lesson>.yaml`, one file per lesson::
 
     - question: What is 2 + 2?
       figure: sum                  # optional: notebooks/pictures/quiz_sum.png

@@ -1,6 +1,6 @@
 """Write and read the files of a run: records, models and arrays.
 
-A run is one folder, and every file that a lesson writes into it carries the lesson's name:
+A run is one folder, and every file that a lesson writes into it carries the lesson's name::
 
     results/<run>/02_baseline.ipynb    the executed notebook: the evidence
     results/<run>/02_baseline.json     the record

@@ -24,7 +24,7 @@ import nbformat
 
 from mnist_course.grading import distribution, sandbox, student_marks, submissions, tables
 from mnist_course.grading.submissions import Remark
-from mnist_course.reports.page import Table
+from mnist_course.reports.page import LOOK, Table
 from mnist_helpers import _files
 
 _MAX_WRONG_ANSWERS = 5
@@ -217,8 +217,9 @@ def write(
         ["student", *columns, "total", "maximum", "percent", "passed"],
         student_marks.rows(content, max_points),
     )
+    folders = [Path(__file__).parent, LOOK.parent]
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
+        loader=jinja2.FileSystemLoader(folders), autoescape=True, trim_blocks=True
     )
     environment.filters |= {"quote": quote, "points": tables.points_text}
     page = environment.get_template("class_report.html.j2").render(content)

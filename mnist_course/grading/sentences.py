@@ -15,6 +15,7 @@ import jinja2
 
 from mnist_course.grading import by_hand, class_report, tables
 from mnist_course.grading.by_hand import ByHand
+from mnist_course.reports.page import LOOK
 from mnist_helpers import _files
 from mnist_helpers._errors import UserError
 
@@ -107,7 +108,9 @@ def write(
 
 def _page(of_tasks: list[dict[str, Any]]) -> str:
     here = Path(__file__).parent
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(here), autoescape=True, trim_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([here, LOOK.parent]), autoescape=True, trim_blocks=True
+    )
     environment.filters["points"] = tables.points_text
     script = (here / "sentences.js").read_text(encoding="utf-8")
     # Only this script may run, whatever students have written.

@@ -21,6 +21,7 @@ import pandas as pd
 from mnist_helpers import _files, plots
 
 UNKNOWN = "–"
+LOOK = Path(__file__).parent / "look.css"  # the colours of all pages, of the class report and the website too
 
 
 class Link(NamedTuple):

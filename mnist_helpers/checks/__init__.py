@@ -1,7 +1,7 @@
 """The checks of the exercises: one module for each exercise, one function for each task.
 
 A check prints that an answer is correct, or raises an error that says what is wrong; `hint=1`, `hint=2` and so on
-print hints. `summary()` of each module lists all tasks.
+print hints. `summary()` of each module lists all tasks::
 
     from mnist_helpers import checks
 

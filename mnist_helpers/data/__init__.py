@@ -3,13 +3,15 @@
 `load_training` returns the training images (split into training and validation), `load_test` the test images.
 Lessons 1-4 call only the first of the two.
 
-| name            | images                | source                                                            |
-|-----------------|-----------------------|-------------------------------------------------------------------|
-| `mnist`         | 60,000 + 10,000       | `data_dir` or `$MNIST_DATA_DIR`, the caches, a download           |
-| `fashion_mnist` | 60,000 + 10,000       | the same                                                          |
-| `digits`        | 1,437 + 360           | scikit-learn's bundled handwritten digits, in MNIST's format      |
-| `auto`          |                       | `mnist` if it can be loaded within 20 seconds, otherwise `digits` |
-| a folder        | as many as it holds   | its four idx files, for example KMNIST's or a teacher's own       |
+===============  ===================  =================================================================
+name             images               source
+===============  ===================  =================================================================
+`mnist`          60,000 + 10,000      `data_dir` or `$MNIST_DATA_DIR`, the caches, a download
+`fashion_mnist`  60,000 + 10,000      the same
+`digits`         1,437 + 360          scikit-learn's bundled handwritten digits, in MNIST's format
+`auto`                                `mnist` if it can be loaded within 20 seconds, otherwise `digits`
+a folder         as many as it holds  its four idx files, for example KMNIST's or a teacher's own
+===============  ===================  =================================================================
 
 Every image is 28x28, uint8, 0 (background) to 255 (ink). A copy is accepted as MNIST if its arrays have the known
 sha256, regardless of the archive format.

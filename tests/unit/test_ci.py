@@ -92,6 +92,7 @@ needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not on
         ("test", TEST),
         ("lint", CHECK[:3]),
         ("browser", ["python -m pytest tests/browser -m browser"]),
+        ("site", ["python -m docs.build"]),
         (
             "faults",
             [
@@ -139,6 +140,7 @@ def ci_calls(name: str) -> list[str]:
             f"make test PYTEST_OPTIONS={required}",
             f"python -m pytest -n auto --dist loadfile --no-loadscope-reorder {required} -m long",
             f"python -m pytest {required} tests/faults",
+            "make site",
             f"python -m pytest {required} tests/browser -m browser",
             "wheel --only 01",
             f"make check VENV=PLACE/3.13 PYTHON=PYTHON313 PYTEST_OPTIONS={required}",
@@ -218,7 +220,10 @@ def test_a_ci_script_runs_its_steps_and_stops_at_the_first_that_fails(checkout, 
 
 def test_the_workflows_run_the_ci_scripts():
     workflows = {path.stem: yaml.safe_load(path.read_text()) for path in ROOT.glob(".github/workflows/*.yml")}
-    assert set(workflows) == {"ci", "weekly"}
+    assert set(workflows) == {"ci", "site", "weekly"}
+    build = workflows["site"]["jobs"]["build"]["steps"]
+    assert [line["run"] for line in build if "run" in line] == ["make site PYTHON=python"]
+    assert build[-1]["with"]["path"] == "docs/_build/html"
     check, step = (workflows["ci"]["jobs"][name] for name in ("check", "step"))
     assert [line["run"] for line in check["steps"] if "run" in line] == ["make check PYTHON=python"]
     assert step["steps"][-1]["run"] == ".ci/run ${{ matrix.step }}"

@@ -29,6 +29,7 @@ PAGES = sorted(
     [
         *(ROOT / name for name in ("README.md", "TEACHING.md", "CONTRIBUTING.md", "SECURITY.md")),
         *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/site/*.md"),
         ROOT / "results" / "reference" / "README.md",
     ]
 )
