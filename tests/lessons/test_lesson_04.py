@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from mnist_course import lessons
-from mnist_helpers import drawings, quiz, results, tuning
+from mnist_helpers import _course, drawings, quiz, results, tuning
 from tests.lessons.cells import run_cell
 
 LESSON = "04_tuning"
@@ -569,3 +569,18 @@ def test_the_numbers_of_the_quiz():
     wrong.add(f"B, with a gain of {means[0] - in_search[2]:.3f}.")
     assert wrong <= {choice["text"] for choice in QUIZ[3]["choices"]}
     assert (means[0] - means[2]) / sds[2] > 3
+
+
+def test_the_page_of_the_reference_says_what_its_search_has_chosen():
+    reference = _course.REFERENCE
+    record = results.load_record(reference / "search" / "seed-1", "04_tuning")
+    page = (reference / "README.md").read_text(encoding="utf-8")
+    scores = record["final_scores"]
+    first, second = sorted(range(len(scores["mean"])), key=lambda row: scores["mean"][row])[:2]
+    assert record["best"]["dropout_rate"] == scores["dropout_rate"][first] == 0
+    assert "The search chose a network without dropout." in page
+    losses = [f"{scores['mean'][row]:.4f}".removeprefix("0") for row in (first, second)]
+    assert f"over five new seeds is {losses[0]}, and that of the second best" in page
+    assert f"dropout rate of {scores['dropout_rate'][second]:.1f}, is {losses[1]}:" in page
+    assert scores["mean"][second] - scores["mean"][first] < max(scores["std"][first], scores["std"][second])
+    assert record["params"]["num_seeds"] == 5
