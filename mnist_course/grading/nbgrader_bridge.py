@@ -63,7 +63,7 @@ def check_installed() -> None:
     except ImportError as error:
         raise UserError(
             "Exercises need nbgrader, which is not installed. Install the extra `teach`: "
-            'pip install "mnist-course[teach]", or in the course\'s folder: pip install -e ".[teach]"'
+            'in the course\'s folder: pip install --constraint constraints.txt --editable ".[teach]"'
         ) from error
 
 

@@ -485,7 +485,9 @@ def client(scheduler: str, workers: int = 0) -> Iterator[Any]:
         from distributed import Client, LocalCluster
     except ImportError as error:
         missing = "Dask is needed, and is not installed. Expected: the extra 'cluster'."
-        raise UserError(f"{missing} Install it with: pip install 'mnist-course[cluster]'") from error
+        raise UserError(
+            f"{missing} In the course's folder: pip install --constraint constraints.txt --editable '.[cluster]'"
+        ) from error
     if scheduler and not re.fullmatch(r"[a-z]+://.+:\d+", scheduler):
         form = "Expected: an address such as tcp://HOST:8786, as `dask scheduler` prints it."
         raise UserError(f"--scheduler has a wrong value. {form} Received: {scheduler!r}.")
