@@ -104,7 +104,9 @@ def show_formula(translator: HTML5Translator, node: nodes.math | nodes.math_bloc
     """Writes a formula as MathML, which browsers show without a script."""
     is_block = isinstance(node, nodes.math_block)
     formula = convert(node.astext(), display="block" if is_block else "inline")
-    translator.body.append(f'<div class="formula">{formula}</div>' if is_block else formula)
+    # The theme lets the keyboard scroll a box with this class.
+    box = f'<div class="pst-scrollable-table-container formula">{formula}</div>'
+    translator.body.append(box if is_block else formula)
     raise nodes.SkipNode
 
 
