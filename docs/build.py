@@ -54,6 +54,7 @@ _QUIZ = (
     "On this page, the answers cannot be clicked: choose one, then open *All answers* below the question to read "
     "why each one is right or wrong. In JupyterLab you can click them."
 )
+_NO_QUIZ = "The notebook is shown without its outputs. In JupyterLab, the quiz appears here."
 _WIDE = "---\nhtml_theme.sidebar_secondary.remove: true\n---\n\n"  # for the tables of the results
 _COLUMNS = re.compile(r"\S {2,}\S")
 _DRAW_PAGE = (
@@ -334,7 +335,7 @@ def notebook(name: str, place: str, source_folder: Path, repository: str) -> dic
     for cell, following in zip(content["cells"], [*content["cells"][1:], {"source": ""}], strict=True):
         if cell["cell_type"] == "markdown" and "quiz.show(" in "".join(following["source"]):
             before = "".join(cell["source"]).partition("## Quiz\n")[0]
-            cell["source"] = f"{before}## Quiz\n\n{_QUIZ}"
+            cell["source"] = f"{before}## Quiz\n\n{_QUIZ if following['outputs'] else _NO_QUIZ}"
         if cell["cell_type"] == "markdown":
             cell["source"] = with_links("".join(cell["source"]), name, place, source_folder)
             continue

@@ -202,18 +202,23 @@ def test_each_term_of_the_glossary_has_an_anchor_and_a_link_to_its_lesson(collec
 
 def test_no_page_says_that_one_can_click_an_answer(collected):
     quizzes = 0
-    for place in build.pages().values():
+    for name, place in build.pages().items():
         if not place.endswith(".ipynb"):
             continue
-        cells = json.loads((collected / place).read_text())["cells"]
+        cells, original = (
+            json.loads(path.read_text())["cells"] for path in (collected / place, build.source(name))
+        )
         assert not re.search(r"\bclick an answer", text_of(collected / place), re.I), place
         for cell, following in itertools.pairwise(cells):
             if "quiz.show(" in "".join(following["source"]):
                 quizzes += 1
-                assert "".join(cell["source"]).endswith(f"## Quiz\n\n{build._QUIZ}")
-                assert "<summary>All answers</summary>" in "".join(
-                    following["outputs"][0]["data"]["text/markdown"]
-                )
+                shown = "".join("".join(output["data"]["text/markdown"]) for output in following["outputs"])
+                says = build._QUIZ if shown else build._NO_QUIZ
+                assert "".join(cell["source"]).endswith(f"## Quiz\n\n{says}")
+                assert ("<summary>All answers</summary>" in shown) == bool(shown)
+                before = "".join(original[cells.index(cell)]["source"]).partition("## Quiz")[0]
+                if not build._LINK.search(before):
+                    assert "".join(cell["source"]).startswith(before)
     assert quizzes == len(results.IN_ORDER)
 
 
