@@ -10,9 +10,10 @@ A page in `docs/site/` can contain a comment on a line of its own, which is repl
 - `<!-- api -->`, `<!-- citation -->`, `<!-- draw -->`, `<!-- exit codes -->`, `<!-- lessons -->`,
   `<!-- parameters -->`, `<!-- reports -->`:
   what the function with this name in `_GENERATED` returns
+- `<!-- get the course -->`: how to get the course's folder
 
-If the environment variable `GITHUB_REPOSITORY` (OWNER/NAME) is set, the notebooks' pages link to GitHub, Colab and
-Binder.
+If the environment variable `GITHUB_REPOSITORY` (OWNER/NAME) is set, the pages say how to clone the repository, and
+the notebooks' pages link to GitHub, Colab and Binder.
 If trained networks are committed, `draw.html` is the page that `mnist-course demo` makes.
 """
 
@@ -46,7 +47,16 @@ _ROOT_PAGES = {
     "CHANGELOG.md": "changelog.md",
 }
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s]+)(?=\))")
+_NAMED_LINK = re.compile(r"(?<!!)\[`?([\w./-]+)`?\]\(([^)\s]+)\)")
+_TERM = re.compile(r"^\| ([^|]+) \| ([^|]+) \| (\w+) \|$", re.MULTILINE)
 _MARKER = re.compile(r"^<!-- (README: )?([\w ]+) -->$", re.MULTILINE)
+_QUIZ = (
+    "On this page, the answers cannot be clicked: choose one, then open *All answers* below the question to read "
+    "why each one is right or wrong. In JupyterLab you can click them."
+)
+_NO_QUIZ = "The notebook is shown without its outputs. In JupyterLab, the quiz appears here."
+_WIDE = "---\nhtml_theme.sidebar_secondary.remove: true\n---\n\n"  # for the tables of the results
+_COLUMNS = re.compile(r"\S {2,}\S")
 _DRAW_PAGE = (
     '<a href="draw.html">Draw a digit</a> in the browser, and see how a network of this course classifies it.'
 )
@@ -77,6 +87,14 @@ def pages() -> dict[str, str]:
 def source(name: str) -> Path:
     """Returns the file that is shown for a page: of an exercise, the students' version."""
     return ROOT / re.sub(r"^notebooks/exercises/", "notebooks/exercises/release/", name)
+
+
+def title(name: str) -> str:
+    """Returns the title of a page: its first heading."""
+    text = source(name).read_text(encoding="utf-8")
+    if name.endswith(".ipynb"):
+        text = "".join(json.loads(text)["cells"][0]["source"])
+    return text.splitlines()[0].removeprefix("# ")
 
 
 def _relative(path: Path) -> str:
@@ -156,7 +174,27 @@ def with_links(text: str, name: str, place: str, source_folder: Path) -> str:
             shutil.copyfile(ROOT / copied, source_folder / copied)
         return link
 
-    return _LINK.sub(replaced, text)
+    named = _NAMED_LINK.sub(lambda match: f"[{_link_text(match[1], match[2], name)}]({match[2]})", text)
+    return _LINK.sub(replaced, named)
+
+
+def _link_text(text: str, link: str, name: str) -> str:
+    """Returns the text of a link: the title of its page instead of the name of a file.
+
+    Args:
+        text: the text of the link in the repository, without backquotes.
+        link: where it leads.
+        name: the file in the repository in which the link is.
+    """
+    path, _, anchor = link.partition("#")
+    wanted = normpath(join(name, "..", unquote(path)))
+    is_name = f"/{wanted}".endswith(f"/{text.lstrip('./')}") or (text.isupper() and text == Path(wanted).stem)
+    if not is_name:
+        return text
+    if wanted == "README.md":
+        sections = {_slug(section): section for section in _readme_sections()}
+        return f"section “{sections[anchor]}”" if anchor in sections else "home page"
+    return title(wanted) if wanted in pages() else text
 
 
 # --- what is generated ---
@@ -172,8 +210,8 @@ def _api() -> str:
             modules += [f"mnist_helpers.checks.{exercise}" for exercise in checks.__all__]
         for module in modules:
             level = "##" if module.count(".") == 1 else "###"
-            title = f"{level} `{module}`"
-            blocks.append(f"{title}\n\n```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n```")
+            heading = f"{level} `{module}`"
+            blocks.append(f"{heading}\n\n```{{eval-rst}}\n.. automodule:: {module}\n   :members:\n```")
     return "\n\n".join(blocks)
 
 
@@ -207,19 +245,30 @@ def _parameters() -> str:
 
 def _reports() -> str:
     reports = [name for name in pages() if name.startswith("results/")]
-    titles = {
-        name: source(name).read_text(encoding="utf-8").splitlines()[0].removeprefix("# ") for name in reports
-    }
+    titles = {name: title(name) for name in reports}
     entries = []
     for name in sorted(reports, key=lambda name: (name.count("/"), name)):
         is_clear = list(titles.values()).count(titles[name]) == 1
-        title = titles[name] if is_clear else f"{titles[name]}: {Path(name).parent.name}"
-        entries.append(f"{title} <{pages()[name]}>")
+        text = titles[name] if is_clear else f"{titles[name]}: {Path(name).parent.name}"
+        entries.append(f"{text} <{pages()[name]}>")
     return "\n".join(["```{toctree}", ":maxdepth: 1", "", *entries, "```"])
 
 
 def _draw() -> str:
     return _DRAW_PAGE if demo.has_models() else ""
+
+
+def _get_the_course(repository: str) -> str:
+    if not repository:
+        return (
+            "Get the course's folder first (clone the repository, or unpack its archive). "
+            "All commands run in this folder."
+        )
+    address = f"https://github.com/{repository}"
+    return (
+        "Clone the repository first. All commands run in its folder.\n\n"
+        f"    git clone {address}\n    cd {repository.partition('/')[2]}"
+    )
 
 
 _GENERATED = {
@@ -236,34 +285,71 @@ _GENERATED = {
 # --- pages ---
 
 
-def document(name: str, place: str, source_folder: Path) -> str:
+def document(name: str, place: str, source_folder: Path, repository: str) -> str:
     """Returns the text of a page that is Markdown, with what its comments ask for."""
+    generated = _GENERATED | {"get the course": lambda: _get_the_course(repository)}
 
     def replaced(match: re.Match[str]) -> str:
         is_readme, what = match.groups()
         if not is_readme:
-            return _GENERATED[what]()
+            return generated[what]()
         section = with_links(_readme_sections()[what], "README.md", place, source_folder)
         return section if f"# {what}\n" in text else f"## {what}\n{section}"
 
     text = with_links(source(name).read_text(encoding="utf-8"), name, place, source_folder)
+    if name == "docs/glossary.md":
+        text = glossary(text, place)
+    if place == "results.md" or place.startswith("reference/"):
+        text = f"{_WIDE}{text}"
     return _MARKER.sub(replaced, text) if name.startswith("docs/site/") else text
 
 
+def glossary(text: str, place: str) -> str:
+    """Returns the glossary with an anchor for each term, and with links to the lessons.
+
+    Args:
+        text: the glossary; the last column of its table is the number of a lesson or the name of a notebook.
+        place: the glossary's file on the site.
+    """
+    notebooks = {lesson: lesson for lesson in results.IN_ORDER}
+    notebooks |= {str(number): lesson for number, lesson in enumerate(results.LESSONS, start=1)}
+
+    def replaced(match: re.Match[str]) -> str:
+        term, meaning, where = match.groups()
+        if where not in notebooks:  # the head of the table
+            return match[0]
+        page = pages()[_relative(results.notebook_path(notebooks[where]))]
+        link = relpath(page, join(place, "..") or ".")
+        shown = f"lesson {where}" if where.isdigit() else where
+        return f"| [{term}]{{#{_slug(term)}}} | {meaning} | [{shown}]({link}) |"
+
+    return _TERM.sub(replaced, text)
+
+
 def notebook(name: str, place: str, source_folder: Path, repository: str) -> dict[str, Any]:
-    """Returns the notebook of a page: with the site's links, folded set-up cells, and a line on how to run it."""
+    """Returns the notebook of a page: with the site's links, folded set-up cells, and a line on how to run it.
+
+    Widgets do not run on a page, so a quiz says how to use it there.
+    """
     content = json.loads(source(name).read_text(encoding="utf-8"))
-    for cell in content["cells"]:
+    for cell, following in zip(content["cells"], [*content["cells"][1:], {"source": ""}], strict=True):
+        if cell["cell_type"] == "markdown" and "quiz.show(" in "".join(following["source"]):
+            before = "".join(cell["source"]).partition("## Quiz\n")[0]
+            cell["source"] = f"{before}## Quiz\n\n{_QUIZ if following['outputs'] else _NO_QUIZ}"
         if cell["cell_type"] == "markdown":
             cell["source"] = with_links("".join(cell["source"]), name, place, source_folder)
             continue
         for output in cell["outputs"]:  # quizzes show pictures
             if shown := output.get("data", {}).get("text/markdown"):
                 output["data"]["text/markdown"] = with_links("".join(shown), name, place, source_folder)
+        tags = cell["metadata"].get("tags", [])
         if cell["metadata"].get("jupyter", {}).get("source_hidden"):
-            cell["metadata"]["tags"] = [*cell["metadata"].get("tags", []), "hide-input"]
-    title, _, rest = content["cells"][0]["source"].partition("\n")
-    content["cells"][0]["source"] = f"{title}\n\n{how_to_run(name, place, repository)}\n{rest}"
+            tags = [*tags, "hide-input"]
+        if any(_COLUMNS.search("".join(output.get("text", ""))) for output in cell["outputs"]):
+            tags = [*tags, "columns"]  # on a phone, these lines do not wrap
+        cell["metadata"]["tags"] = tags
+    heading, _, rest = content["cells"][0]["source"].partition("\n")
+    content["cells"][0]["source"] = f"{heading}\n\n{how_to_run(name, place, repository)}\n{rest}"
     return content
 
 
@@ -276,13 +362,13 @@ def how_to_run(name: str, place: str, repository: str) -> str:
         repository: OWNER/NAME on GitHub; empty if it is not known.
     """
     inside = name.removeprefix("notebooks/")
-    learn = relpath("learn.md", join(place, ".."))
+    learn, terms = (relpath(page, join(place, "..")) for page in ("learn.md", "glossary.md"))
     download = relpath(f"downloads/{Path(name).name}", join(place, ".."))
-    jupyterlab = f"http://localhost:8888/lab/tree/{quote(inside)}"
     text = (
-        f"You can read this notebook here, but not run it. To run it, [set up the course]({learn}#two-steps): "
-        f"`make lab` opens JupyterLab with a copy of all notebooks. Then you can [open it "
-        f"there]({jupyterlab}). {{download}}`Download this notebook <{download}>`."
+        f"You can read this notebook here, but not run it; the [glossary]({terms}) explains the standard terms. "
+        f"To run it, [set up the course]({learn}#get-the-course): `make lab` opens JupyterLab with a copy "
+        f"of all notebooks. Open `{inside}` there. {{download}}`Download this notebook <{download}>` "
+        "(it needs the installed course)."
     )
     if repository:
         file = quote(_relative(source(name)))
@@ -319,7 +405,7 @@ def collect(folder: Path, repository: str) -> None:
             shutil.copyfile(source(name), folder / "downloads" / path.name)
             lessons.write_notebook(path, notebook(name, place, folder, repository))
         else:
-            path.write_text(document(name, place, folder), encoding="utf-8")
+            path.write_text(document(name, place, folder, repository), encoding="utf-8")
     shutil.copytree(ROOT / "docs" / "_static", folder / "_static")
     (folder / "_static" / "colours.css").write_text(
         colours(LOOK.read_text(encoding="utf-8")), encoding="utf-8"

@@ -77,6 +77,7 @@ def opened(browser, address):
         context.on("request", lambda request: requests.append(request.url))
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda line: line.type in ("error", "warning") and errors.append(line.text))
         page.on("response", lambda response: response.status >= 400 and errors.append(response.url))
         page.goto(address + place)
         return page
@@ -294,7 +295,12 @@ def test_the_home_page_shows_its_picture_and_three_ways_in(opened):
     page = opened("index.html", width=390)
     picture = page.locator(".bd-article img")
     assert picture.count() == 1
-    assert picture.evaluate("e => e.naturalWidth > 0 && e.getBoundingClientRect().width <= 390")
+    assert picture.evaluate("e => e.naturalWidth > 0")
+    # Its texts are 13 pixels high on 950 pixels. On a phone it scrolls in its box, so that they can be read.
+    assert picture.evaluate("e => 13 * e.getBoundingClientRect().width / e.naturalWidth") > 7.8
+    box = page.locator(".bd-article .picture")
+    assert box.evaluate("e => e.getBoundingClientRect().width <= 390 && e.scrollWidth > e.clientWidth")
+    assert "which one will be the largest?" in page.locator(".caption").inner_text()
     for name in ("learn", "teach", "experiments"):
         assert page.locator(f".sd-card a[href='{name}.html']").count() == 1
 
@@ -331,3 +337,101 @@ def test_the_home_page_leads_to_the_page_for_drawing_and_that_page_to_lesson_5(o
     page.wait_for_url("**/draw.html")
     page.get_by_role("link", name="Lesson 5").first.click()
     page.wait_for_url("**/lessons/05_evaluation.html")
+
+
+def without_code(place: str) -> BeautifulSoup:
+    """A page without its code and its printed output."""
+    page = BeautifulSoup(str(soup(place)), "html.parser")
+    for tag in page.select("pre, code, script, style"):
+        tag.decompose()
+    return page
+
+
+def test_formulas_are_shown_and_no_page_has_latex_as_text(folder):
+    for place in pages_of(folder):
+        assert not re.search(r"\$\$|\\(sqrt|frac|dfrac|text)\b", without_code(place).get_text()), place
+    half_width = soup("lessons/05_evaluation.html").select_one("math[display=block]")
+    assert half_width.select_one("msqrt mfrac mspace")  # the thin space between p and (1 - p)
+    assert len(soup("exercises/exercise_05.html").select("math")) >= 5
+
+
+def test_no_page_says_that_one_can_click_an_answer(folder):
+    for name in build.pages():
+        if name.endswith(".ipynb"):
+            text = soup(build.pages()[name].replace(".ipynb", ".html")).get_text()
+            assert not re.search(r"\bclick an answer", text, re.I), name
+
+
+@pytest.mark.parametrize("term", ["epoch", "gradient", "backpropagation", "dropout"])
+def test_the_search_for_a_term_shows_the_glossary_among_the_first_three(opened, term):
+    page = opened(f"search.html?q={term}")
+    found = page.locator("#search-results li > a")
+    found.nth(3).wait_for()
+    assert any(text == "Glossary" for text in found.all_inner_texts()[:3])
+    assert "Changelog" not in found.all_inner_texts()[:3]
+
+
+def test_the_search_finds_a_page_with_the_words_in_its_title(opened):
+    page = opened("search.html?q=shared+servers")
+    found = page.locator("#search-results li > a", has_text="Shared servers: JupyterHub, Binder, Colab").first
+    found.wait_for()
+
+
+def test_a_term_of_the_glossary_can_be_linked_and_is_a_block_on_a_phone(opened):
+    page = opened("glossary.html#learning-rate", width=390)
+    term, meaning = page.locator("tr:has(#learning-rate) td").all()[:2]
+    assert term.inner_text() == "learning rate"
+    assert meaning.bounding_box()["y"] >= term.bounding_box()["y"] + term.bounding_box()["height"] - 1
+    table = page.locator(".bd-article table")
+    assert table.evaluate("e => e.scrollWidth <= e.parentElement.clientWidth")
+    page.locator("tr:has(#learning-rate) a").click()
+    page.wait_for_url("**/lessons/02_baseline.html")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_wide_table_keeps_its_numbers_on_one_line_and_its_first_column_in_sight(opened, width):
+    page = opened("reference/report.html", width=width)
+    box = page.locator(".pst-scrollable-table-container").first
+    assert box.evaluate("e => e.scrollWidth > e.clientWidth")
+    heights = box.locator("td.text-right p").evaluate_all("all => all.map(e => e.getClientRects()[0].height)")
+    assert max(heights) < 40
+    first = box.locator("td").first
+    assert first.bounding_box()["width"] < 0.5 * box.bounding_box()["width"]
+    before = first.bounding_box()["x"]
+    box.evaluate("e => { e.scrollLeft = 150; }")
+    assert abs(first.bounding_box()["x"] - before) <= 1
+    for name in ("td", "tr"):  # a background would hide the shadow, which shows that there is more
+        background = "e => getComputedStyle(e).backgroundColor"
+        assert box.locator(f"tbody {name}:last-child").first.evaluate(background) == "rgba(0, 0, 0, 0)"
+    assert page.locator(".bd-sidebar-secondary").count() == 0
+
+
+def test_the_output_of_a_training_wraps_on_a_phone_and_a_printed_array_does_not(opened):
+    wide = "e => e.scrollWidth > e.clientWidth"
+    page = opened(LESSON_3, width=390)
+    assert not page.locator(".stream pre", has_text="val_loss").first.evaluate(wide)
+    page = opened("lessons/01_data_exploration.html", width=390)
+    assert page.locator(".stream pre", has_text="253 232 106").first.evaluate(wide)
+
+
+def test_the_link_of_a_heading_takes_no_line_on_a_phone(opened):
+    page = opened("lessons/02_baseline.html", width=390)
+    heading = page.locator("h2", has_text="1. What does one neuron compute?")
+    lines = heading.evaluate("e => Math.round(e.clientHeight / parseFloat(getComputedStyle(e).lineHeight))")
+    assert lines == 2
+
+
+def test_a_page_has_an_icon_and_a_description_and_the_search_names_the_course(folder):
+    page = soup("lessons/02_baseline.html")
+    icon = page.select_one('link[rel~="icon"]')["href"]
+    assert (folder / normpath(join("lessons", icon))).is_file()
+    assert "handwritten digits" in page.select_one("meta[name=description]")["content"]
+    assert page.select_one("input[type=search]")["placeholder"] == "Search the course"
+
+
+def test_the_reference_of_a_widget_has_no_signature_without_meaning(folder):
+    text = soup("api.html").get_text()
+    assert "class mnist_helpers.canvas.Canvas" in " ".join(text.split()) or "class Canvas" in " ".join(
+        text.split()
+    )
+    assert "*args" not in text and "**kwargs" not in text

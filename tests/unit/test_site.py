@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -144,6 +145,102 @@ def test_only_relative_links_are_changed(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("link", "name", "shown"),
+    [
+        ("[docs/hubs.md](docs/hubs.md)", "TEACHING.md", build.title("docs/hubs.md")),
+        ("[`hubs.md`](hubs.md#jupyterhub)", "docs/studies.md", build.title("docs/hubs.md")),
+        ("[TEACHING.md](../TEACHING.md)", "docs/hubs.md", build.title("TEACHING.md")),
+        ("[SECURITY](SECURITY.md)", "TEACHING.md", build.title("SECURITY.md")),
+        ("[02_baseline.ipynb](notebooks/02_baseline.ipynb)", "TEACHING.md", "2 · A first network"),
+        ("[README](../README.md#two-steps)", "docs/hubs.md", "section “Two steps”"),
+        ("[README](README.md)", "TEACHING.md", "home page"),
+        ("[report](results/reference/report.md)", "README.md", "report"),
+        ("[a hub](docs/hubs.md)", "TEACHING.md", "a hub"),
+        ("[jupyterhub_config.py](jupyterhub_config.py)", "docs/hubs.md", "jupyterhub_config.py"),
+    ],
+)
+def test_a_link_shows_the_title_of_its_page_instead_of_the_name_of_a_file(tmp_path, link, name, shown):
+    text = build.with_links(f"See {link}.", name, build.pages().get(name, "learn.md"), tmp_path)
+    assert text.startswith(f"See [{shown}](")
+
+
+def test_no_link_shows_the_name_of_a_document(collected):
+    for place in build.pages().values():
+        for text in re.findall(r"(?<!!)\[([^\[\]]+)\]\((?!https?:)[^)\s]+\)", text_of(collected / place)):
+            assert not re.search(r"\.md\b|^`?README", text), (place, text)
+
+
+def test_a_title_is_the_first_heading():
+    assert build.title("SECURITY.md") == "Security"
+    assert build.title("notebooks/exercises/exercise_02.ipynb") == "Exercise 2 · A first network"
+
+
+@pytest.mark.parametrize("place", ["learn.md", "reference.md"])
+def test_the_first_command_of_a_page_gets_the_course(collected, tmp_path, place):
+    first = re.search(r"^    (.+)\n    (.+)$", (collected / place).read_text(), re.M)
+    assert first.groups() == ("git clone https://github.com/owner/name", "cd name")
+    without = build.document(f"docs/site/{place}", place, tmp_path, "")
+    assert "git clone" not in without
+    assert without.index("Get the course's folder first") < without.index("\n    ")
+
+
+def test_each_term_of_the_glossary_has_an_anchor_and_a_link_to_its_lesson(collected):
+    rows = re.findall(r"^\| (?!term \|)(\w.*) \|$", (build.ROOT / "docs/glossary.md").read_text(), re.M)
+    shown = re.findall(
+        r"^\| \[(.+?)\]\{#(\S+)\} \| .+ \| \[(.+?)\]\((\S+)\) \|$",
+        (collected / "glossary.md").read_text(),
+        re.M,
+    )
+    assert len(shown) == len(rows) > 50
+    assert len({anchor for _, anchor, _, _ in shown}) == len(shown)
+    links = {term: (text, link) for term, _, text, link in shown}
+    assert links["gradient descent"] == ("lesson 2", "lessons/02_baseline.ipynb")
+    assert links["calibration"] == ("trust", "further/trust.ipynb")
+    assert ("gradient descent", "gradient-descent") in {entry[:2] for entry in shown}
+
+
+def test_no_page_says_that_one_can_click_an_answer(collected):
+    quizzes = 0
+    for name, place in build.pages().items():
+        if not place.endswith(".ipynb"):
+            continue
+        cells, original = (
+            json.loads(path.read_text())["cells"] for path in (collected / place, build.source(name))
+        )
+        assert not re.search(r"\bclick an answer", text_of(collected / place), re.I), place
+        for cell, following in itertools.pairwise(cells):
+            if "quiz.show(" in "".join(following["source"]):
+                quizzes += 1
+                shown = "".join("".join(output["data"]["text/markdown"]) for output in following["outputs"])
+                says = build._QUIZ if shown else build._NO_QUIZ
+                assert "".join(cell["source"]).endswith(f"## Quiz\n\n{says}")
+                assert ("<summary>All answers</summary>" in shown) == bool(shown)
+                before = "".join(original[cells.index(cell)]["source"]).partition("## Quiz")[0]
+                if not build._LINK.search(before):
+                    assert "".join(cell["source"]).startswith(before)
+    assert quizzes == len(results.IN_ORDER)
+
+
+def test_output_in_columns_is_marked(collected):
+    marked = {}
+    for lesson in ("01_data_exploration", "02_baseline"):
+        for cell in json.loads((collected / f"lessons/{lesson}.ipynb").read_text())["cells"]:
+            for line in "".join("".join(o.get("text", "")) for o in cell.get("outputs", [])).splitlines():
+                marked[line] = "columns" in cell["metadata"].get("tags", [])
+    assert all(is_marked for line, is_marked in marked.items() if line.startswith("  0   0"))
+    assert any(line.startswith("  0   0") for line in marked)
+    assert not any(is_marked for line, is_marked in marked.items() if "val_loss" in line)
+    assert any("val_loss" in line for line in marked)
+
+
+def test_the_results_have_no_sidebar_beside_their_tables(collected):
+    for place in build.pages().values():
+        if place.endswith(".md"):
+            is_wide = "sidebar_secondary.remove: true" in (collected / place).read_text()
+            assert is_wide == (place == "results.md" or place.startswith("reference/")), place
+
+
 def test_pictures_are_copied_and_descriptions_are_kept(tmp_path):
     text = "![An accuracy, \\[95 %\\].](accuracy.png)"
     place = "reference/report.md"
@@ -206,7 +303,8 @@ def test_links_to_services_need_a_repository():
     name, place = "notebooks/exercises/exercise_02.ipynb", "exercises/exercise_02.ipynb"
     without = build.how_to_run(name, place, "")
     assert not re.search("github|colab|binder", without, re.I)
-    assert "http://localhost:8888/lab/tree/exercises/exercise_02.ipynb" in without
+    assert "Open `exercises/exercise_02.ipynb` there" in without and "localhost" not in without
+    assert "(../glossary.md)" in without and "(../learn.md#get-the-course)" in without
     text = build.how_to_run(name, place, REPOSITORY)
     file = "notebooks/exercises/release/exercise_02.ipynb"
     assert f"https://github.com/{REPOSITORY}/blob/main/{file})" in text
