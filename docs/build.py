@@ -421,7 +421,8 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     collect(folder, environment.get("GITHUB_REPOSITORY", ""))
     (BUILD / "extra").mkdir()
     if demo.has_models():
-        page = demo.page(lesson="lessons/05_evaluation.html", glossary="glossary.html")
+        links = {"home": "index.html", "lesson": "lessons/05_evaluation.html", "glossary": "glossary.html"}
+        page = demo.page(**links)
         (BUILD / "extra" / "draw.html").write_text(page, encoding="utf-8")
     options = ["-q", "-W", "--keep-going", "-E", "-d", str(BUILD / "doctrees"), "-c", str(ROOT / "docs")]
     status = build_main([*options, str(folder), str(html)])

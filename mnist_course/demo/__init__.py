@@ -81,10 +81,11 @@ def has_models() -> bool:
     return (_models_folder() / committed_models.INDEX).is_file()
 
 
-def page(*, lesson: str = "", glossary: str = "") -> str:
+def page(*, home: str = "", lesson: str = "", glossary: str = "") -> str:
     """Returns the page as HTML.
 
     Args:
+        home: the address of the course's home page, for a link; empty for none.
         lesson: the address of lesson 5, for a link; empty for none.
         glossary: the address of the glossary, for a link; empty for none.
 
@@ -100,6 +101,7 @@ def page(*, lesson: str = "", glossary: str = "") -> str:
         "descriptions": [{key: network[key] for key in ("name", "title", "layers")} for network in networks],
         "examples": _files.read_json(_HERE / "examples.json"),
         "terms": TERMS,
+        "home": home,
         "lesson": lesson,
         "glossary": glossary,
         "pad_css": _text(_HELPERS / "canvas.css"),

@@ -19,7 +19,7 @@ from bs4 import BeautifulSoup
 
 import mnist_helpers
 from docs import build
-from mnist_course import cli, demo, lessons
+from mnist_course import cli, lessons
 from tests import solutions
 from tests.browser.conftest import serious_violations
 
@@ -330,13 +330,15 @@ def test_every_command_and_public_name_has_an_entry(folder):
                 assert page.find(attrs={"id": f"{module.__name__}.{public}"}), (name, public)
 
 
-@pytest.mark.skipif(not demo.has_models(), reason="the reference has no models yet")
 def test_the_home_page_leads_to_the_page_for_drawing_and_that_page_to_lesson_5(opened):
     page = opened("index.html")
     page.get_by_role("link", name="Draw a digit").click()
     page.wait_for_url("**/draw.html")
     page.get_by_role("link", name="Lesson 5").first.click()
     page.wait_for_url("**/lessons/05_evaluation.html")
+    page.go_back()
+    page.get_by_role("link", name="MNIST course").click()
+    page.wait_for_url("**/index.html")
 
 
 def without_code(place: str) -> BeautifulSoup:

@@ -176,7 +176,8 @@ def test_links_lead_to_terms_and_to_the_places_that_the_caller_names(page):
     assert len(targets) >= 6
     for target in targets:
         assert f'id="{target.removeprefix("#")}"' in page, target
-    linked = demo.page(lesson="lessons/05.html", glossary="glossary.html?a=1&b")
+    linked = demo.page(home="index.html", lesson="lessons/05.html", glossary="glossary.html?a=1&b")
+    assert '<a href="index.html">MNIST course</a>' in linked
     assert '<a href="lessons/05.html">Lesson 5, Evaluation,</a>' in linked
     assert '<a href="glossary.html?a=1&amp;b">glossary</a>' in linked
 

@@ -363,4 +363,4 @@ def test_the_page_for_drawing_links_to_pages_of_the_site(monkeypatch, tmp_path):
     assert (tmp_path / "extra" / "draw.html").read_text(encoding="utf-8") == "the page"
     places = [re.sub(r"\.\w+$", ".html", place) for place in build.pages().values()]
     assert set(asked[0].values()) <= set(places)
-    assert set(asked[0]) == {"lesson", "glossary"}
+    assert set(asked[0]) == {"home", "lesson", "glossary"}
