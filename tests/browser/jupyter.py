@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -12,12 +13,14 @@ from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import TimeoutError as TooLate
 
 from tests import processes
 
 WIDE, NARROW, HIGH = 1280, 480, 900  # pixels of the window
 _LOADED = 60_000  # milliseconds for the page and for a kernel's start, on a busy machine
 _RAN = 300_000  # for a lesson
+_BEGUN = 90_000  # for its first cells
 
 # What a cell's output said when it was first seen there, while the cell still ran: cell -> text.
 _WATCH = """notebook => {
@@ -36,6 +39,10 @@ _IS_DONE = """notebook => {
   const idle = notebook.querySelector('.jp-Notebook-ExecutionIndicator').dataset.status == 'idle';
   return idle && /\\d/.test(prompts) && !prompts.includes('*');
 }"""
+
+_HAS_BEGUN = """notebook => [...notebook.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].some(
+  e => /\\d/.test(e.textContent)
+)"""
 
 _ARE_LOADED = (
     "notebook => [...notebook.querySelectorAll('.jp-OutputArea img')].every(image => image.complete)"
@@ -189,8 +196,15 @@ class Lesson:
     def start_all(self) -> None:
         """Starts what `wait_for_all` waits for."""
         self.panel.evaluate(_WATCH)
-        self.menu("Run", "Restart Kernel and Run All Cells…")
-        self.page.get_by_role("dialog").get_by_role("button", name="Confirm Kernel Restart").click()
+        for _ in range(3):
+            self.menu("Run", "Restart Kernel and Run All Cells…")
+            self.page.get_by_role("dialog").get_by_role("button", name="Confirm Kernel Restart").click()
+            with contextlib.suppress(TooLate):
+                # On a slow machine, Jupyter's server can lose all messages after a restart ("Replacing stale
+                # connection", says its log). The first cells take only as long as the imports.
+                self.page.wait_for_function(_HAS_BEGUN, arg=self.panel.element_handle(), timeout=_BEGUN)
+                return
+        raise AssertionError("No cell has run after three restarts of the kernel.")
 
     def wait_for_all(self) -> None:
         """Waits until nothing runs any more."""
