@@ -94,7 +94,7 @@ def variance(noise):
 CLAIMS = [
     (L1, "loss-why", "If the correct digit has a high probability, the loss is close to 0", -np.log(0.99) < 0.02),
     (L1, "leak-why", "a perfect score on a task where every simple method makes mistakes", True),
-    (L2, "untrained-predict", "The smaller this probability is, the larger is the loss", -np.log(0.1) > -np.log(0.9)),
+    (L2, "untrained-predict", "The smaller this probability, the larger the loss", -np.log(0.1) > -np.log(0.9)),
     (L2, "descent-idea", "A positive slope means that the loss rises with w, so w should become smaller; with a negative slope, it should become larger", adam_like_step(1) < 0 < adam_like_step(-1)),
     (L2, "descent-idea", "multiply the slope by a small number and subtract the product from the weight", adam_like_step(1) < 0),
     (L2, "rates-answer", "With 1.05 each step overshoots the minimum and ends farther away on the other side", 1 - 2 * 1.05 < -1),

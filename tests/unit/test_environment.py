@@ -236,7 +236,7 @@ def test_what_is_committed_of_the_results_is_small():
     files = [ROOT / name for name in listed.stdout.split("\0") if name]
     if not files:
         pytest.skip("this is no git checkout")
-    assert sum(path.stat().st_size for path in files) < 8_000_000
+    assert sum(path.stat().st_size for path in files) < 16_000_000  # 7 of them are the networks
     assert not [path for path in files if path.suffix in (".keras", ".npz", ".ipynb")]
     for path in files:
         if path.suffix in (".json", ".md", ".html"):
