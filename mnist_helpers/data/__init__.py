@@ -158,10 +158,12 @@ def shuffled_batches(inputs: Any, labels: np.ndarray, batch_size: int, seed: int
     import tensorflow as tf
 
     arrays = keras.tree.map_structure(tf.constant, (inputs, labels))
-    rows = tf.data.Dataset.range(len(labels)).shuffle(len(labels), seed=seed).batch(batch_size)
-    return rows.map(lambda chosen: keras.tree.map_structure(lambda a: tf.gather(a, chosen), arrays)).prefetch(
-        2
-    )
+
+    def gathered(rows: tf.Tensor) -> Any:
+        return keras.tree.map_structure(lambda array: tf.gather(array, rows), arrays)
+
+    order = tf.data.Dataset.range(len(labels)).shuffle(len(labels), seed=seed)
+    return order.batch(batch_size).map(gathered).prefetch(2)
 
 
 def resolve_dataset(dataset: str, *, data_dir: DataDir = None) -> tuple[str, str]:
