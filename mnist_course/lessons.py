@@ -24,7 +24,7 @@ _ALSO_RUN = {"full": ("stronger_networks", "trust")}
 # The package that a notebook needs and that the course does not install, and how to install it.
 _NEEDS = {"pytorch": ("torch", "pip install torch")}
 # They evaluate the models that the notebooks before them have saved in the same run.
-EVALUATIONS = (results.LESSONS[-1], "trust")
+EVALUATIONS = results.EVALUATIONS
 
 
 def of_profile(profile: str) -> list[str]:

@@ -55,7 +55,7 @@ LESSONS = ("01_data_exploration", "02_baseline", "03_batchnorm_dropout", "04_tun
 FURTHER = ("from_scratch", "faster_training", "ablation", "stronger_networks", "pytorch", "trust")
 # Lesson 5 evaluates what the notebooks before it have saved, and `trust` continues with its answers.
 IN_ORDER = (*LESSONS[:-1], *FURTHER[:-1], LESSONS[-1], FURTHER[-1])
-_EVALUATIONS = (LESSONS[-1], FURTHER[-1])  # they train nothing
+EVALUATIONS = (LESSONS[-1], FURTHER[-1])  # they train nothing
 _MODEL_FIELDS = ("num_params", "train_seconds", "val_accuracy", "val_loss")
 _TEST_FIELDS = ("test_accuracy", "test_loss", "test_accuracy_low", "test_accuracy_high")
 ROW_FIELDS = ("lesson", "model", "dataset", "profile", "seed", *_MODEL_FIELDS, *_TEST_FIELDS)
@@ -343,7 +343,7 @@ def verified_path(folder: Path, entry: Entry) -> Path:
 
 def _how_to_run(folder: Path, lesson: str) -> str:
     is_copy = (folder / COMMITTED_INDEX).is_file()
-    if lesson not in IN_ORDER or (is_copy and lesson not in _EVALUATIONS):  # of a committed model
+    if lesson not in IN_ORDER or (is_copy and lesson not in EVALUATIONS):  # of a committed model
         return "Get the course's whole repository, with results/reference."
     where = "further/" if lesson in FURTHER else ""
     by_hand = f"Run lesson {lesson} first, in this run: open {where}{lesson}.ipynb and run all its cells"
