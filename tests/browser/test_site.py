@@ -423,6 +423,15 @@ def test_the_link_of_a_heading_takes_no_line_on_a_phone(opened):
     assert lines == 2
 
 
+def test_every_page_names_its_icon(folder):
+    """Otherwise a browser asks for /favicon.ico, which does not exist."""
+    pages = [path for path in folder.rglob("*.html") if soup(path.relative_to(folder).as_posix()).head]
+    assert len(pages) >= 50
+    for path in pages:
+        icon = soup(path.relative_to(folder).as_posix()).select_one('head link[rel~="icon"]')["href"]
+        assert icon.startswith("data:image/svg+xml,") or (path.parent / icon).is_file(), path
+
+
 def test_a_page_has_an_icon_and_a_description_and_the_search_names_the_course(folder):
     page = soup("lessons/02_baseline.html")
     icon = page.select_one('link[rel~="icon"]')["href"]

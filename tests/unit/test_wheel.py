@@ -67,7 +67,7 @@ def test_the_packages_are_in_the_wheel(wheel):
 
 def test_nothing_else_is_in_the_wheel(wheel):
     kinds = (
-        r"mnist_(helpers|course)/([a-z_]+/)*[a-z_]+(0\d)?(\.html|\.md|\.txt)?\.(py|js|css|png|csv|txt|j2|json)",
+        r"mnist_(helpers|course)/([a-z_]+/)*[a-z_]+(0\d)?(\.html|\.md|\.txt)?\.(py|js|css|png|svg|csv|txt|j2|json)",
         rf"{COURSE}/notebooks/(START_HERE|0\d_\w+|further/\w+)\.ipynb",
         rf"{COURSE}/notebooks/pictures/\w+\.png",
         rf"{COURSE}/notebooks/exercises/release/exercise_0\d\.ipynb",
