@@ -27,6 +27,7 @@ _NAIVE = ("majority", "nearest_mean")
 _TUNED = ("tuned", "tuned_vat", "four_layers", "noise", "vat", "strong", "strongest")
 _MIN_SEEDS = 3  # for an interval: with two seeds, Student's t interval is wider than the range of an accuracy
 _FEW_SEEDS = 5
+_SAME_SIZE = 0.01  # by how much the numbers of parameters of matched networks may differ, as a fraction
 _BOTH = "seeds and images"  # the heading of the second kind of interval
 _DIFFERENCE_NOTE = (
     "Differences of accuracy in percentage points, and of the loss, paired by seed; an interval is about the mean "
@@ -44,6 +45,11 @@ _PART_NOTES = {
 _BOTH_NOTE = (
     " The 95 % intervals over seeds (Student's t) are about other training runs on the same test images; those in "
     f"the columns “{_BOTH}” (two-way bootstrap) are about other training runs on other test images."
+)
+_MATCHED_NOTE = (
+    "Only differences between two networks that were trained on the same number of images for the same number of "
+    f"epochs, and whose numbers of parameters differ by at most {100 * _SAME_SIZE:.0f} %: so neither more data, nor "
+    "longer training, nor a larger network explains them. The differences and p-values are those of the table above."
 )
 _ROUGH_NOTE = f" With fewer than {_FEW_SEEDS} seeds, an sd and an interval are rough estimates."
 
@@ -115,8 +121,10 @@ def study_summary(folder: Path) -> dict[str, Any]:
     Returns:
         A dict of plain values: `dataset`, `swept`, `search_from`, `unfinished` (the number of runs that lack a
         lesson), `models` (a list), `differences` (a list; between models), `effects` (a list; of a model between
-        settings) and `conclusion`. A difference is one of accuracy, and has another one of the `loss`; `p_holm` is
-        the p-value of the paired t-test, corrected for the number of differences in its list. An interval and a
+        settings) and `conclusion`. A model has the numbers of `images` and `epochs` of its training, which are
+        `None` where they are not known or differ between seeds. A difference is one of accuracy, and has another
+        one of the `loss`; `p_holm` is the p-value of the paired t-test, corrected for the number of differences in
+        its list; `matched` says whether both models have the same images, epochs and size. An interval and a
         p-value of fewer than three seeds are `None`. The model *plain* is left out where it equals *baseline*.
         `low` and `high` are about seeds (Student's t). A test score of which the predictions of all seeds are known
         also has `two_way_low` and `two_way_high`, about seeds and test images (`statistics.two_way_interval`).
@@ -127,15 +135,21 @@ def study_summary(folder: Path) -> dict[str, Any]:
     asked = _files.read_json(folder / STUDY_FILE)
     runs = study_runs(folder)
     by_setting = _by_setting(results.table(folder), asked["swept"])
-    models, differences = [], []
+    models: list[dict[str, Any]] = []
+    differences: list[dict[str, Any]] = []
     for setting, rows in by_setting:
         rows = _without_repetition(rows)
+        entries: dict[str, dict[str, Any]] = {}
         for model, own in rows.groupby("model", sort=False):
             entry = {"setting": setting, "model": model, "lesson": own["lesson"].iloc[0]}
             entry |= {"num_params": own["num_params"].min(), "most_params": own["num_params"].max()}
-            models.append(entry | {name: _spread(own[name]) for name in (*_METRICS, "train_seconds")})
+            entry |= _training(own, runs)
+            entries[str(model)] = entry | {name: _spread(own[name]) for name in (*_METRICS, "train_seconds")}
+        models += entries.values()
         pairs = [pair for run in rows["run"].unique() for pair in run_report.comparisons_of(runs[run])]
-        differences += [{"setting": setting} | entry for entry in _differences(rows, pairs)]
+        for entry in _differences(rows, pairs):
+            matched = _is_matched(entries[entry["first"]], entries[entry["second"]])
+            differences.append({"setting": setting} | entry | {"matched": matched})
     effects = _effects(by_setting)
     lists = {"models": models, "differences": differences, "effects": effects}
     two_way.add_intervals(folder, by_setting, **lists, least=_MIN_SEEDS)
@@ -163,6 +177,25 @@ def _by_setting(table: pd.DataFrame, swept: Mapping[str, list]) -> list[tuple[di
         if len(rows):
             found.append((setting, rows))
     return found
+
+
+def _training(rows: pd.DataFrame, runs: Runs) -> dict[str, int | None]:
+    """Returns the numbers of images and epochs of a model's training, if they are the same in all of its rows."""
+    found = set()
+    for run, lesson, model in rows[["run", "lesson", "model"]].itertuples(index=False):
+        record = runs[Path(run).name][lesson]
+        images = record["dataset"]["shapes"].get("x_train", [None])[0]
+        found.add((images, len(record["models"][model].get("history", {}).get("loss", [])) or None))
+    images, epochs = found.pop() if len(found) == 1 else (None, None)
+    return {"images": images, "epochs": epochs}
+
+
+def _is_matched(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Returns whether two models had the same images and epochs, and have the same size."""
+    known = None not in (first["images"], first["epochs"])
+    is_same = all(first[name] == second[name] for name in ("images", "epochs"))
+    sizes = [entry[name] for entry in (first, second) for name in ("num_params", "most_params")]
+    return known and is_same and max(sizes) <= (1 + _SAME_SIZE) * min(sizes)
 
 
 def _without_repetition(rows: pd.DataFrame) -> pd.DataFrame:
@@ -329,6 +362,7 @@ def study_tables(content: dict[str, Any]) -> list[Table]:
         )
         columns = [*swept, "model", "against", *_points_columns(both), "McNemar p < 0.05"]
         tables.append(Table("Paired differences", columns, rows, note))
+        tables += _matched_table(content, both)
     if content["effects"]:
         both = _has_both(content["effects"])
         rows = [
@@ -342,6 +376,29 @@ def study_tables(content: dict[str, Any]) -> list[Table]:
         )
         tables.append(Table(title, [*swept, "model", *_points_columns(both)], rows, note))
     return tables
+
+
+def _matched_table(content: dict[str, Any], both: bool) -> list[Table]:
+    """Returns a table of the differences between networks with the same images, epochs and size, if any."""
+    training = {(str(entry["setting"]), entry["model"]): entry for entry in content["models"]}
+    rows = []
+    for entry in content["differences"]:
+        if entry["matched"]:
+            own = training[str(entry["setting"]), entry["second"]]
+            numbers = [number(own[name], ",.0f") for name in ("images", "epochs", "num_params")]
+            names = (entry["second"], entry["first"])
+            rows.append([*entry["setting"].values(), *names, *numbers, *_points(entry, both)])
+    columns = [
+        *content["swept"],
+        "model",
+        "against",
+        "images",
+        "epochs",
+        "parameters",
+        *_points_columns(both),
+    ]
+    title = "Networks with the same images, epochs and size"
+    return [Table(title, columns, rows, _MATCHED_NOTE)] if rows else []
 
 
 def _models_table(content: dict[str, Any]) -> Table:

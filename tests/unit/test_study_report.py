@@ -350,6 +350,79 @@ def test_models_of_optional_notebooks_are_explained_and_compared():
     ]
 
 
+LINEUP = {
+    # model: images, epochs, parameters
+    "baseline": (60_000, 8, 535_818),
+    "dropout": (60_000, 8, 538_890),
+    "tuned": (60_000, 50, 538_890),
+    "four_layers": (50_000, 8, 535_818),
+    "noise": (60_000, 8, 1_534_474),
+    "strong": (60_000, 8, 533_000),
+}
+
+
+@pytest.mark.usefixtures("drawn")
+@pytest.mark.parametrize("swept", [False, True])
+def test_networks_with_the_same_images_epochs_and_size_have_a_table(tmp_path, swept):
+    """An advantage in the table is not one of more images, longer training or a larger network."""
+    folder = tmp_path / "s"
+    asked = {
+        "seeds": [1, 2, 3],
+        "lessons": [],
+        "search_from": "",
+        "swept": {"units": [16, 32]} if swept else {},
+    }
+    for units in (16, 32) if swept else (16,):
+        for seed in asked["seeds"]:
+            run = folder / f"units-{units}_seed-{seed}"
+            run.mkdir(parents=True)
+            _files.write_json(run / course_file.COURSE_FILE, {})
+            for lesson, names in (("02_baseline", ["baseline"]), ("stronger_networks", list(LINEUP)[1:])):
+                for images in {LINEUP[name][0] for name in names}:
+                    models = {}
+                    for name in names:
+                        _, epochs, size = LINEUP[name]
+                        history = {
+                            "loss": [1.0] * (epochs + (name == "dropout" and seed == 2 and units == 32))
+                        }
+                        scores = {"val_accuracy": 0.9 + 0.01 * seed, "val_loss": 0.1}
+                        models[name] = {"num_params": size, "history": history} | scores
+                    results.save_record(
+                        run,
+                        lesson if images == 60_000 else "ablation",
+                        params={"profile": "full", "seed": seed, "units": units},
+                        dataset=DATASET | {"shapes": {"x_train": [images, 28, 28]}},
+                        models={name: entry for name, entry in models.items() if LINEUP[name][0] == images},
+                        started=time.perf_counter(),
+                    )
+    _files.write_json(folder / study_report.STUDY_FILE, asked)
+    summary = study_report.study_summary(folder)
+    found = {
+        (*entry["setting"].values(), entry["first"], entry["second"])
+        for entry in summary["differences"]
+        if entry["matched"]
+    }
+    expected = {("baseline", "dropout"), ("baseline", "strong")}  # dropout and strong differ by 1.1 %
+    if swept:  # one seed of dropout was trained for another number of epochs
+        expected = {(16, *pair) for pair in expected} | {(32, "baseline", "strong")}
+    assert found == expected
+    training = {
+        entry["model"]: (entry["images"], entry["epochs"]) for entry in summary["models"][: len(LINEUP)]
+    }
+    assert training == {name: values[:2] for name, values in LINEUP.items()}
+    study_report.write_study_report(folder)
+    _, text = (folder / "report.md").read_text().split("## Networks with the same images, epochs and size")
+    rows = [line.strip("| ").split(" | ") for line in text.split("\n\n")[1].splitlines()[2:]]
+    assert len(rows) == len(expected)
+    assert ["strong", "baseline", "60,000", "8", "533,000", "+0.00"] in [row[swept:][:6] for row in rows]
+
+
+def test_without_matched_networks_there_is_no_table_of_them(tmp_path):
+    text = study_report.study_text(made_up_study(tmp_path))
+    assert "Paired differences" in text
+    assert "the same images" not in text
+
+
 def _rows(scores):
     return pd.DataFrame(
         [
