@@ -48,8 +48,9 @@ _BOTH_NOTE = (
 )
 _MATCHED_NOTE = (
     "Only differences between two networks that were trained on the same number of images for the same number of "
-    f"epochs, and whose numbers of parameters differ by at most {100 * _SAME_SIZE:.0f} %: so neither more data, nor "
-    "longer training, nor a larger network explains them. The differences and p-values are those of the table above."
+    f"epochs, and whose numbers of parameters differ by at most {100 * _SAME_SIZE:.0f} %: so neither more data, "
+    "nor longer training, nor a larger network explains them. The differences and p-values are those of the table "
+    "above."
 )
 _ROUGH_NOTE = f" With fewer than {_FEW_SEEDS} seeds, an sd and an interval are rough estimates."
 
