@@ -408,6 +408,21 @@ def test_a_wide_table_keeps_its_numbers_on_one_line_and_its_first_column_in_sigh
     assert page.locator(".bd-sidebar-secondary").count() == 0
 
 
+@pytest.mark.parametrize(
+    "place", ["contributing.html", "reference/test_set.html", "teaching.html", "security.html"]
+)
+def test_columns_of_text_are_readable_on_a_phone(opened, place):
+    """No name runs into the next column, and no sentence has one word in each line."""
+    page = opened(place, width=390)
+    cells = page.eval_on_selector_all(
+        ".bd-article td",
+        "cells => cells.map(cell => [cell.innerText, cell.clientWidth, cell.scrollWidth])",
+    )
+    assert len(cells) > 10
+    assert [cell for cell in cells if cell[2] > cell[1] + 1] == []
+    assert [cell for cell in cells if len(cell[0]) > 60 and cell[1] < 130] == []
+
+
 def test_the_output_of_a_training_wraps_on_a_phone_and_a_printed_array_does_not(opened):
     wide = "e => e.scrollWidth > e.clientWidth"
     page = opened(LESSON_3, width=390)
