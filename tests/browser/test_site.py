@@ -20,6 +20,7 @@ from bs4 import BeautifulSoup
 import mnist_helpers
 from docs import build
 from mnist_course import cli, lessons
+from mnist_helpers import results
 from tests import solutions
 from tests.browser.conftest import serious_violations
 
@@ -406,6 +407,14 @@ def test_a_wide_table_keeps_its_numbers_on_one_line_and_its_first_column_in_sigh
         background = "e => getComputedStyle(e).backgroundColor"
         assert box.locator(f"tbody {name}:last-child").first.evaluate(background) == "rgba(0, 0, 0, 0)"
     assert page.locator(".bd-sidebar-secondary").count() == 0
+
+
+@pytest.mark.parametrize("lesson", results.LESSONS)
+def test_a_line_of_code_fits_a_screen_of_1280_pixels(opened, lesson):
+    page = opened(f"lessons/{lesson}.html", width=1280)
+    wide = "all => all.filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"
+    assert page.locator(".cell_input pre").count() > 5
+    assert page.locator(".cell_input pre").evaluate_all(wide) == []
 
 
 @pytest.mark.parametrize(
