@@ -22,11 +22,12 @@ import numpy as np
 from scipy import special
 from sklearn.neighbors import NearestNeighbors
 
+from benchmarks.recipes import adam
 from benchmarks.recipes.twins import STRONG, StrongRecipe, glorot_uniform, learning_rates
 
 STRONGEST = dataclasses.replace(STRONG, gradients=2, average_share=0.1)
 RECIPES = {"strong": (STRONG, 0.0), "strongest": (STRONGEST, 0.5)}  # and the share of mixed images
-_BETAS, _MOMENTUM = (0.9, 0.999), 0.9
+_MOMENTUM = 0.9
 
 
 def train(
@@ -51,8 +52,7 @@ def train(
     rates = learning_rates(recipe, epochs * batches).astype("float32").reshape(epochs, batches)
     momentum = 1 - 1 / max(1, recipe.average_share * epochs * batches)
     weights = jax.tree.map(lambda *rows: jnp.stack(rows), *[_initial(recipe, seed) for seed in seeds])
-    zeros = jax.tree.map(jnp.zeros_like, weights)
-    state = (weights, zeros, zeros, weights, jnp.zeros(len(seeds)))
+    state = (weights, jax.vmap(adam.start)(weights), weights)
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     dice = [np.random.default_rng(seed) for seed in seeds]
     run = functools.partial(_epoch, recipe, mixed, momentum)
@@ -61,7 +61,7 @@ def train(
         rows = np.stack([die.permutation(len(x)) for die in dice]).reshape(len(seeds), batches, -1)
         folded = jax.vmap(lambda key, epoch=epoch: jax.random.fold_in(key, epoch))(keys)
         state = run(state, images, labels, near, jnp.asarray(rows), folded, jnp.asarray(of_epoch))
-    averaged = state[3]
+    averaged = state[2]
     rows = jnp.arange(len(x)).reshape(50, -1)
     return averaged, jax.jit(jax.vmap(_statistics, in_axes=(0, None, None)))(averaged, images, rows)
 
@@ -163,7 +163,7 @@ def _epoch(
     """Makes an update for each row of `rows`, `(batches, batch size)`."""
 
     def update(state: Any, batch: Any) -> tuple[Any, None]:
-        weights, first, second, averages, count = state
+        weights, moments, averages = state
         chosen, rate, key = batch
         random = jax.random.split(key, 4)
         pictures = images[chosen].astype(jnp.float32) / 255
@@ -174,20 +174,12 @@ def _epoch(
         slopes = jax.grad(_loss)(
             weights, recipe, pictures, labels[chosen], jnp.where(is_mixed, 0.0, 1.0), away, random[3]
         )
-        first = jax.tree.map(lambda old, slope: _BETAS[0] * old + (1 - _BETAS[0]) * slope, first, slopes)
-        second = jax.tree.map(lambda old, slope: _BETAS[1] * old + (1 - _BETAS[1]) * slope**2, second, slopes)
-        count += 1
-        size = rate * jnp.sqrt(1 - _BETAS[1] ** count) / (1 - _BETAS[0] ** count)
         decayed = [(kernel * (1 - rate * recipe.weight_decay), *rest) for kernel, *rest in weights[:-1]]
-        weights = jax.tree.map(
-            lambda weight, mean, square: weight - size * mean / (jnp.sqrt(square) + recipe.epsilon),
-            [*decayed, weights[-1]],
-            first,
-            second,
-        )
-        kept = jnp.where(count == 1, 0.0, momentum)  # as in Keras, the average begins after the first update
+        weights, moments = adam.update([*decayed, weights[-1]], slopes, moments, rate, recipe.epsilon)
+        # As in Keras, the average begins after the first update.
+        kept = jnp.where(moments[-1] == 1, 0.0, momentum)
         averages = jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, averages, weights)
-        return (weights, first, second, averages, count), None
+        return (weights, moments, averages), None
 
     return jax.lax.scan(update, state, (rows, rates, jax.random.split(key, len(rates))))[0]
 

@@ -76,6 +76,7 @@ def measure(schedule: Schedule, seed: int, train: Pair, held_out: Pair) -> dict[
 def code_sha256(recipe: Recipe) -> str:
     """Returns a hash of what defines a recipe: its code, the twins' settings, the notebook's cells and sizes."""
     modules = [recipe.module, "twins", *(["ours"] if recipe.is_ours else [])]
+    modules += ["adam"] if recipe.module == "with_jax" else []
     texts = [_path_of(f"benchmarks.recipes.{name}").read_text(encoding="utf-8") for name in modules]
     texts += [lessons.tagged_source(recipe.notebook, tag) for tag in recipe.tags]
     if recipe.is_ours:

@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.recipes import adam
 from benchmarks.recipes.twins import FAST, glorot_uniform, learning_rates
 from benchmarks.schedules import Predict
-
-_BETAS = (0.9, 0.999)  # of Adam
 
 
 def fast(x: np.ndarray, y: np.ndarray, seed: int, epochs: int) -> Predict:
@@ -24,12 +23,7 @@ def fast(x: np.ndarray, y: np.ndarray, seed: int, epochs: int) -> Predict:
     weights = [
         (jnp.asarray(kernel), jnp.zeros(kernel.shape[1])) for kernel in glorot_uniform(FAST.widths, seed)
     ]
-    state = (
-        weights,
-        jax.tree.map(jnp.zeros_like, weights),
-        jax.tree.map(jnp.zeros_like, weights),
-        jnp.zeros(()),
-    )
+    state = (weights, adam.start(weights))
     batches = len(x) // FAST.batch_size
     rates = learning_rates(FAST, epochs * batches).astype("float32").reshape(epochs, batches)
     dice = np.random.default_rng(seed)
@@ -45,20 +39,10 @@ def _epoch(state: Any, images: Any, labels: Any, rows: Any, rates: Any) -> Any:
     """Makes an update for each row of `rows`, `(batches, batch size)`."""
 
     def update(state: Any, batch: Any) -> Any:
-        weights, first, second, count = state
+        weights, averages = state
         chosen, rate = batch
         slopes = jax.grad(_loss)(weights, images[chosen], labels[chosen])
-        first = jax.tree.map(lambda old, slope: _BETAS[0] * old + (1 - _BETAS[0]) * slope, first, slopes)
-        second = jax.tree.map(lambda old, slope: _BETAS[1] * old + (1 - _BETAS[1]) * slope**2, second, slopes)
-        count += 1
-        size = rate * jnp.sqrt(1 - _BETAS[1] ** count) / (1 - _BETAS[0] ** count)
-        weights = jax.tree.map(
-            lambda weight, mean, square: weight - size * mean / (jnp.sqrt(square) + FAST.epsilon),
-            weights,
-            first,
-            second,
-        )
-        return (weights, first, second, count), None
+        return adam.update(weights, slopes, averages, rate, FAST.epsilon), None
 
     return jax.lax.scan(update, state, (rows, rates))[0]
 

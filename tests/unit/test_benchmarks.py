@@ -875,6 +875,19 @@ def test_the_hash_of_a_program_is_of_its_code_and_its_cells(monkeypatch):
         assert marks.code_sha256(RECIPES["sklearn"]) != hashes["sklearn"]
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_hash_of_a_program_is_also_of_the_modules_that_it_imports(monkeypatch, name):
+    recipe, original = RECIPES[name], marks._path_of
+    first, text = marks.code_sha256(recipe), original(f"benchmarks.recipes.{recipe.module}").read_text()
+    imported = re.findall(r"^from benchmarks\.recipes(?: import (\w+(?:, \w+)*)|\.(\w+) import)", text, re.M)
+    modules = {module for names in imported for module in ", ".join(filter(None, names)).split(", ")}
+    for changed in {recipe.module} | modules:
+        with monkeypatch.context() as patch:
+            other = {f"benchmarks.recipes.{changed}": Path(steps.__file__)}
+            patch.setattr(marks, "_path_of", lambda name, other=other: other.get(name) or original(name))
+            assert marks.code_sha256(recipe) != first, changed
+
+
 def test_the_hash_of_our_strong_recipe_is_also_of_what_runs_its_cells_and_of_its_sizes(monkeypatch):
     recipe, original = RECIPES["strong_recipe"], marks._path_of
     first = marks.code_sha256(recipe)
