@@ -58,6 +58,7 @@ function drawingPad(side, help, { ink = () => {}, end = () => {}, clear = () => 
   const strokes = [];
   let point = [side / 2, side / 2];
   let down = false;
+  let pointer = null;  // the one that draws: other fingers, and the palm of the hand, draw nothing
 
   function wipe() {
     strokes.length = 0;
@@ -93,12 +94,23 @@ function drawingPad(side, help, { ink = () => {}, end = () => {}, clear = () => 
     ink();
   }
   function lift() {
+    pointer = null;
     if (down) {
       down = false;
       end();
     }
   }
+  function switchPen() {
+    if (down) {
+      status.textContent = "Pen up.";
+      lift();
+    } else {
+      begin(point);
+      status.textContent = "Pen down.";
+    }
+  }
   function erase() {
+    pointer = null;
     down = false;
     wipe();
     status.textContent = "Cleared.";
@@ -115,19 +127,24 @@ function drawingPad(side, help, { ink = () => {}, end = () => {}, clear = () => 
   }
 
   canvas.addEventListener("pointerdown", (event) => {
+    if (pointer !== null || event.button !== 0) { return; }
     event.preventDefault();
-    canvas.focus();
+    canvas.focus({ preventScroll: true });  // else the paper moves under the pointer
     tip.hidden = true;
     canvas.setPointerCapture(event.pointerId);
     lift();  // the pen of the keyboard
+    pointer = event.pointerId;
     begin(place(event));
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (down && event.buttons) { line(place(event)); }
+    if (event.pointerId === pointer && event.buttons) { line(place(event)); }
   });
-  for (const name of ["pointerup", "pointercancel"]) { canvas.addEventListener(name, lift); }
+  for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) {
+    canvas.addEventListener(name, (event) => { if (event.pointerId === pointer) { lift(); } });
+  }
   const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   canvas.addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) { return; }  // a shortcut of the browser
     const step = side / 28;
     if (event.key in moves) {
       const inside = (value) => Math.min(side - step, Math.max(step, value));
@@ -136,13 +153,7 @@ function drawingPad(side, help, { ink = () => {}, end = () => {}, clear = () => 
       const [column, row] = to.map((value) => Math.round(value / step));
       status.textContent = `Pen ${down ? "down" : "up"}, column ${column}, row ${row} of 28.`;
     } else if (event.key === " ") {
-      if (down) {
-        status.textContent = "Pen up.";
-        lift();
-      } else {
-        begin(point);
-        status.textContent = "Pen down.";
-      }
+      if (!event.repeat) { switchPen(); }  // repeated while the key is held down
     } else if (event.key === "Delete" || event.key === "Backspace") {
       erase();
     } else {

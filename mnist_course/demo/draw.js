@@ -18,9 +18,11 @@ let isCut = false;  // whether ink was moved out of the image
 const pad = drawingPad(
   SIDE,
   "Draw one digit, with mouse, finger or pen. Keyboard: arrow keys move the pen, Space lowers or lifts it, Delete clears.",
-  { ink, end: () => say("The networks have answered."), clear: startAgain },
+  { ink, end: () => say(areReady() ? "The networks have answered." : "Drawn."), clear: startAgain },
 );
 element("pad").append(pad.root);
+
+function areReady() { return networks.every(({ ready }) => ready); }
 
 function say(text) { pad.status.textContent = text; }
 
@@ -69,7 +71,7 @@ function changes() {
     down && `${pixels(down)} ${down < 0 ? "up" : "down"}`,
   ].filter(Boolean);
   return [
-    width !== 1 && `the pen is ${width} times as wide`,
+    width !== 1 && `the pen is ${width} times as wide as in your drawing`,
     turn && `the drawing was rotated by ${rotation(turn)}`,
     moves.length && `the image was moved by ${listed(moves)}`,
     isCut && "part of the ink has left the image",
@@ -92,7 +94,7 @@ function correctness() {
 function titles(group) { return listed(group.map(({ title }) => `“${title}”`)); }
 
 function verdict() {
-  if (!networks.every(({ ready }) => ready)) { return ["The networks are being loaded."]; }
+  if (!areReady()) { return ["The networks are being loaded."]; }
   if (!image) { return ["Nothing is drawn yet. Draw a digit, or choose one of the drawings below."]; }
   const byDigit = new Map();
   for (const network of networks) {
@@ -179,8 +181,6 @@ let words = 0;
 
 // Shows everything again with the next picture of the screen, and the words when the hand rests.
 function update() {
-  clearTimeout(words);
-  words = setTimeout(showWords, 250);
   if (isAsked) { return; }
   isAsked = true;
   requestAnimationFrame(() => {
@@ -190,6 +190,9 @@ function update() {
     showImage();
     networks.forEach(showProbabilities);
     showInside();
+    // Not before the numbers are known: a page in the background computes nothing.
+    clearTimeout(words);
+    words = setTimeout(showWords, 250);
   });
 }
 

@@ -94,6 +94,53 @@ def test_a_stroke_of_the_keyboard_is_sent_when_the_pen_is_lifted(show):
     assert sent(page).size == 0
 
 
+def test_one_pointer_draws_and_only_with_its_first_button(show):
+    """A second finger, the palm of a hand and the button of a menu draw nothing, and do not end the stroke."""
+    page = show()
+    paper = page.get_by_role("application", name="Draw a digit")
+    paper.click(button="right", position={"x": 40, "y": 40})
+    paper.click(button="middle", position={"x": 40, "y": 40})
+    assert shown(page).min() == 255
+    paper.hover(position={"x": 140, "y": 40})
+    page.mouse.down()
+    for name in ("pointerdown", "pointermove", "pointerup"):
+        other = {"pointerId": 77, "button": 0, "buttons": 1, "clientX": 260, "clientY": 260, "bubbles": True}
+        paper.dispatch_event(name, other)
+    assert page.evaluate("saved.length") == 0
+    paper.hover(position={"x": 140, "y": 240})
+    page.mouse.up()
+    drawing = sent(page)
+    assert (drawing[140, 132:148] == 0).all()
+    assert (drawing[:, :120] == 255).all() and (drawing[:, 160:] == 255).all()
+    paper.hover(position={"x": 20, "y": 240})
+    assert (shown(page) == drawing).all()
+
+
+def test_a_key_that_is_held_down_is_one_key_and_shortcuts_are_left_to_the_browser(show):
+    page = show()
+    paper = page.get_by_role("application", name="Draw a digit")
+    paper.focus()
+    for _ in range(4):  # the second one and the others are repeated
+        page.keyboard.down(" ")
+    page.keyboard.up(" ")
+    expect(page.get_by_role("status")).to_have_text("Pen down.")
+    for keys in ("Control+ArrowUp", "Alt+ArrowLeft", "Meta+ArrowDown"):
+        page.keyboard.press(keys)
+    expect(page.get_by_role("status")).to_have_text("Pen down.")
+
+
+def test_a_touch_does_not_scroll_the_page(show):
+    page = show()
+    page.set_viewport_size({"width": 800, "height": 200})
+    paper = page.get_by_role("application", name="Draw a digit")
+    before = page.evaluate("scrollY")
+    box = paper.bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 50)
+    page.mouse.down()
+    assert page.evaluate("scrollY") == before
+    page.mouse.up()
+
+
 def test_a_drawing_is_shown_again_and_keys_are_kept_from_jupyterlab(show):
     grey = np.full((canvas.SIDE, canvas.SIDE), 255, np.uint8)
     grey[50:200, 100:130] = 7

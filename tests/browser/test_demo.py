@@ -362,7 +362,7 @@ def test_the_sliders_change_what_the_networks_see_and_the_page_says_so(page):
     )
     set_slider(page, "turn", 0)
     set_slider(page, "width", 2)
-    expect(page.locator("#verdict")).to_contain_text("The pen is 2 times as wide.")
+    expect(page.locator("#verdict")).to_contain_text("The pen is 2 times as wide as in your drawing.")
     assert image(page).sum() > 1.4 * before.sum()
     set_slider(page, "width", 0.5)
     assert image(page).sum() < 0.8 * before.sum()
@@ -483,5 +483,19 @@ def test_one_can_draw_before_the_networks_are_there(page):
     page.evaluate("networks.forEach((network) => { network.ready = false; })")
     draw_seven(page)
     expect(page.locator("#verdict")).to_have_text("The networks are being loaded.")
+    expect(page.locator("#pad").get_by_role("status")).to_have_text("Drawn.")
     assert image(page).any()
+    page.close()
+
+
+def test_a_page_in_the_background_says_nothing_that_it_has_not_computed(page):
+    """Such a page gets no pictures of the screen; when it is seen again, the words belong to the drawing."""
+    expect(page.locator("#verdict")).to_contain_text("Nothing is drawn yet.")
+    page.evaluate("() => { globalThis.waiting = []; requestAnimationFrame = (show) => waiting.push(show); }")
+    draw_seven(page)
+    page.wait_for_timeout(600)
+    assert "Nothing is drawn yet." in page.locator("#verdict").text_content()
+    page.evaluate("waiting.forEach((show) => show())")
+    expect(page.locator("#verdict")).to_contain_text("answer")
+    assert "NaN" not in page.locator("#verdict").text_content()
     page.close()
