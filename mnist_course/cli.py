@@ -351,7 +351,7 @@ def run(
 @click.option("--seeds", required=True, metavar="LIST", help="Seeds and ranges, such as 1-10 or 1,2,5.")
 @_profile
 @_dataset
-@_params("NAME V1,V2,...", "with several values, each of them is run.")
+@_params("NAME V1,V2,...", "with several values, every combination is run.")
 @_only
 @_text("--search-from", "RUN", "", "Use the search of RUN (or STUDY/RUN) in all runs.")
 @_number("--workers", "Processes on this machine; by default, one for each core.")
@@ -431,7 +431,7 @@ def replicate(study: str, seed: int, only: tuple[str, ...], threads: int | None,
     "--probabilities",
     multiple=True,
     metavar="MODEL",
-    help="Keep all probabilities of this model; can be repeated. By default, those of the last time.",
+    help="Keep all probabilities of this model; can be repeated.",
 )
 @_results_dir
 def predictions(study: str, probabilities: tuple[str, ...], results_dir: Path) -> None:
@@ -439,8 +439,9 @@ def predictions(study: str, probabilities: tuple[str, ...], results_dir: Path) -
 
     STUDY is a study in the results folder, such as reference or reference/class. The files in its folder
     predictions are small enough to commit, and every test score can be computed from them. If seeds were added or
-    trained again, the same command adds or replaces these. Without --probabilities, baseline, batchnorm,
-    tuned and strong are kept with all probabilities, and the other models with predicted labels and losses.
+    trained again, the same command adds or replaces these. Without --probabilities, the choice of the previous call
+    is kept; at the first call it is baseline, batchnorm, tuned and strong. The predicted labels and the losses of all
+    other models are kept, too.
     """
     from mnist_course import predictions
     from mnist_helpers import results
@@ -455,7 +456,7 @@ def predictions(study: str, probabilities: tuple[str, ...], results_dir: Path) -
     "names",
     multiple=True,
     metavar="MODEL",
-    help="Export this model; can be repeated. By default, baseline, batchnorm_dropout and strong.",
+    help="Export this model; can be repeated. By default, baseline, batchnorm_dropout, tuned and strong.",
 )
 @_results_dir
 @_offline
@@ -811,9 +812,10 @@ def collect_assignments(folder: Path, source: Path, roster: Path | None, due: da
 @click.option(
     "--moodle-feedback",
     "feedback",
-    type=_NEW_FILE,
+    type=_NEW_FOLDER,
     metavar="FOLDER",
-    help="Write a zip file for each exercise, with the feedback pages, for Moodle to give to the students.",
+    help="Write a zip file for each exercise, with the feedback pages, into FOLDER, which is new, empty or from an "
+    "earlier export. Moodle gives the pages to the students.",
 )
 def export_assignments(folder: Path, **files: Path | None) -> None:
     """Write marks and feedback that a learning platform can import.
@@ -829,7 +831,7 @@ def export_assignments(folder: Path, **files: Path | None) -> None:
 @main.command(epilog=_help("mnist-course notebooks"))
 @_offline
 def notebooks() -> None:
-    """Run all notebooks on MNIST and keep their outputs."""
+    """Run all notebooks on MNIST, and write their outputs into notebooks/, in place of the old ones."""
     from mnist_course.run import runner
 
     try:

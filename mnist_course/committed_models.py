@@ -44,7 +44,7 @@ def export(run: Path, names: Sequence[str] = ()) -> str:
     Raises:
         UserError: the folder is not a run of a study, or the run has none of the models.
         results.MissingLessonError: a record or a model is missing or was changed.
-        data.DatasetNotFoundError: the validation images, on which the rounding is measured, were not found.
+        data.DatasetNotFoundError: the images on which the rounding is measured were not found.
     """
     if not (run.parent / "study.json").is_file() or not results.run_folders(run):
         raise UserError(f"Expected: a run of a study, STUDY/RUN. Received: {run}.")
@@ -59,13 +59,13 @@ def export(run: Path, names: Sequence[str] = ()) -> str:
     folder = run.parent / FOLDER
     index = _files.read_json(folder / INDEX) if (folder / INDEX).is_file() else {}
     originals = {name: results.load_model(run, entries[name]) for name in chosen}
-    images, labels = _validation_images(records)
+    images, are_new = _images(records)
     arrays = {results.verified_path(run, entry) for entry in _arrays_of(records)}
     folder.mkdir(exist_ok=True)
     lines = []
     for name, original in originals.items():
         entry = results.save_compact_model(folder, name, original)
-        rounding = _rounding(original, results.load_model(folder, entry), images, labels)
+        rounding = _rounding(original, results.load_model(folder, entry), images, are_new)
         index[name] = entry | {"made_from": _made_from(run, entries[name]), "rounding": rounding}
         _files.write_json(folder / INDEX, index)
         lines.append(_in_words(name, (folder / entry["file"]).stat().st_size, rounding))
@@ -130,34 +130,39 @@ def _models_of(records: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[st
     }
 
 
-def _validation_images(records: Mapping[str, Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-    """Loads the validation images of the run's first lesson that trains."""
+def _images(records: Mapping[str, Mapping[str, Any]]) -> tuple[np.ndarray, bool]:
+    """Loads the validation images of the run's first lesson that trains.
+
+    Returns:
+        The images, and whether the networks were not trained on them: `refit_on_all` trains on all images.
+    """
     record = next(record for record in records.values() if "num_validation" in record["params"])
     dataset, folder = data.dataset_of_record(record)
     sizes = {name: record["params"][name] for name in ("num_train", "num_validation", "seed")}
-    return data.load_training(dataset, **sizes, data_dir=folder)[1]
+    are_new = not any(record["params"].get("refit_on_all") for record in records.values())
+    return data.load_training(dataset, **sizes, data_dir=folder)[1][0], are_new
 
 
-def _rounding(original: Any, rounded: Any, images: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def _rounding(original: Any, rounded: Any, images: np.ndarray, are_new: bool) -> dict[str, Any]:
     """Compares the answers of a model with those of its rounded copy.
 
     Returns:
-        `images`: how many validation images; `other_answers`: how many of them have another predicted label;
-        `largest_difference` of a probability; `accuracy_before` and `accuracy_after`, fractions.
+        `images`: how many images; `are_validation_images`: False if the model was trained on them, too;
+        `other_answers`: how many of them have another predicted label; `largest_difference` of a probability.
     """
     before, after = (model.predict(images, batch_size=1000, verbose=0) for model in (original, rounded))
     return {
         "images": len(images),
+        "are_validation_images": are_new,
         "other_answers": int(np.sum(before.argmax(axis=1) != after.argmax(axis=1))),
         "largest_difference": float(np.abs(before - after).max()),
-        "accuracy_before": float(np.mean(before.argmax(axis=1) == labels)),
-        "accuracy_after": float(np.mean(after.argmax(axis=1) == labels)),
     }
 
 
 def _in_words(name: str, size: int, rounding: Mapping[str, Any]) -> str:
+    kind = "validation" if rounding["are_validation_images"] else "training"
     return (
-        f"{name}: {size / 1e6:.1f} MB; on {rounding['images']:,} validation images, rounding changes "
+        f"{name}: {size / 1e6:.1f} MB; on {rounding['images']:,} {kind} images, rounding changes "
         f"{rounding['other_answers']} predicted labels and a probability by at most "
         f"{rounding['largest_difference']:.4f}."
     )

@@ -136,17 +136,19 @@ def open_run(run: str, folder: str | os.PathLike = "", *, trains: bool = True) -
         The run's folder, and the current `time.perf_counter()`.
 
     Raises:
-        UserError: a notebook that trains was given `"reference"`, or `reference-networks` is another folder.
+        UserError: a notebook that trains was given `"reference"` or its copy, or `reference-networks` is another
+            folder.
         MissingLessonError: the networks did not come with the course, or were changed; nothing was written.
     """
     shorten_interrupts()
     base = results_dir(folder)
+    is_copy = run == _REFERENCE_COPY and (base / run / COMMITTED_INDEX).is_file()
     own = bool(recorded_lessons(base / run)) or (base / run / "course.json").is_file()
-    if run != REFERENCE_RUN or own:
-        return run_folder(run, folder), time.perf_counter()
-    if trains:
+    if trains and (is_copy or (run == REFERENCE_RUN and not own)):
         which = f"The networks of {run!r} are already trained, and only lesson 5 and `trust` load them."
         raise UserError(f"{which} Expected: another name for this run. Received: run={run!r}.")
+    if run != REFERENCE_RUN or own:
+        return run_folder(run, folder), time.perf_counter()
     return _copy_reference(base), time.perf_counter()
 
 
@@ -183,7 +185,7 @@ def _copy_reference(base: Path) -> Path:
     trained = records[LESSONS[1]]
     seed, dataset = trained["params"]["seed"], trained["dataset"]["name"]
     networks = ", ".join(name for name, entry in models.items() if "weights_sha256" in entry)
-    print(f"Networks of the reference results, trained on {dataset} with seed {seed}: {networks}.")
+    print(f"Networks that come with the course, trained on {dataset} with seed {seed}: {networks}.")
     print(f"Nothing is trained here. The test images of {dataset} are needed. Outputs: run {folder.name!r}.")
     return folder
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from click.testing import CliRunner
 
+from mnist_course import cli
 from mnist_course.grading import (
     collect,
     course_folder,
@@ -229,8 +231,11 @@ def test_feedback_goes_back_to_moodle_under_the_names_that_it_has_given(folder, 
     graded()
     give(folder, "Carl Po", 0.5)  # after the pages were written
     place = tmp_path / "back"
-    for _ in range(2):
-        summary = export.export(folder, feedback=place)
+    for _ in range(2):  # the second one replaces the file of the first one
+        asked = ["assignments", "export", str(folder), "--moodle-feedback", str(place)]
+        found = CliRunner().invoke(cli.main, asked)
+        summary = found.output
+        assert found.exit_code == 0, summary
         assert [path.name for path in place.iterdir()] == ["feedback_tiny.zip"]
         with zipfile.ZipFile(place / "feedback_tiny.zip") as archive:
             pages = {name: archive.read(name).decode() for name in archive.namelist()}

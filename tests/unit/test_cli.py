@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from mnist_course import cli, doctor, lessons, processes
+from mnist_course import cli, committed_models, doctor, lessons, predictions, processes
 from mnist_course.reports import run_report
 from mnist_course.reports.page import Table
 from mnist_course.run import runner
@@ -964,3 +964,12 @@ def test_imports_go_one_way():
                 assert other == own or layer_of[other] < layer_of[own], f"{module}: {other}"
     for path in (root.parent / "mnist_helpers").rglob("*.py"):
         assert "mnist_course" not in re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(), re.M), path
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [("models", committed_models.DEFAULT), ("predictions", predictions.WITH_PROBABILITIES)],
+)
+def test_the_help_names_the_models_that_are_chosen_by_default(command, names):
+    text = " ".join(CliRunner().invoke(cli.main, [command, "--help"]).output.split())
+    assert f"{', '.join(names[:-1])} and {names[-1]}" in text

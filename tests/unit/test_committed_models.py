@@ -78,7 +78,7 @@ def test_models_of_a_run_are_exported_with_what_rounding_changes(run):
         "weights_sha256": recorded["weights_sha256"],
     }
     assert entry["num_params"] == recorded["num_params"]
-    _, (images, labels) = data.load_training("digits", **SIZES)
+    _, (images, _) = data.load_training("digits", **SIZES)
     before, after = (
         model.predict(images, verbose=0)
         for model in (results.load_model(run, recorded), results.load_model(folder, entry))
@@ -88,10 +88,21 @@ def test_models_of_a_run_are_exported_with_what_rounding_changes(run):
     assert rounding["largest_difference"] == pytest.approx(np.abs(before - after).max(), abs=1e-6)
     assert 0 < rounding["largest_difference"] < 0.005
     assert rounding["other_answers"] == np.sum(before.argmax(axis=1) != after.argmax(axis=1))
-    assert rounding["accuracy_before"] == np.mean(before.argmax(axis=1) == labels)
-    assert rounding["accuracy_after"] == np.mean(after.argmax(axis=1) == labels)
+    assert rounding["are_validation_images"]
+    assert set(rounding) == {"images", "are_validation_images", "other_answers", "largest_difference"}
     assert "on 120 validation images, rounding changes" in text
     assert not list(stale(run.parent))
+
+
+def test_images_of_the_training_are_not_called_validation_images(run):
+    """With refit_on_all, the networks were finally trained on the validation images, too."""
+    record = results.load_record(run, "02_baseline")
+    record["params"]["refit_on_all"] = 1
+    _files.write_json(run / "02_baseline.json", record | {"sha256": results.fingerprint(record)})
+    text = committed_models.export(run, ["baseline"])
+    assert "on 120 training images, rounding changes" in text
+    (entry,) = _files.read_json(run.parent / "models" / "index.json").values()
+    assert not entry["rounding"]["are_validation_images"]
 
 
 def test_other_models_join_and_stale_ones_are_noticed(run):

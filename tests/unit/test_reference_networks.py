@@ -116,6 +116,15 @@ def test_a_notebook_that_trains_is_refused_and_nothing_is_written(base):
     assert not (base / COPY).exists()
 
 
+def test_a_notebook_that_trains_does_not_overwrite_the_copy(base):
+    open_reference(base)
+    before = content(base)
+    with pytest.raises(UserError, match=r"another name for this run\. Received: run='reference-networks'"):
+        results.open_run(COPY, base)
+    assert content(base) == before
+    assert results.open_run(COPY, base, trains=False)[0] == base / COPY
+
+
 @pytest.mark.parametrize("file", ["02_baseline.json", "course.json"])
 @pytest.mark.parametrize("trains", [True, False])
 def test_a_run_of_this_name_is_that_run(tmp_path, file, trains):
