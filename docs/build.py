@@ -19,6 +19,7 @@ If trained networks are committed, `draw.html` is the page that `mnist-course de
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -37,6 +38,7 @@ import mnist_helpers
 from mnist_course import cli, demo, lessons
 from mnist_course.reports.page import LOOK, Table
 from mnist_helpers import results
+from mnist_helpers._errors import UserError
 
 ROOT = lessons.NOTEBOOKS.parent
 BUILD = ROOT / "docs" / "_build"
@@ -65,6 +67,7 @@ _DRAW_PAGE = (
 # --- which pages there are ---
 
 
+@functools.cache
 def pages() -> dict[str, str]:
     """Returns the pages: the file in the repository, as links name it -> the file on the site.
 
@@ -106,12 +109,16 @@ def _slug(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
+@functools.cache
 def _readme_sections() -> dict[str, str]:
     """Returns the sections of the README: heading -> text."""
-    parts = re.split(r"^## (.+)\n", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"^<!-- /?\w+ -->\n", "", text, flags=re.MULTILINE)  # around the tables of results
+    parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
+@functools.cache
 def _readme_pages() -> dict[str, str]:
     """Returns where the sections of the README are shown: anchor -> file on the site."""
     return {
@@ -137,7 +144,7 @@ def target(link: str, name: str, place: str) -> tuple[str, str]:
         The link on the site, and the file of the repository that must be copied for it; empty for a page.
 
     Raises:
-        ValueError: the link leads nowhere, or to something that the site does not show.
+        UserError: the link leads nowhere, or to something that the site does not show.
     """
     path, _, anchor = link.partition("#")
     wanted = normpath(join(name, "..", unquote(path)))
@@ -153,7 +160,7 @@ def target(link: str, name: str, place: str) -> tuple[str, str]:
     else:
         found = ""
     if not found:
-        raise ValueError(f"{name}: the link {link} leads to nothing on the site.")
+        raise UserError(f"{name}: the link {link} leads to nothing on the site.")
     return quote(relpath(found, join(place, "..") or ".")) + (f"#{anchor}" if anchor else ""), copied
 
 
@@ -413,17 +420,25 @@ def collect(folder: Path, repository: str) -> None:
 
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
-    """Builds the site; returns the exit status of Sphinx, which takes warnings for errors."""
+    """Builds the site; returns the exit status of Sphinx, to which warnings are errors, or 2 for a wrong file."""
     folder, html = BUILD / "source", BUILD / "html"
     for old in (folder, html, BUILD / "extra"):
         shutil.rmtree(old, ignore_errors=True)
     folder.mkdir(parents=True)
-    collect(folder, environment.get("GITHUB_REPOSITORY", ""))
     (BUILD / "extra").mkdir()
-    if demo.has_models():
-        links = {"home": "index.html", "lesson": "lessons/05_evaluation.html", "glossary": "glossary.html"}
-        page = demo.page(**links)
-        (BUILD / "extra" / "draw.html").write_text(page, encoding="utf-8")
+    try:
+        collect(folder, environment.get("GITHUB_REPOSITORY", ""))
+        if demo.has_models():
+            links = {
+                "home": "index.html",
+                "lesson": "lessons/05_evaluation.html",
+                "glossary": "glossary.html",
+            }
+            page = demo.page(**links)
+            (BUILD / "extra" / "draw.html").write_text(page, encoding="utf-8")
+    except UserError as error:
+        print(f"Error: the site was not built. {error}", file=sys.stderr)
+        return 2
     options = ["-q", "-W", "--keep-going", "-E", "-d", str(BUILD / "doctrees"), "-c", str(ROOT / "docs")]
     status = build_main([*options, str(folder), str(html)])
     if status == 0:

@@ -440,8 +440,8 @@ def predictions(study: str, probabilities: tuple[str, ...], results_dir: Path) -
     STUDY is a study in the results folder, such as reference or reference/class. The files in its folder
     predictions are small enough to commit, and every test score can be computed from them. If seeds were added or
     trained again, the same command adds or replaces these. Without --probabilities, the choice of the previous call
-    is kept; at the first call it is baseline, batchnorm, tuned and strong. The predicted labels and the losses of all
-    other models are kept, too.
+    is kept; at the first call it is baseline, batchnorm, tuned and strong. For the other models, the predicted
+    labels and the losses are kept.
     """
     from mnist_course import predictions
     from mnist_helpers import results

@@ -151,7 +151,8 @@ def _memory() -> str:
     available = psutil.virtual_memory().available
     text = f"{available / 2**30:.1f} GiB available"
     if available < _FREE_MEMORY_BYTES:
-        raise RuntimeError(f"{text}; a lesson needs up to 2: close other notebooks (Kernel > Shut Down All)")
+        advice = "close other notebooks (Kernel > Shut Down All Kernels...)"
+        raise RuntimeError(f"{text}; a lesson needs up to 2: {advice}")
     return text
 
 

@@ -30,8 +30,8 @@ KNOWN = {
     ),
     "batchnorm_dropout": (
         "Batch normalisation and dropout",
-        "The network of lesson 3: during training, batch normalisation standardises the values of each neuron, "
-        "and dropout sets some activations to zero.",
+        "The network of lesson 3, with two additions: batch normalisation standardises the values of each "
+        "neuron, and dropout sets some activations to zero during training.",
     ),
     "tuned": (
         "Tuned",

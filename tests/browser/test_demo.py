@@ -247,7 +247,8 @@ def test_the_hidden_layer_is_that_of_keras(page, made_up, digits):
         np.testing.assert_allclose(hidden, expected, atol=1e-5)
 
 
-def test_an_answer_comes_at_once(page):
+def test_an_answer_comes_at_once(visit, reference, tmp_path):
+    page = visit(written(reference, tmp_path / "draw.html"))
     draw_seven(page)
     timed = "() => { const start = performance.now(); compute(); return performance.now() - start; }"
     assert (

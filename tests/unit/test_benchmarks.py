@@ -1165,7 +1165,7 @@ def test_the_table_of_lengths_is_that_of_the_record():
     for network, epochs in {(row["network"], row["epochs"]) for row in LENGTHS}:
         accuracies, losses = (scores_of(network, epochs, name) for name in ("val_accuracy", "val_loss"))
         shown = [f"{number:.2f}" for number in (100 * accuracies.mean(), 100 * accuracies.std(ddof=1))]
-        shown += [f"{number:.4f}".lstrip("0") for number in (losses.mean(), losses.std(ddof=1))]
+        shown += [f"{number:.4f}" for number in (losses.mean(), losses.std(ddof=1))]
         expected.add((network, str(epochs), str(len(accuracies)), *shown))
     assert set(written) == expected
 

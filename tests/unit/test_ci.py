@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from mnist_course import lessons
 from tests import required
 
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows cannot run the scripts of .ci")
 ROOT = lessons.NOTEBOOKS.parent
 CI = ROOT / ".ci"
 FAST = "not course and not long and not full and not browser"

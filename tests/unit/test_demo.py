@@ -159,6 +159,12 @@ def test_the_command_writes_the_page(page, tmp_path):
     assert f"{tmp_path / 'draw.html'}: 0.1 MB." in done.output
 
 
+def test_the_networks_come_with_the_course():
+    """Where they are missing, other tests compare nothing."""
+    assert demo.has_models()
+    assert len(_files.read_json(_course.REFERENCE / "models" / "index.json")) >= 3
+
+
 def test_the_page_needs_nothing_else(page):
     assert page.count("<link") == page.count('<link rel="icon" href="data:image/svg+xml,%3Csvg%20') == 1
     assert not re.search(r"https?:|//\w+\.|\bimport\b|\brequire\b|\bfetch\b|url\(|src=", page)

@@ -15,6 +15,7 @@ from docs import build
 from mnist_course import cli, lessons
 from mnist_course.reports.page import LOOK
 from mnist_helpers import results
+from mnist_helpers._errors import UserError
 from tests import solutions
 
 REPOSITORY = "owner/name"
@@ -132,7 +133,7 @@ def test_a_link_of_the_repository_becomes_one_of_the_site(link, name, place, exp
     ],
 )
 def test_a_link_to_nothing_is_an_error(link):
-    with pytest.raises(ValueError, match=re.escape(link)):
+    with pytest.raises(UserError, match=re.escape(link)):
         build.target(link, "TEACHING.md", "teaching.md")
 
 
@@ -364,3 +365,15 @@ def test_the_page_for_drawing_links_to_pages_of_the_site(monkeypatch, tmp_path):
     places = [re.sub(r"\.\w+$", ".html", place) for place in build.pages().values()]
     assert set(asked[0].values()) <= set(places)
     assert set(asked[0]) == {"home", "lesson", "glossary"}
+
+
+def test_a_wrong_link_or_a_changed_network_ends_the_build_with_one_line(monkeypatch, tmp_path, capsys):
+    def page(**_):
+        raise results.MissingLessonError("strong.npz was changed.")
+
+    monkeypatch.setattr(build, "BUILD", tmp_path)
+    monkeypatch.setattr(build, "collect", lambda folder, repository: None)
+    monkeypatch.setattr(build.demo, "has_models", lambda: True)
+    monkeypatch.setattr(build.demo, "page", page)
+    assert build.main({}) == 2
+    assert capsys.readouterr().err == "Error: the site was not built. strong.npz was changed.\n"
