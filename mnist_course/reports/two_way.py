@@ -60,7 +60,10 @@ def add_intervals(
         ]
         ends = statistics.two_way_intervals(tables, [pair for pair, _ in wanted])
         for pair, score in wanted:
-            score["of"][LOW], score["of"][HIGH] = ends[pair]
+            low, high = ends[pair]
+            if pair[0] is None:  # a score, and no difference
+                low, high = max(low, 0.0), min(high, 1.0 if metric == "test_accuracy" else np.inf)
+            score["of"][LOW], score["of"][HIGH] = low, high
 
 
 def _compared(

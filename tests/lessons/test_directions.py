@@ -93,7 +93,7 @@ def variance(noise):
 
 CLAIMS = [
     (L1, "loss-why", "If the correct digit has a high probability, the loss is close to 0", -np.log(0.99) < 0.02),
-    (L1, "leak-why", "a perfect score on a task where every simple method makes mistakes", True),
+    (L1, "leak-why", "the score is perfect on a task where every simple method makes mistakes", True),
     (L2, "untrained-predict", "The smaller this probability, the larger the loss", -np.log(0.1) > -np.log(0.9)),
     (L2, "descent-idea", "A positive slope means that the loss rises with w, so w should become smaller; with a negative slope, it should become larger", adam_like_step(1) < 0 < adam_like_step(-1)),
     (L2, "descent-idea", "multiply the slope by a small number and subtract the product from the weight", adam_like_step(1) < 0),
@@ -105,7 +105,7 @@ CLAIMS = [
     (L2, "weights-idea", "Purple is a positive weight, orange a negative one", purple_is_positive()),
     (L2, "weights-answer", "ink on a purple patch increases the output of this neuron, and ink on an orange patch decreases it", purple_is_positive()),
     (L2, "dead-answer", "The first remedy is a learning rate that is ten times lower", True),
-    (L2, "key-points", "If both losses are high, the network underfits; if a gap between them grows, it overfits", True),
+    (L2, "key-points", "If both losses are high, the network underfits; if the training loss keeps falling while the validation loss no longer does, it overfits", True),
     (L3, "overfitting", "(1) Which loss was lower at the end of lesson 2", "1. The training loss." in TEXTS[L3]["overfitting"]),
     (L3, "dropout-why", "With dropout the training curves are worse, and the gap between training and validation loss is smaller", True),
     (L3, "decay-why", "If it is too strong, the network underfits", True),

@@ -368,7 +368,11 @@ CLAIMS = [
     ("loss-idea", "Most of the parameters are in the first hidden layer", 401_920 > 131_328 + 2_570),
     ("untrained-predict", "0 0 0 1 0 0 0 0 0 0", np.eye(10, dtype=int)[3].tolist() == [0, 0, 0, 1] + [0] * 6),
     ("untrained-answer", "−log(1/10) = log 10 ≈ 2.30", f"{LOG(10):.2f}" == f"{-LOG(1 / 10):.2f}" == "2.30"),
-    ("descent-idea", "The slope of this curve at w is 2w", "slope = 2 * w" in CELLS["descent"]),
+    (
+        "descent-idea",
+        "The slope (in calculus, the *derivative*) of this curve at w is 2w",
+        "slope = 2 * w" in CELLS["descent"],
+    ),
     ("descent-idea", "Here it is 0.3", "w - 0.3 * slope" in CELLS["descent"]),
     (
         "rates-predict",
@@ -386,7 +390,11 @@ CLAIMS = [
     ("projection-idea", "the same 1,000 validation images", "x_val[:1000]" in CELLS["projection"]),
     ("failing-idea", "only 10,000 images", "x_train[:10_000]" in CELLS["failing"]),
     ("failing-idea", "a learning rate that is far too high", DEFAULTS["too_high_learning_rate"] > 0.1),
-    ("key-points", "about log 10 before training", -LOG(0.1) == pytest.approx(LOG(10))),
+    (
+        "key-points",
+        "all ten probabilities are near 1/10, so the loss is about log 10",
+        -LOG(0.1) == pytest.approx(LOG(10)),
+    ),
 ]
 QUIZ_CLAIMS = [
     ("the inputs 2 and −1, the weights 0.5 and 3, and the bias 1", max(0, 2 * 0.5 - 1 * 3 + 1), "0."),

@@ -469,7 +469,11 @@ CLAIMS = [
     ("overfitting", "−log(1/10) = log 10, about 2.3", round(-np.log(1 / 10), 1) == 2.3),
     ("overfitting-why", "more than 500,000 parameters", 785 * 512 + 513 * 256 + 257 * 10 > 500_000),
     ("overfitting-why", "can memorise 5,000 images", DEFAULTS["num_few"] == 5000),
-    ("dropout-why", "by 1 − rate, here by 0.5", "activations / (1 - 0.5)" in text("dropout-by-hand")),
+    (
+        "dropout-why",
+        "are divided by 0.5, so the mean stays about 1",
+        "activations / (1 - 0.5)" in text("dropout-by-hand"),
+    ),
     ("dropout", "with dropout rate 0.5", "drop=0.5" in text("fit-dropout")),
     ("early-stopping", "if the patience is 3", "patience=3" in text("fit-early")),
     ("decay-why", "three epochs after the lowest", stopped([3, 1, 2, 2, 2, 0], 3) == (5, 2)),
@@ -478,13 +482,16 @@ CLAIMS = [
         "1 − learning rate · weight decay",
         "1 - learning_rate * weight_decay" in text("fit-decay"),
     ),
-    ("decay-why", "cannot replace the other 45,000", 60_000 * 5 // 6 - DEFAULTS["num_few"] == 45_000),
     ("deep", "12 hidden layers of 64 neurons", "layers.Dense(64" in text("deep-network")),
     ("gradients", "near log 10, about 2.30", f"{np.log(10):.2f}" == "2.30"),
     ("gradients", "never larger than 0.25", 0.249 < SLOPES.max() <= 0.25),
     ("gradients", "0.25¹² ≈ 0.00000006", f"{0.25**12:.8f}" == "0.00000006"),
     ("batchnorm", "about half of the activations to zero", abs(np.mean(Z > 0) - 0.5) < 0.01),
-    ("batchnorm", "of variance 2/n", abs(2 * np.mean(np.maximum(Z, 0) ** 2) - 1) < 0.02),
+    (
+        "batchnorm",
+        "whose variance (the square of the standard deviation) is 2/n",
+        abs(2 * np.mean(np.maximum(Z, 0) ** 2) - 1) < 0.02,
+    ),
     ("modes", "differ by a factor of 100", "[1.0, 100, 5]" in text("batchnorm-by-hand")),
     ("modes", "`momentum=0.9` nine tenths", "momentum=0.9" in text("deep-network")),
     ("modes", "mean 5 and standard deviation 3", "normal(5, 3" in text("batchnorm-modes")),
@@ -534,27 +541,39 @@ CLAIMS = [
     ),
     (
         "reference-why",
-        "after the first epoch its validation loss is the lowest of all four",
-        min(NAMES, key=lambda name: mean_curve(name, LOSS)[0]) == "batchnorm",
+        "in each of the first six epochs its mean validation loss is lower than that of `plain`",
+        all(mean_curve("batchnorm", LOSS)[:6] < mean_curve("plain", LOSS)[:6]),
     ),
     (
         "reference-why",
-        "Later the loss rises again",
+        "Then its validation loss rises",
         mean_curve("batchnorm", LOSS)[-1] > mean_curve("batchnorm", LOSS).min() + 0.01,
     ),
     (
         "reference-why",
-        "With dropout as well, it does not",
-        mean_curve("batchnorm_dropout", LOSS)[-1] < mean_curve("batchnorm_dropout", LOSS).min() + 0.002,
+        "in most runs even its training loss rises a little",
+        np.mean(
+            [
+                record["models"]["batchnorm"]["history"]["loss"][-1]
+                > record["models"]["batchnorm"]["history"]["loss"][5]
+                for record in REFERENCE
+            ]
+        )
+        > 0.7,
     ),
     (
         "reference-why",
-        "fits the training images faster",
+        "With dropout as well, the mean validation loss hardly changes in the last epochs",
+        np.ptp(mean_curve("batchnorm_dropout", LOSS)[-4:]) < 0.003,
+    ),
+    (
+        "reference-why",
+        "needs fewer epochs to fit the training images",
         all(mean_curve("batchnorm", "loss")[:6] < mean_curve("plain", "loss")[:6]),
     ),
     (
         "reference-why",
-        "differ by less than a third of a percentage point",
+        "The mean accuracies differ from that of `plain` by less than a third of a percentage point",
         all(abs(interval(name, ACCURACY)[1]) < 0.0033 for name in OTHERS),
     ),
     ("failure", "with 500 images in one batch", "x_val[:500]" in text("training-mode")),
