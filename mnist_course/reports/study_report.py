@@ -10,11 +10,11 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from mnist_course import statistics
+from mnist_course import statistics, study_grid
 from mnist_course.reports import page, run_report, two_way
 from mnist_course.reports.page import UNKNOWN, Table, interval, number
 from mnist_helpers import _files, metrics, plots, results
@@ -29,6 +29,7 @@ _MIN_SEEDS = 3  # for an interval: with two seeds, Student's t interval is wider
 _FEW_SEEDS = 5
 _SAME_SIZE = 0.01  # by how much the numbers of parameters of matched networks may differ, as a fraction
 _BOTH = "seeds and images"  # the heading of the second kind of interval
+_MOST_NAMES = 10  # of runs in a sentence
 _DIFFERENCE_NOTE = (
     "Differences of accuracy in percentage points, and of the loss, paired by seed; an interval is about the mean "
     "over seeds. The p-values of paired t-tests are corrected by the method of Holm for the number of rows. A "
@@ -52,9 +53,34 @@ _MATCHED_NOTE = (
     "nor longer training, nor a larger network explains them. The differences and p-values are those of the table "
     "above."
 )
+_MCNEMAR_NOTE = (
+    " The last column counts the seeds for which the exact McNemar test, on the test images of that seed, found "
+    "the two networks different, among those for which it was computed."
+)
 _ROUGH_NOTE = f" With fewer than {_FEW_SEEDS} seeds, an sd and an interval are rough estimates."
 
 Runs = Mapping[str, run_report.Records]  # run -> lesson -> record
+BySetting = list[tuple[dict[str, Any], pd.DataFrame]]
+
+
+class _Study(NamedTuple):
+    """What a report is made from: the runs that belong to a study, and no others.
+
+    Attributes:
+        asked: the content of `study.json`.
+        runs: run -> lesson -> record, in the order of the grid.
+        others: the names of the other runs in the folder.
+        by_setting: the settings that have rows, in the order in which they were asked for, with their rows of
+            `results.table`, without *plain* if it repeats *baseline*.
+        part: `"test"` if a run of the study has test scores, `"val"` otherwise. All scores that are compared are
+            of this part.
+    """
+
+    asked: dict[str, Any]
+    runs: Runs
+    others: list[str]
+    by_setting: BySetting
+    part: str
 
 
 def write_study_report(folder: Path) -> Path:
@@ -69,18 +95,18 @@ def write_study_report(folder: Path) -> Path:
     Raises:
         results.MissingLessonError: no run of the study has a record yet, or one is damaged.
     """
-    runs = study_runs(folder)
-    content = study_summary(folder)
+    study = _read(folder)
+    content = _summary(folder, study)
     _files.write_json(folder / "summary.json", content)
     run_report.write_runs(folder)
-    last = list(runs.values())[-1]
+    last = list(study.runs.values())[-1]
     return page.write_page(
         folder,
         title=f"Report of study {folder.name}",
         conclusion=content["conclusion"],
         tables=study_tables(content),
-        details=[_settings_table(_files.read_json(folder / STUDY_FILE), last)],
-        draw=lambda: _figures(folder, runs, content),
+        details=[_settings_table(study.asked, last)],
+        draw=lambda: _figures(study, content),
         provenance=page.provenance(list(last.values())[-1]),
     )
 
@@ -95,7 +121,7 @@ def study_text(folder: Path) -> str:
 
 
 def study_runs(folder: Path) -> dict[str, dict[str, dict]]:
-    """Reads the records of each run of a study that has any.
+    """Reads the records of each run in a study's folder that has any.
 
     Args:
         folder: the study's folder.
@@ -108,9 +134,27 @@ def study_runs(folder: Path) -> dict[str, dict[str, dict]]:
     """
     runs = {run.name: run_report.records_of(run) for run in results.run_folders(folder)}
     if not runs:
-        message = f"No run of study {folder.name!r} has a record yet: run the study first."
-        raise results.MissingLessonError(message)
+        raise _no_records(folder)
     return runs
+
+
+def _no_records(folder: Path, more: str = "") -> results.MissingLessonError:
+    message = f"No run of study {folder.name!r} has a record yet: run the study first.{more}"
+    return results.MissingLessonError(message)
+
+
+def _read(folder: Path) -> _Study:
+    """Reads the runs that belong to a study."""
+    asked = _files.read_json(folder / STUDY_FILE)
+    every = study_runs(folder)
+    runs = {name: every[name] for name in study_grid.belonging(every, asked)}
+    others = [name for name in every if name not in runs]
+    if not runs:
+        raise _no_records(folder, f" Its folder has other runs: {_listed(others)}.")
+    table = results.table(folder)
+    table = _without_repetition(table[table["run"].isin(runs.keys())])
+    part = "test" if table["test_accuracy"].notna().any() else "val"
+    return _Study(asked, runs, others, _by_setting(table, asked), part)
 
 
 def study_summary(folder: Path) -> dict[str, Any]:
@@ -120,26 +164,31 @@ def study_summary(folder: Path) -> dict[str, Any]:
         folder: the study's folder.
 
     Returns:
-        A dict of plain values: `dataset`, `swept`, `search_from`, `unfinished` (the number of runs that lack a
-        lesson), `models` (a list), `differences` (a list; between models), `effects` (a list; of a model between
-        settings) and `conclusion`. A model has the numbers of `images` and `epochs` of its training, which are
-        `None` where they are not known or differ between seeds. A difference is one of accuracy, and has another
-        one of the `loss`; `p_holm` is the p-value of the paired t-test, corrected for the number of differences in
-        its list; `matched` says whether both models have the same images, epochs and size. An interval and a
-        p-value of fewer than three seeds are `None`. The model *plain* is left out where it equals *baseline*.
+        A dict of plain values: `dataset`, `swept`, `search_from`, `part` (`"test"` or `"val"`: the scores that are
+        compared), `unfinished` (the number of runs of the study that lack a lesson), `other_runs` (the names of
+        runs in the folder that do not belong to the study and are not counted), `models` (a list), `differences`
+        (a list; between models), `effects` (a list; of a model between settings) and `conclusion`. A model has the
+        numbers of `images` and `epochs` of its training, which are `None` where they are not known or differ
+        between seeds. A difference is one of accuracy, and has another one of the `loss`; `p_holm` is the p-value
+        of the paired t-test, corrected for the number of differences in its list; `matched` says whether both
+        models have the same images, epochs and size; of the `tested` seeds with a McNemar test, `significant` have
+        p < 0.05. An interval and a p-value of fewer than three seeds are `None`. The model *plain* is left out if
+        all of its scores equal those of *baseline*.
         `low` and `high` are about seeds (Student's t). A test score of which the predictions of all seeds are known
         also has `two_way_low` and `two_way_high`, about seeds and test images (`statistics.two_way_interval`).
 
     Raises:
         results.MissingLessonError: no run of the study has a record yet, or one is damaged.
     """
-    asked = _files.read_json(folder / STUDY_FILE)
-    runs = study_runs(folder)
-    by_setting = _by_setting(results.table(folder), asked["swept"])
+    return _summary(folder, _read(folder))
+
+
+def _summary(folder: Path, study: _Study) -> dict[str, Any]:
+    """Makes the content of `summary.json`, see `study_summary`."""
+    asked, runs = study.asked, study.runs
     models: list[dict[str, Any]] = []
     differences: list[dict[str, Any]] = []
-    for setting, rows in by_setting:
-        rows = _without_repetition(rows)
+    for setting, rows in study.by_setting:
         entries: dict[str, dict[str, Any]] = {}
         for model, own in rows.groupby("model", sort=False):
             entry = {"setting": setting, "model": model, "lesson": own["lesson"].iloc[0]}
@@ -148,33 +197,35 @@ def study_summary(folder: Path) -> dict[str, Any]:
             entries[str(model)] = entry | {name: _spread(own[name]) for name in (*_METRICS, "train_seconds")}
         models += entries.values()
         pairs = [pair for run in rows["run"].unique() for pair in run_report.comparisons_of(runs[run])]
-        for entry in _differences(rows, pairs):
+        for entry in _differences(rows, pairs, study.part):
             matched = _is_matched(entries[entry["first"]], entries[entry["second"]])
             differences.append({"setting": setting} | entry | {"matched": matched})
-    effects = _effects(by_setting)
+    effects = _effects(study.by_setting, study.part)
     lists = {"models": models, "differences": differences, "effects": effects}
-    two_way.add_intervals(folder, by_setting, **lists, least=_MIN_SEEDS)
+    two_way.add_intervals(folder, study.by_setting, **lists, least=_MIN_SEEDS)
     _correct_for_number(differences)
     _correct_for_number(effects)
-    wanted = len(asked["seeds"]) * math.prod(map(len, asked["swept"].values()))
+    finished = [run for run, records in runs.items() if set(asked["lessons"]) <= set(records)]
+    wanted = study_grid.grid(asked["seeds"], asked["swept"])
     content = {key: asked[key] for key in ("swept", "search_from")} | {
         "dataset": next(iter(next(iter(runs.values())).values()))["dataset"]["name"],
+        "part": study.part,
         "models": models,
         "differences": differences,
         "effects": effects,
-        "unfinished": wanted - sum(set(asked["lessons"]) <= set(records) for records in runs.values()),
+        "unfinished": len(wanted) - len(finished),
+        "other_runs": study.others,
     }
     content = json.loads(json.dumps(_files.to_jsonable(content)))
     return content | {"conclusion": _conclusion(content)}
 
 
-def _by_setting(table: pd.DataFrame, swept: Mapping[str, list]) -> list[tuple[dict[str, Any], pd.DataFrame]]:
+def _by_setting(table: pd.DataFrame, asked: Mapping[str, Any]) -> BySetting:
     """Returns the settings that have rows, in the order in which they were asked for, with their rows."""
     found = []
-    for values in itertools.product(*swept.values()):
-        setting, rows = dict(zip(swept, values, strict=True)), table
-        for name, value in setting.items():
-            rows = rows[rows[name] == value] if name in rows else rows[:0]
+    points = study_grid.grid(asked["seeds"], asked["swept"]).items()
+    for setting, group in itertools.groupby(points, key=lambda point: point[1][1]):
+        rows = table[table["run"].isin([run for run, _ in group])]
         if len(rows):
             found.append((setting, rows))
     return found
@@ -200,10 +251,16 @@ def _is_matched(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
 
 
 def _without_repetition(rows: pd.DataFrame) -> pd.DataFrame:
-    """Leaves out *plain*, the first network of lesson 3, if it is the network of lesson 2 with the same seeds."""
-    columns = ["seed", *_METRICS]
-    plain, baseline = (rows.loc[rows["model"] == name, columns] for name in ("plain", "baseline"))
-    is_same = plain.reset_index(drop=True).equals(baseline.reset_index(drop=True))
+    """Leaves out *plain*, the first network of lesson 3, if it is the network of lesson 2 in all runs.
+
+    Lesson 5 evaluates one of the two only, so scores that *baseline* alone has do not matter.
+    """
+    plain, baseline = (
+        rows.loc[rows["model"] == name].set_index("run")[list(_METRICS)] for name in ("plain", "baseline")
+    )
+    is_known = plain.notna().to_numpy()
+    is_equal = plain.eq(baseline.reindex(plain.index)).to_numpy()
+    is_same = is_known.any() and (is_equal | ~is_known).all()
     return rows[rows["model"] != "plain"] if is_same else rows
 
 
@@ -229,7 +286,9 @@ def _with_interval(spread: metrics.MeanInterval) -> dict[str, Any]:
     return spread._asdict() | ({} if spread.n >= _MIN_SEEDS else {"low": None, "high": None})
 
 
-def _differences(rows: pd.DataFrame, compared: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _differences(
+    rows: pd.DataFrame, compared: Sequence[Mapping[str, Any]], part: str
+) -> list[dict[str, Any]]:
     """Compares every network with the baseline, and the tuned ones with all others, over the same seeds."""
     networks = [name for name in rows["model"].unique() if name not in _NAIVE]
     pairs = [("baseline", name) for name in networks if name != "baseline" and "baseline" in networks]
@@ -238,17 +297,18 @@ def _differences(rows: pd.DataFrame, compared: Sequence[Mapping[str, Any]]) -> l
         pairs += [(name, tuned) for name in others if tuned in networks]
     found = []
     for first, second in pairs:
-        difference = _paired(*(rows[rows["model"] == name] for name in (first, second)))
+        own, other = (rows[rows["model"] == name] for name in (first, second))
+        difference = _paired(own, other, part)
         if difference:
-            significant = _significant(first, second, compared)
-            found.append({"first": first, "second": second, **difference, "significant": significant})
+            found.append(
+                {"first": first, "second": second} | difference | _significant(first, second, compared)
+            )
     return found
 
 
-def _paired(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any] | None:
+def _paired(first: pd.DataFrame, second: pd.DataFrame, part: str) -> dict[str, Any] | None:
     """Returns the difference of accuracy between two lists of rows, paired by seed, with that of the loss."""
-    part = "test" if first["test_accuracy"].notna().any() else "val"
-    both = first.merge(second, on="seed", suffixes=("_1", "_2"))
+    both = first.merge(second, on="seed", suffixes=("_1", "_2"), validate="1:1")
     accuracy, loss = (_paired_metric(both, f"{part}_{metric}") for metric in _LIMITS)
     return accuracy and accuracy | {"loss": loss}
 
@@ -262,23 +322,22 @@ def _paired_metric(both: pd.DataFrame, metric: str) -> dict[str, Any] | None:
     return {"metric": metric} | _with_interval(difference) | {"p_value": p_value}
 
 
-def _effects(by_setting: list[tuple[dict[str, Any], pd.DataFrame]]) -> list[dict[str, Any]]:
+def _effects(by_setting: BySetting, part: str) -> list[dict[str, Any]]:
     """Compares every network under each later setting with itself under the first one, over the same seeds."""
     found = []
     for (against, first), (setting, rows) in itertools.product(by_setting[:1], by_setting[1:]):
         for model in first["model"].unique():
-            difference = _paired(*(part[part["model"] == model] for part in (first, rows)))
+            before, after = (of[of["model"] == model] for of in (first, rows))
+            difference = _paired(before, after, part)
             if difference and model not in _NAIVE:
                 found.append({"setting": setting, "against": against, "model": model} | difference)
     return sorted(found, key=lambda entry: list(by_setting[0][1]["model"].unique()).index(entry["model"]))
 
 
-def _significant(first: str, second: str, compared: Iterable[Mapping[str, Any]]) -> int | None:
-    """Returns the number of runs with a significant McNemar test (p < 0.05), or None if none was computed."""
-    verdicts = [
-        pair["p_value"] < 0.05 for pair in compared if {pair["first"], pair["second"]} == {first, second}
-    ]
-    return sum(verdicts) if verdicts else None
+def _significant(first: str, second: str, compared: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Returns for how many runs a McNemar test was computed, and how many of these have p < 0.05."""
+    p_values = [pair["p_value"] for pair in compared if {pair["first"], pair["second"]} == {first, second}]
+    return {"significant": sum(value < 0.05 for value in p_values), "tested": len(p_values)}
 
 
 # --- words ---
@@ -286,31 +345,38 @@ def _significant(first: str, second: str, compared: Iterable[Mapping[str, Any]])
 
 def _conclusion(content: dict[str, Any]) -> str:
     """Returns the sentences at the top of a study's report, made from its numbers."""
-    scores = "; ".join(filter(None, map(_score_in_words, content["models"])))
+    scores = "; ".join(filter(None, (_score_in_words(entry, content["part"]) for entry in content["models"])))
     words = scores or _effects_in_words(content["effects"])
-    compared = [entry for entry in content["differences"] if not entry["setting"] and entry["n"] > 1]
+    compared = [
+        entry
+        for entry in content["differences"]
+        if entry["first"] == "baseline"
+        and entry["second"] in _TUNED
+        and not entry["setting"]
+        and entry["n"] > 1
+    ]
     paired = [
         f"{entry['second']} {_mean(entry)} percentage points{'' if entry['low'] is None else f' ({_range(entry)})'}"
         for entry in compared
-        if entry["first"] == "baseline" and entry["second"] in _TUNED
     ]
     if paired:
-        words += f". Against the baseline, over the same seeds: {', '.join(paired)}; 95 % intervals"
+        has_interval = any(entry["low"] is not None for entry in compared)
+        words += f". Against the baseline, over the same seeds: {', '.join(paired)}"
+        words += "; 95 % intervals" * has_interval
     search = content["search_from"]
     shared = f" One search, of run {search}, serves all seeds." if search else ""
     missing = f" {content['unfinished']} of the runs are not finished." if content["unfinished"] else ""
     return f"On {content['dataset']}: {words}.{shared}{missing}"
 
 
-def _score_in_words(entry: dict[str, Any]) -> str:
-    part = "test" if entry["test_accuracy"] else "val"
+def _score_in_words(entry: dict[str, Any], part: str) -> str:
     spread, loss = (entry[f"{part}_{metric}"] for metric in _LIMITS)
     if entry["setting"] or entry["model"] not in ("baseline", *_TUNED) or not spread:
         return ""
     sd = f"sd {100 * spread['sd']:.2f}, " if spread["n"] > 1 else ""
     return (
         f"{entry['model']} classifies {100 * spread['mean']:.2f} % of the {_PARTS[part]} images correctly "
-        f"({sd}n={spread['n']} seeds), loss {number((loss or {}).get('mean'), '.4f')}"
+        f"({sd}n={_seeds(spread['n'])}), loss {number((loss or {}).get('mean'), '.4f')}"
     )
 
 
@@ -333,6 +399,16 @@ def _setting_in_words(setting: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in setting.items())
 
 
+def _seeds(number_of: int) -> str:
+    return f"{number_of} seed{'s' * (number_of != 1)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Returns the first names of a list, and the number of the others."""
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
 def _mean(difference: Mapping[str, Any]) -> str:
     """Returns a difference of accuracy in percentage points."""
     return number(difference["mean"], "+.2f", scale=100)
@@ -351,17 +427,16 @@ def study_tables(content: dict[str, Any]) -> list[Table]:
     swept = list(content["swept"])
     if content["differences"]:
         both = _has_both(content["differences"])
+        has_tests = any(entry["tested"] for entry in content["differences"])
         rows = []
         for entry in content["differences"]:
-            significant = entry["significant"]
-            counted = UNKNOWN if significant is None else f"{significant} of {entry['n']}"
+            counted = f"{entry['significant']} of {entry['tested']}" if entry["tested"] else UNKNOWN
             models = (entry["second"], entry["first"])
-            rows.append([*entry["setting"].values(), *models, *_points(entry, both), counted])
-        note = (
-            f"{_DIFFERENCE_NOTE} The last column counts the seeds for which the exact McNemar test, on the test "
-            f"images of that seed, found the two networks different.{_BOTH_NOTE * both}"
-        )
-        columns = [*swept, "model", "against", *_points_columns(both), "McNemar p < 0.05"]
+            cells = [*entry["setting"].values(), *models, *_points(entry, both)]
+            rows.append([*cells, *([counted] if has_tests else [])])
+        note = f"{_DIFFERENCE_NOTE}{_MCNEMAR_NOTE * has_tests}{_BOTH_NOTE * both}"
+        columns = [*swept, "model", "against", *_points_columns(both)]
+        columns += ["McNemar p < 0.05"] if has_tests else []
         tables.append(Table("Paired differences", columns, rows, note))
         tables += _matched_table(content, both)
     if content["effects"]:
@@ -403,9 +478,11 @@ def _matched_table(content: dict[str, Any], both: bool) -> list[Table]:
 
 
 def _models_table(content: dict[str, Any]) -> Table:
-    models = content["models"]
-    part = "test" if any(entry["test_accuracy"] for entry in models) else "val"
+    part = content["part"]
     word = _PARTS[part]
+    scores = [f"{part}_{metric}" for metric in _LIMITS]
+    models = [entry for entry in content["models"] if any(entry[name] for name in scores)]
+    unknown = [entry for entry in content["models"] if entry not in models]
     both = _has_both([entry[f"{part}_accuracy"] or {} for entry in models])
     spread = ["sd", "95 % interval", *([_BOTH] if both else [])]
     columns = [*content["swept"], "model", "n", f"{word} accuracy", *spread, f"{word} loss", *spread]
@@ -425,10 +502,20 @@ def _models_table(content: dict[str, Any]) -> Table:
     note = f"{_SPREAD_NOTE}{_PART_NOTES[part]}{_BOTH_NOTE * both}{_models_in_words(models)}"
     if any(entry[f"{part}_accuracy"] and entry[f"{part}_accuracy"]["n"] < _FEW_SEEDS for entry in models):
         note += _ROUGH_NOTE
+    if unknown:
+        note += f" Models without {word} scores are not in this table: {_unknown_in_words(unknown)}."
+    if content["other_runs"]:
+        note += " Runs in the folder that do not belong to the study are not counted: "
+        note += f"{_listed(content['other_runs'])}."
     if content["search_from"]:
         note += f" One search, of run {content['search_from']}, serves all seeds:"
         note += " the spread is that of training, not of searching."
     return Table("Results over seeds", [*columns, "parameters", "training"], rows, note)
+
+
+def _unknown_in_words(models: list[dict[str, Any]]) -> str:
+    names = [(entry["model"], _setting_in_words(entry["setting"])) for entry in models]
+    return _listed([" with ".join(filter(None, name)) for name in names])
 
 
 def _models_in_words(models: list[dict[str, Any]]) -> str:
@@ -509,26 +596,34 @@ def _p_value(value: float | None) -> str:
 # --- figures ---
 
 
-def _figures(folder: Path, runs: Runs, content: dict[str, Any]) -> dict[str, plots.DescribedFigure]:
+def _figures(study: _Study, content: dict[str, Any]) -> dict[str, plots.DescribedFigure]:
     dataset = content["dataset"]
-    table = results.table(folder)
-    table = table[~table["model"].isin(_NAIVE)]
-    part = "test" if table["test_accuracy"].notna().any() else "val"
     figures = {}
     for metric in _LIMITS:
-        column, label = f"{part}_{metric}", f"{_PARTS[part]} {metric}"
+        column, label = f"{study.part}_{metric}", f"{_PARTS[study.part]} {metric}"
         values = {
-            ", ".join(filter(None, [str(model), _setting_in_words(setting)])): rows[column]
-            for setting, by_setting in _by_setting(table, content["swept"])
-            for model, rows in by_setting.dropna(subset=[column]).groupby("model", sort=False)
+            ", ".join(filter(None, [str(model), _setting_in_words(setting)])): own[column]
+            for setting, rows in study.by_setting
+            for model, own in rows.dropna(subset=[column]).groupby("model", sort=False)
+            if model not in _NAIVE
         }
         if values:
             title = f"{label.capitalize()} of every seed ({dataset})"
             figures[label.replace(" ", "_")] = _every_seed(values, title, label, metric)
-    means, sds = ({}, {}) if content["swept"] else mean_histories(runs)
-    for metric in _LIMITS if means else ():
-        details = f", mean of {len(runs)} seeds ({dataset}{'; band: one sd' if len(runs) > 1 else ''})"
-        figures[metric] = page.metric_by_model(means, metric, details, sds)
+    if content["swept"]:
+        return figures
+    shown = {model for _, rows in study.by_setting for model in rows["model"]}
+    means, sds = (
+        {model: curves for model, curves in of_models.items() if model in shown}
+        for of_models in mean_histories(study.runs)
+    )
+    if means:
+        counts = [len(histories) for model, histories in _histories(study.runs).items() if model in means]
+        least, most = min(counts), max(counts)
+        of_seeds = f"{least} to {_seeds(most)}" if least < most else _seeds(most)
+        details = f", mean of {of_seeds} ({dataset}{'; band: one sd' if most > 1 else ''})"
+        for metric in _LIMITS:
+            figures[metric] = page.metric_by_model(means, metric, details, sds)
     return figures
 
 
@@ -556,18 +651,23 @@ def mean_histories(runs: Runs) -> tuple[dict[str, dict], dict[str, dict]]:
     Returns:
         The means and the standard deviations (0 for one seed): model -> metric -> a number per epoch.
     """
-    collected: dict[str, list[dict]] = {}
-    for records in runs.values():
-        for record in records.values():
-            for name, entry in record["models"].items():
-                if "history" in entry:
-                    collected.setdefault(name, []).append(entry["history"])
     means: dict[str, dict] = {}
     sds: dict[str, dict] = {}
-    for name, histories in collected.items():
+    for name, histories in _histories(runs).items():
         for metric in histories[0]:
             seeds = [pd.Series(history.get(metric, []), dtype=float) for history in histories]
             epochs = pd.concat(seeds, axis=1)
             means.setdefault(name, {})[metric] = epochs.mean(axis=1).tolist()
             sds.setdefault(name, {})[metric] = epochs.std(axis=1).fillna(0).tolist()
     return means, sds
+
+
+def _histories(runs: Runs) -> dict[str, list[dict]]:
+    """Returns the histories of each network: model -> one for each seed that has trained it."""
+    found: dict[str, list[dict]] = {}
+    for records in runs.values():
+        for record in records.values():
+            for name, entry in record["models"].items():
+                if "history" in entry:
+                    found.setdefault(name, []).append(entry["history"])
+    return found

@@ -32,7 +32,7 @@ def add_intervals(
 
     Args:
         folder: the study's folder.
-        by_setting: settings and their rows of `results.table`.
+        by_setting: settings and their rows of `results.table`; only the predictions of their runs are used.
         models: entries of `study_summary`; changed, as are the next two.
         differences: differences between models.
         effects: differences between settings.
@@ -41,7 +41,8 @@ def add_intervals(
     Raises:
         results.MissingLessonError: a file of predictions is missing or was changed.
     """
-    known = predictions.of_study(folder)
+    runs = {run for _, rows in by_setting for run in rows["run"]}
+    known = {run: found for run, found in predictions.of_study(folder).items() if run in runs}
     if len({found.labels.tobytes() for found in known.values()}) != 1:
         return  # there are none, or the runs used different test images
     compared = _compared([setting for setting, _ in by_setting], models, differences, effects)

@@ -13,9 +13,6 @@ this input ends: because the worker was killed, or because nobody waits for the 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import itertools
-import json
 import math
 import os
 import re
@@ -28,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_origin, get_type_hints
 
-from mnist_course import cores, lessons, processes
+from mnist_course import cores, lessons, processes, study_grid
 from mnist_course.course_file import COURSE_FILE, Settings, check_entries, read_course
 from mnist_course.reports import study_report
 from mnist_course.run import runner
@@ -44,7 +41,6 @@ from mnist_helpers._errors import UserError
 
 _POLL_SECONDS = 0.5
 _MOST_RUNS = 10_000
-_LONGEST_NAME = 64  # characters of a run's name, see `parameters`
 _OPTIONS = {  # how the parts of a specification are given
     "profile": "--profile",
     "dataset": "--dataset",
@@ -241,25 +237,7 @@ def check_spec(
 
 def grid(spec: StudySpec) -> dict[str, tuple[int, dict[str, Any]]]:
     """Returns the runs of a study: run name -> its seed and its swept parameters."""
-    runs = {}
-    for values in itertools.product(*spec.swept.values()):
-        setting = dict(zip(spec.swept, values, strict=True))
-        for seed in spec.seeds:
-            runs[parameters.check("run", _run_name(setting, seed))] = (seed, setting)
-    return runs
-
-
-def _run_name(setting: dict[str, Any], seed: int) -> str:
-    """Returns a name that depends on the setting and the seed only, and that no other setting has."""
-    parts = [f"{name}-{value}" for name, value in setting.items()]
-    name = "_".join([*parts, f"seed-{seed}"])
-    has_text = any(isinstance(value, str) for value in setting.values())
-    if not has_text and len(name) <= _LONGEST_NAME and re.fullmatch(r"[\w.-]+", name, re.ASCII):
-        return name
-    # Texts may differ only in what a folder's name cannot hold, or in case, so a hash tells them apart.
-    digest = hashlib.sha256(json.dumps(setting).encode()).hexdigest()[:10]
-    end = f"-{digest}_seed-{seed}"
-    return re.sub(r"[^A-Za-z0-9._-]", "_", "_".join(parts))[: _LONGEST_NAME - len(end)] + end
+    return study_grid.grid(spec.seeds, spec.swept)
 
 
 # --- running ---

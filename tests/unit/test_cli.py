@@ -942,6 +942,7 @@ LAYERS = (
         "predictions",
         "processes",
         "statistics",
+        "study_grid",
     ),
     ("reports", "pictures"),
     ("demo",),

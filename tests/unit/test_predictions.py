@@ -577,3 +577,10 @@ def test_settings_are_compared_with_both_kinds(study, monkeypatch):
 def test_runs_on_other_test_images_are_not_put_together(study):
     evaluate(study / "seed-10", 10, num_images=300)
     assert "two_way" not in json.dumps(summary(study)[0])
+
+
+def test_the_test_images_of_runs_outside_the_study_do_not_matter(study):
+    evaluate(study / "old", 7, num_images=300)
+    content, models = summary(study)
+    assert content["other_runs"] == ["old"]
+    assert models["tuned"]["test_accuracy"]["two_way_low"]

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -36,9 +37,8 @@ def made_up_study(tmp_path, accuracies=ACCURACIES, units=16, **asked):
     asked = {"seeds": [8, 9, 10], "lessons": ["02_baseline", "04_tuning", "05_evaluation"]} | asked
     _files.write_json(folder / study_report.STUDY_FILE, {"swept": {}, "search_from": ""} | asked)
     for number, values in enumerate(zip(*accuracies.values(), strict=True)):
-        run = folder / (
-            f"units-{units}_" * (units != 16) + f"seed-{number + 8}"
-        )  # 8, 9, 10: their names sort otherwise than they count
+        # 8, 9, 10: their names sort otherwise than they count
+        run = folder / (f"units-{units}_" * ("units" in asked.get("swept", {})) + f"seed-{number + 8}")
         run.mkdir()
         _files.write_json(run / course_file.COURSE_FILE, {})
         scores = dict(zip(accuracies, values, strict=True))
@@ -61,6 +61,193 @@ def made_up_study(tmp_path, accuracies=ACCURACIES, units=16, **asked):
                 **more,
             )
     return folder
+
+
+SWEPT = {"units": [16, 32]}
+
+
+def add_lesson_3(folder, **validated):
+    """Adds the record of lesson 3: networks with validation scores, which lesson 5 has not evaluated."""
+    for number, values in enumerate(zip(*validated.values(), strict=True)):
+        scores = dict(zip(validated, values, strict=True))
+        history = {"accuracy": [0.5], "loss": [1.0]}
+        results.save_record(
+            folder / f"seed-{number + 8}",
+            "03_batchnorm_dropout",
+            params={"profile": "quick", "seed": number + 8, "units": 16},
+            dataset=DATASET,
+            models={
+                model: {"num_params": 10, "val_accuracy": score, "val_loss": 1 - score, "history": history}
+                for model, score in scores.items()
+            },
+            started=time.perf_counter(),
+        )
+
+
+def validate(folder, accuracies):
+    """Adds validation scores to the network of lesson 2."""
+    for number, score in enumerate(accuracies):
+        change_record(
+            folder / f"seed-{number + 8}",
+            "02_baseline",
+            lambda record, score=score: record["models"]["baseline"].update(
+                val_accuracy=score, val_loss=1 - score
+            ),
+        )
+
+
+def rows_of(text, heading):
+    """The rows of a table of a report, as lists of cells."""
+    (part,) = [part for part in text.split("\n## ") if part.startswith(f"{heading}\n")]
+    return [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")][1:]
+
+
+@pytest.mark.parametrize("is_repetition", [True, False])
+def test_a_table_of_test_scores_has_no_validation_scores(tmp_path, drawn, is_repetition):
+    """Lesson 5 evaluates `baseline`, and not `plain`."""
+    folder = made_up_study(tmp_path)
+    validate(folder, [0.91, 0.92, 0.93])
+    add_lesson_3(folder, plain=[0.91, 0.92, 0.93 if is_repetition else 0.931], dropout=[0.9, 0.9, 0.9])
+    summary = study_report.study_summary(folder)
+    assert summary["part"] == "test"
+    (difference,) = summary["differences"]
+    assert (difference["first"], difference["second"]) == ("baseline", "tuned")
+    assert difference["p_holm"] == difference["p_value"]
+    in_summary = ["baseline", *([] if is_repetition else ["plain"]), "dropout", "tuned"]
+    assert [entry["model"] for entry in summary["models"]] == in_summary
+    study_report.write_study_report(folder)
+    text = (folder / "report.md").read_text()
+    assert [row[0] for row in rows_of(text, "Results over seeds")] == ["baseline", "tuned"]
+    assert [row[:2] for row in rows_of(text, "Paired differences")] == [["tuned", "baseline"]]
+    names = "dropout" if is_repetition else "plain, dropout"
+    assert f"Models without test scores are not in this table: {names}." in text
+    accuracy, loss, *curves = drawn
+    assert "plain" not in accuracy.description + loss.description
+    assert [("plain" in figure.description) for figure in curves] == [not is_repetition] * 2
+
+
+def test_a_repetition_has_no_differences_between_settings(tmp_path):
+    made_up_study(tmp_path, swept=SWEPT)
+    folder = made_up_study(tmp_path, units=32, swept=SWEPT)
+    for run in folder.glob("units-*"):
+        for lesson in ("02_baseline", "05_evaluation"):
+            change_record(
+                run, lesson, lambda record: record["models"].update(plain=record["models"]["baseline"])
+            )
+    summary = study_report.study_summary(folder)
+    assert [entry["model"] for entry in summary["effects"]] == ["baseline", "tuned"]
+    change_record(
+        folder / "units-32_seed-9",
+        "05_evaluation",
+        lambda record: record["models"]["plain"].update(test_loss=9),
+    )
+    summary = study_report.study_summary(folder)
+    assert [entry["model"] for entry in summary["effects"]] == ["baseline", "plain", "tuned"]
+
+
+def test_a_setting_without_test_scores_is_not_compared_by_validation_scores(tmp_path):
+    made_up_study(tmp_path, swept=SWEPT)
+    folder = made_up_study(tmp_path, units=32, swept=SWEPT)
+    for run in folder.glob("units-32*"):
+        (run / "05_evaluation.json").unlink()
+    for run in folder.glob("units-*"):
+        for lesson, model in (("02_baseline", "baseline"), ("04_tuning", "tuned")):
+            scores = {"val_accuracy": 0.5, "val_loss": 0.5}
+            change_record(run, lesson, lambda record, m=model, of=scores: record["models"][m].update(of))
+    summary = study_report.study_summary(folder)
+    assert {entry["metric"] for entry in summary["differences"]} == {"test_accuracy"}
+    assert {entry["setting"]["units"] for entry in summary["differences"]} == {16}
+    assert summary["effects"] == []
+    models, *_ = study_report.study_tables(summary)
+    assert [row[:2] for row in models.rows] == [[16, "baseline"], [16, "tuned"]]
+    assert "not in this table: baseline with units 32, tuned with units 32." in models.note
+
+
+def test_runs_that_do_not_belong_to_the_study_are_not_counted(tmp_path, drawn):
+    """A study with fewer seeds than before, runs of a sweep, and a copy of a run."""
+    folder = made_up_study(tmp_path, seeds=[8, 9, 10])
+    expected = study_report.study_summary(folder)
+    for name, of in (("units-32_seed-8", "seed-8"), ("old", "seed-9")):
+        shutil.copytree(folder / of, folder / name)
+    summary = study_report.study_summary(folder)
+    assert summary == expected | {"other_runs": ["old", "units-32_seed-8"]}
+    _files.write_json(
+        folder / "study.json", _files.read_json(folder / "study.json") | {"seeds": [8, 9, 11, 12]}
+    )
+    summary = study_report.study_summary(folder)
+    assert {entry["test_accuracy"]["n"] for entry in summary["models"]} == {2}
+    assert summary["differences"][0]["n"] == summary["differences"][0]["tested"] == 2
+    assert summary["conclusion"].endswith(" 2 of the runs are not finished.")
+    study_report.write_study_report(folder)
+    others = (
+        "Runs in the folder that do not belong to the study are not counted: old, seed-10, units-32_seed-8."
+    )
+    assert others in (folder / "report.md").read_text()
+    assert "n=2" in drawn[0].description and "n=3" not in drawn[0].description
+    assert "mean of 2 seeds" in drawn[2].description
+
+
+@pytest.mark.parametrize("change", [{"seed": 77}, {"units": 99}, {"profile": "full"}, {"epochs": 4}])
+def test_a_run_with_other_settings_than_its_name_says_does_not_belong_to_the_study(tmp_path, change):
+    fixed = {"units": 16, "epochs": 3}
+    folder = made_up_study(tmp_path, profile="quick", fixed=fixed)  # no record names `epochs`
+    assert study_report.study_summary(folder)["other_runs"] == []
+    for lesson in ("02_baseline", "04_tuning", "05_evaluation"):
+        change_record(folder / "seed-9", lesson, lambda record: record["params"].update(change))
+    summary = study_report.study_summary(folder)
+    assert summary["other_runs"] == ["seed-9"]
+    assert summary["unfinished"] == 1
+    assert summary["differences"][0]["n"] == 2
+
+
+def test_a_study_of_which_only_other_runs_are_there_has_no_report(tmp_path):
+    folder = made_up_study(tmp_path, seeds=[1])
+    with pytest.raises(
+        results.MissingLessonError, match=r"run the study first\. .* other runs: seed-8, seed-9"
+    ):
+        study_report.study_summary(folder)
+
+
+def test_two_runs_with_one_seed_are_refused():
+    rows = _rows({"baseline": [0.9], "tuned": [0.9]})
+    with pytest.raises(pd.errors.MergeError):
+        study_report._differences(pd.concat([rows, rows]), [], "test")
+
+
+def test_a_long_list_of_runs_is_cut():
+    assert study_report._listed(["a"] * 12) == f"{', '.join(['a'] * 10)} and 2 more"
+    assert study_report._listed(["a", "b"]) == "a, b"
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_the_conclusion_names_intervals_only_if_it_has_some(tmp_path, n):
+    folder = made_up_study(tmp_path, {name: values[:n] for name, values in ACCURACIES.items()})
+    conclusion = study_report.study_summary(folder)["conclusion"]
+    assert "Against the baseline, over the same seeds: tuned +1.50 percentage points" in conclusion
+    assert ("95 % interval" in conclusion) == (n == 3)
+
+
+def test_mcnemar_counts_the_seeds_that_were_tested(tmp_path):
+    folder = made_up_study(tmp_path)
+    for number in (9, 10):
+        change_record(folder / f"seed-{number}", "05_evaluation", lambda record: record.pop("comparisons"))
+    summary = study_report.study_summary(folder)
+    assert [summary["differences"][0][name] for name in ("significant", "tested", "n")] == [0, 1, 3]
+    assert study_report.study_tables(summary)[1].rows[0][-1] == "0 of 1"
+
+
+def test_the_curves_name_the_number_of_seeds_that_they_are_the_mean_of(tmp_path, drawn):
+    folder = made_up_study(tmp_path)
+    (folder / "seed-9" / "04_tuning.json").unlink()
+    study_report.write_study_report(folder)
+    assert "mean of 2 to 3 seeds (digits; band: one sd)" in drawn[2].description
+    for number in (8, 9, 10):
+        (folder / f"seed-{number}" / "02_baseline.json").unlink()
+    study_report.write_study_report(folder)
+    assert "mean of 2 seeds (digits; band: one sd)" in drawn[-1].description
+    (folder / "seed-8" / "04_tuning.json").unlink()
+    study_report.write_study_report(folder)
+    assert "mean of 1 seed (digits)" in drawn[-1].description
 
 
 def test_a_studys_numbers_by_hand(tmp_path):
@@ -142,11 +329,40 @@ def test_the_figures_of_histories_say_whether_they_show_validation(tmp_path, dra
             assert any(figure.description.startswith(beginning) for figure in drawn), beginning
 
 
-def test_records_without_comparisons_show_a_dash(tmp_path):
+def test_a_pair_that_was_not_compared_shows_a_dash(tmp_path):
     folder = made_up_study(tmp_path)
     for number in (8, 9, 10):
         change_record(folder / f"seed-{number}", "05_evaluation", lambda record: record.pop("comparisons"))
-    assert study_report.study_summary(folder)["differences"][0]["significant"] is None
+    summary = study_report.study_summary(folder)
+    assert [summary["differences"][0][name] for name in ("significant", "tested")] == [0, 0]
+    add = {"comparisons": [{"first": "baseline", "second": "other", "p_value": 0.01}]}
+    change_record(folder / "seed-8", "05_evaluation", lambda record: record.update(add))
+    change_record(
+        folder / "seed-8",
+        "05_evaluation",
+        lambda record: record["models"].update(other={"test_accuracy": 0.9, "test_loss": 0.1}),
+    )
+    summary = study_report.study_summary(folder)
+    counts = {
+        entry["second"]: entry["tested"] for entry in summary["differences"] if entry["first"] == "baseline"
+    }
+    assert counts == {"tuned": 0, "other": 1}
+    table = study_report.study_tables(summary)[1]
+    assert {(row[0], row[1]): row[-1] for row in table.rows} == {
+        ("tuned", "baseline"): "–",
+        ("other", "baseline"): "1 of 1",
+        ("tuned", "other"): "–",
+    }
+    assert "McNemar" in table.note
+
+
+def test_without_any_mcnemar_test_there_is_no_column_of_them(tmp_path):
+    folder = made_up_study(tmp_path)
+    for number in (8, 9, 10):
+        change_record(folder / f"seed-{number}", "05_evaluation", lambda record: record.pop("comparisons"))
+    table = study_report.study_tables(study_report.study_summary(folder))[1]
+    assert "McNemar" not in table.note + " ".join(table.columns)
+    assert {len(row) for row in table.rows} == {len(table.columns)}
 
 
 @pytest.mark.parametrize("with_old", [True, False])
@@ -200,9 +416,9 @@ def test_one_seed_shows_a_dash_for_its_spread(tmp_path):
 
 @pytest.mark.usefixtures("drawn")
 def test_settings_of_a_sweep_are_compared(tmp_path):
-    made_up_study(tmp_path)
+    made_up_study(tmp_path, swept=SWEPT)
     better = {"baseline": [0.96, 0.98, 0.99], "tuned": ACCURACIES["tuned"]}
-    folder = made_up_study(tmp_path, better, units=32, swept={"units": [16, 32]})
+    folder = made_up_study(tmp_path, better, units=32, swept=SWEPT)
     change_record(
         folder / "units-32_seed-8",
         "04_tuning",
@@ -304,28 +520,31 @@ def test_the_committed_reports_hold_no_markup_and_no_absent_model(study):  # P1
 
 @pytest.mark.usefixtures("drawn")
 def test_runs_csv_of_a_study_holds_every_run_and_model(tmp_path):  # P5
-    made_up_study(tmp_path)
-    folder = made_up_study(tmp_path, units=32, swept={"units": [16, 32]})
-    (folder / "seed-9" / "05_evaluation.json").unlink()  # a partial run
+    made_up_study(tmp_path, swept=SWEPT)
+    folder = made_up_study(tmp_path, units=32, swept=SWEPT)
+    (folder / "units-16_seed-9" / "05_evaluation.json").unlink()  # a partial run
     study_report.write_study_report(folder)
     back = pd.read_csv(folder / run_report.RUNS_FILE)
     pd.testing.assert_frame_equal(back, results.table(str(folder)))
     assert back["run"].drop_duplicates().tolist() == [
-        *("seed-8", "seed-9", "seed-10"),
+        *("units-16_seed-8", "units-16_seed-9", "units-16_seed-10"),
         *("units-32_seed-8", "units-32_seed-9", "units-32_seed-10"),
     ]
     assert len(back) == 12
     assert back["units"].tolist() == [16] * 6 + [32] * 6
-    assert back.loc[back["run"] == "seed-9", "test_accuracy"].isna().all()
-    assert back.loc[back["run"] == "seed-8", "test_accuracy"].tolist() == [0.95, 0.96]
+    assert back.loc[back["run"] == "units-16_seed-9", "test_accuracy"].isna().all()
+    assert back.loc[back["run"] == "units-16_seed-8", "test_accuracy"].tolist() == [0.95, 0.96]
 
 
 @pytest.mark.usefixtures("drawn")
 def test_a_sweep_whose_parameter_no_run_has_recorded_yet_has_a_report(tmp_path):
     folder = made_up_study(tmp_path, swept={"epochs": [1, 2]})
+    for number in (8, 9, 10):
+        (folder / f"seed-{number}").rename(folder / f"epochs-1_seed-{number}")
     study_report.write_study_report(folder)
-    assert "6 of the runs are not finished" not in (folder / "report.md").read_text()
-    assert study_report.study_summary(folder)["models"] == []
+    assert "3 of the runs are not finished" in (folder / "report.md").read_text()
+    models = study_report.study_summary(folder)["models"]
+    assert [(entry["setting"]["epochs"], entry["test_accuracy"]["n"]) for entry in models] == [(1, 3)] * 2
     assert study_report.study_text(folder)
 
 
@@ -341,7 +560,7 @@ def test_models_of_optional_notebooks_are_explained_and_compared():
     rows = pd.DataFrame(
         [{"model": name, "seed": seed, "test_accuracy": 0.9} for name in names for seed in (1, 2)]
     ).assign(val_accuracy=0.9, test_loss=0.1, val_loss=0.1)
-    pairs = [(entry["first"], entry["second"]) for entry in study_report._differences(rows, [])]
+    pairs = [(entry["first"], entry["second"]) for entry in study_report._differences(rows, [], "test")]
     assert pairs == [
         *(("baseline", name) for name in names[1:]),
         ("plain", "tuned"),
@@ -374,7 +593,7 @@ def test_networks_with_the_same_images_epochs_and_size_have_a_table(tmp_path, sw
     }
     for units in (16, 32) if swept else (16,):
         for seed in asked["seeds"]:
-            run = folder / f"units-{units}_seed-{seed}"
+            run = folder / (f"units-{units}_" * swept + f"seed-{seed}")
             run.mkdir(parents=True)
             _files.write_json(run / course_file.COURSE_FILE, {})
             for lesson, names in (("02_baseline", ["baseline"]), ("stronger_networks", list(LINEUP)[1:])):
@@ -426,7 +645,13 @@ def test_without_matched_networks_there_is_no_table_of_them(tmp_path):
 def _rows(scores):
     return pd.DataFrame(
         [
-            {"model": model, "seed": seed, "test_accuracy": accuracy, "test_loss": 1 - accuracy / 2}
+            {
+                "run": f"seed-{seed}",
+                "model": model,
+                "seed": seed,
+                "test_accuracy": accuracy,
+                "test_loss": 1 - accuracy / 2,
+            }
             for model, values in scores.items()
             for seed, accuracy in enumerate(values)
         ]
@@ -436,7 +661,7 @@ def _rows(scores):
 def test_p_values_are_students_and_corrected_for_their_number_by_holm():
     scores = {"baseline": [0.95, 0.96, 0.97, 0.95], "a": [0.96, 0.98, 0.985, 0.97]}
     scores |= {"b": [0.951, 0.959, 0.972, 0.951], "c": [0.97, 0.96, 0.97, 0.94]}
-    found = study_report._differences(_rows(scores), [])
+    found = study_report._differences(_rows(scores), [], "test")
     study_report._correct_for_number(found)
     names = [entry["second"] for entry in found]
     assert names == ["a", "b", "c"]
@@ -458,6 +683,26 @@ def test_the_network_of_lesson_2_is_there_once():
     assert set(study_report._without_repetition(_rows(scores))["model"]) == set(scores)
     del scores["baseline"]
     assert set(study_report._without_repetition(_rows(scores))["model"]) == set(scores)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_repetition"),
+    [
+        ({("plain", 0): math.nan}, True),  # this run has not reached lesson 3
+        ({("plain", seed): math.nan for seed in range(3)}, True),  # lesson 5 evaluates `baseline` only
+        ({("baseline", 0): math.nan}, False),  # a score of its own
+        ({("plain", 2): 0.98}, False),
+    ],
+)
+def test_plain_is_a_repetition_if_all_scores_that_it_has_are_those_of_the_baseline(change, is_repetition):
+    rows = _rows({"baseline": [0.95, 0.96, 0.97], "plain": [0.95, 0.96, 0.97]})
+    for (model, seed), value in change.items():
+        rows.loc[(rows["model"] == model) & (rows["seed"] == seed), "test_accuracy"] = value
+    assert ("plain" not in set(study_report._without_repetition(rows)["model"])) == is_repetition
+    unknown = rows.assign(
+        test_accuracy=math.nan, test_loss=math.nan, val_accuracy=math.nan, val_loss=math.nan
+    )
+    assert "plain" in set(study_report._without_repetition(unknown)["model"])
 
 
 def test_the_page_on_studies_says_how_many_seeds_it_takes():
