@@ -832,7 +832,7 @@ def export_assignments(folder: Path, **files: Path | None) -> None:
 @main.command(epilog=_help("mnist-course notebooks"))
 @_offline
 def notebooks() -> None:
-    """Run all notebooks on MNIST, and write their outputs into notebooks/, in place of the old ones."""
+    """Run all notebooks on MNIST and replace their outputs."""
     from mnist_course.run import runner
 
     try:
