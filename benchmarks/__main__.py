@@ -44,7 +44,7 @@ from mnist_helpers._errors import UserError
     "--only",
     multiple=True,
     type=click.Choice(list(schedules.RECIPES)),
-    help="Measure the time to the target accuracies of this recipe only; can be repeated.",
+    help="Measure the time to the target accuracies for this recipe only; can be repeated.",
 )
 @click.option("--quick", is_flag=True, help="Tiny, on the digits: only to see that it works.")
 @click.option(

@@ -1517,6 +1517,47 @@ def test_a_bench_of_an_earlier_version_is_named(tmp_path, content):
         assert word in " ".join(result.output.split())
 
 
+def test_a_bench_from_before_sessions_were_recorded_is_still_reported(tmp_path, monkeypatch):
+    content = bench(tmp_path, monkeypatch, repeats=6)
+    expected = speed_report.conclusion(content)
+    for name in ("not_chosen", "chosen_by"):
+        del content[name]
+    del content["machine"]["first_date"]
+    for runs in [*content["runs"].values(), *content["validation"].values()]:
+        del runs["sessions"]
+    for entry in (one for at in content["marks"] for one in at["recipes"].values()):
+        del entry["ratio_n"], entry["same_session"]
+    _files.write_json(tmp_path / "bench.json", content)
+    result = invoke(tmp_path.name, "--only-report", "--results-dir", tmp_path.parent)
+    assert result.exit_code == 0, result.output
+    assert expected in result.output
+
+
+def test_the_committed_bench_is_of_an_earlier_version_and_is_still_read():
+    """The lesson on faster training reads it; the report of this version refuses it, with one message."""
+    content = results.reference_bench()
+    assert content["time_to_target"]["fast_recipe"]["reached"]
+    if "runs" in content:
+        assert speed_report.conclusion(speed_report.read(REFERENCE))
+    else:
+        with pytest.raises(UserError, match="earlier version"):
+            speed_report.read(REFERENCE)
+    validation = speed._validation(REFERENCE)
+    assert set(validation) == {"machine", "runs"}
+
+
+def test_the_versions_of_the_report_are_those_of_all_programs(tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "_version", lambda name: None if name == "jaxlib" else f"of {name}")
+    speed._versions.cache_clear()
+    try:
+        measured(tmp_path, monkeypatch, validate=True, repeats=2, only=["torch"])
+    finally:
+        speed._versions.cache_clear()
+    versions = speed_report.read(tmp_path)["machine"]["versions"]
+    assert versions["torch"] == "of torch"
+    assert {"keras", "papermill"} < versions.keys()
+
+
 def test_the_help_has_an_example_whose_report_has_intervals():
     shown = " ".join(invoke("--help").output.split())
     repeats = re.search(r"Example: python -m benchmarks monday --repeats (\d+) --course class", shown)
