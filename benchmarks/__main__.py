@@ -6,7 +6,7 @@ import os
 
 import click
 
-from benchmarks import schedules, speed, speed_report
+from benchmarks import marks, schedules, speed, speed_report
 from mnist_course import course_file
 from mnist_helpers import _files, parameters, results
 from mnist_helpers._errors import UserError
@@ -14,7 +14,7 @@ from mnist_helpers._errors import UserError
 
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Example: python -m benchmarks monday --repeats 3 --course class",
+    epilog="Example: python -m benchmarks monday --repeats 10 --course class",
 )
 @click.argument("name", default="bench")
 @click.option(
@@ -22,26 +22,29 @@ from mnist_helpers._errors import UserError
     default=10,
     type=click.IntRange(1, 1000),
     metavar="N",
-    help="Repetitions of each measurement, each with another seed.",
+    help="Repetitions of each measurement, each with another seed. With fewer than "
+    f"{marks.FEWEST_SEEDS}, the report has no intervals.",
     show_default=True,
 )
 @click.option(
     "--validate",
     is_flag=True,
-    help="First step: compare the candidates on validation images, by which the schedules are chosen.",
+    help="First step: compare the candidates on validation images, by which the schedules are chosen. It needs "
+    f"{schedules.FEWEST_VALIDATION_SEEDS} repetitions or more.",
 )
 @click.option(
     "--part",
     "parts",
     multiple=True,
     type=click.Choice(speed.PARTS),
-    help="Measure only this part; can be repeated. Without it: all parts.",
+    help="Measure only this part; can be repeated. `marks` is the time to the target accuracies. Without it: all "
+    "parts.",
 )
 @click.option(
     "--only",
     multiple=True,
     type=click.Choice(list(schedules.RECIPES)),
-    help="Of the marks, measure only this recipe; can be repeated.",
+    help="Measure the time to the target accuracies for this recipe only; can be repeated.",
 )
 @click.option("--quick", is_flag=True, help="Tiny, on the digits: only to see that it works.")
 @click.option(
@@ -76,6 +79,11 @@ def main(
             raise UserError(
                 "--validate: Expected: alone, or with --only and --repeats. "
                 "Received: --quick, --only-report, --part or --course as well. Give the commands one by one."
+            )
+        if validate and repeats < schedules.FEWEST_VALIDATION_SEEDS:
+            raise UserError(
+                f"--repeats: Expected: with --validate, {schedules.FEWEST_VALIDATION_SEEDS} or more. "
+                f"Received: {repeats}. Schedules are chosen by a mean over several seeds; give --repeats 4."
             )
         base = results.results_dir(_files.expand(results_dir) if results_dir else "")
         if not _files.is_writable_place(base):

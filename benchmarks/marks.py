@@ -2,16 +2,18 @@
 
 A measurement trains one schedule once. Its time holds everything from the raw arrays to the trained network:
 preparing the arrays, building, tracing and compiling the network, training. Importing the library is timed apart,
-and scoring is not timed. A schedule reaches a mark if its mean accuracy over the seeds is at or above the mark; its
-time is the median over the seeds. A recipe's time for a mark is that of its fastest schedule which reaches it.
+and scoring is not timed. A *mark* is a target accuracy. A schedule reaches a mark if its mean accuracy over the
+seeds is at or above the mark; its time is the median over the seeds. A recipe's time for a mark is that of its
+fastest schedule which reaches it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +29,12 @@ VALUES = {
     "accuracy": 6,
     "import_seconds": 4,
 }  # of a measurement, with the decimals that are kept
+FEWEST_SEEDS = 6  # of an interval: with fewer, the bootstrap of a median covers clearly less than 95 %
 
 Pair = tuple[np.ndarray, np.ndarray]  # images, uint8 (n, 28, 28), and labels, uint8 (n,)
 Runs = Mapping[
     str, Mapping[str, list[float]]
-]  # name of a schedule -> seeds, seconds, accuracy, import_seconds
+]  # name of a schedule -> seeds, sessions, seconds, accuracy, import_seconds
 
 
 def images(quick: bool, *, seed: int = 1, validation: bool = False) -> tuple[Pair, Pair]:
@@ -77,11 +80,28 @@ def code_sha256(recipe: Recipe) -> str:
     """Returns a hash of what defines a recipe: its code, the twins' settings, the notebook's cells and sizes."""
     modules = [recipe.module, "twins", *(["ours"] if recipe.is_ours else [])]
     modules += ["adam"] if recipe.module == "with_jax" else []
-    texts = [_path_of(f"benchmarks.recipes.{name}").read_text(encoding="utf-8") for name in modules]
+    texts = [source_of(f"benchmarks.recipes.{name}") for name in modules]
     texts += [lessons.tagged_source(recipe.notebook, tag) for tag in recipe.tags]
     if recipe.is_ours:
         texts.append(repr(lessons.declared(recipe.notebook) | lessons.profile_parameters("full")))
+    return sha256(texts)
+
+
+def schedule_sha256(schedule: Schedule) -> str:
+    """Returns a hash of what a schedule's measurement runs: the recipe, the epochs, the settings and the timer."""
+    settings = sorted(schedule.settings.items())
+    code = code_sha256(RECIPES[schedule.recipe])
+    return sha256([code, repr((schedule.epochs, settings)), inspect.getsource(measure)])
+
+
+def sha256(texts: Sequence[str]) -> str:
+    """Returns a hash of several texts."""
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def source_of(module: str) -> str:
+    """Returns the source of a module, without importing its library."""
+    return _path_of(module).read_text(encoding="utf-8")
 
 
 def _path_of(module: str) -> Path:
@@ -99,16 +119,16 @@ def compact(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[fl
     """Collects measurements by schedule, in the order of `CANDIDATES` and of the seeds.
 
     Args:
-        entries: `name`, `seed` and `value` of each.
+        entries: `name`, `seed`, `session` and `value` of each.
 
     Returns:
-        name -> `seeds`, and for each of `VALUES` a number per seed.
+        name -> `seeds`, `sessions`, and for each of `VALUES` a number per seed.
     """
     found = {}
     for name in CANDIDATES:
         own = sorted((entry for entry in entries if entry["name"] == name), key=lambda entry: entry["seed"])
         if own:
-            found[name] = {"seeds": [entry["seed"] for entry in own]} | {
+            found[name] = {key + "s": [entry[key] for entry in own] for key in ("seed", "session")} | {
                 key: [round(entry["value"][key], decimals) for entry in own]
                 for key, decimals in VALUES.items()
             }
@@ -118,40 +138,65 @@ def compact(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[fl
 def summary(runs: Runs) -> list[dict[str, Any]]:
     """Compares the recipes at each mark.
 
+    The schedules of a recipe are compared over the seeds that all of them have. A recipe that has seeds in common
+    with our recipe is compared with it over these, so that a ratio is that of two medians over the same seeds.
+
     Args:
-        runs: from `compact`.
+        runs: from `compact`, of the schedules that validation chose.
 
     Returns:
         For each mark: `mark`; `ours`, the name of our fastest recipe that reaches it, or `None`; `recipes`, name ->
-        entry of its schedule from `entry`, with `reached`, and `ratio`, `ratio_low` and `ratio_high`: its time
-        divided by ours, with a 95 % interval. A recipe that does not reach the mark has the entry of its most
-        accurate schedule and no ratio.
+        entry of its schedule from `entry`, with `reached`, and the numbers of `ratio`: its time divided by ours. A
+        recipe that does not reach the mark has the entry of its most accurate schedule and no ratio; one without a
+        seed in common with ours has no ratio.
     """
     return [_at_mark(runs, mark) for mark in MARKS]
 
 
 def _at_mark(runs: Runs, mark: float) -> dict[str, Any]:
-    entries: dict[str, dict[str, Any]] = {}
-    for recipe in RECIPES.values():
-        own = [entry(runs, name) for name in runs if CANDIDATES[name].recipe == recipe.name]
-        if not own or mark not in recipe.marks:
-            continue
-        above = [found for found in own if reaches(runs[found["schedule"]]["accuracy"], mark)]
-        best = max(own, key=lambda found: found["mean_accuracy"])
-        fastest = min(above, key=lambda found: found["median_seconds"]) if above else best
-        entries[recipe.name] = fastest | {"reached": bool(above)}
-    reached = {name: found for name, found in entries.items() if found["reached"]}
+    found = {
+        recipe.name: {name: own for name, own in runs.items() if CANDIDATES[name].recipe == recipe.name}
+        for recipe in RECIPES.values()
+        if mark in recipe.marks
+    }
+    compared = {recipe: _over_common_seeds(own) for recipe, own in found.items() if own}
+    entries = {recipe: _fastest(own, mark) for recipe, own in compared.items()}
     ours = min(
-        (name for name in reached if RECIPES[name].is_ours),
-        key=lambda name: reached[name]["median_seconds"],
+        (recipe for recipe, one in entries.items() if RECIPES[recipe].is_ours and one["reached"]),
+        key=lambda recipe: entries[recipe]["median_seconds"],
         default=None,
     )
-    for name, found in entries.items():
-        numbers: dict[str, Any] = dict.fromkeys(("ratio", "ratio_low", "ratio_high"))
-        if ours and found["reached"]:
-            numbers = ratio(runs[found["schedule"]], runs[entries[ours]["schedule"]])
-        entries[name] = found | numbers
+    if ours is None:
+        without = dict.fromkeys(_RATIO)
+        return {"mark": mark, "ours": None, "recipes": {name: one | without for name, one in entries.items()}}
+    program = compared[ours][entries[ours]["schedule"]]
+    for recipe in entries.keys() - {ours}:
+        compared[recipe] = _over_common_seeds(found[recipe], program["seeds"])
+        entries[recipe] = _fastest(compared[recipe], mark)
+    for recipe, one in entries.items():
+        numbers = ratio(compared[recipe][one["schedule"]], program) if one["reached"] else {}
+        entries[recipe] = one | dict.fromkeys(_RATIO) | numbers
     return {"mark": mark, "ours": ours, "recipes": entries}
+
+
+def _over_common_seeds(runs: Runs, seeds: Collection[float] | None = None) -> Runs:
+    """Keeps the seeds that all schedules have, out of `seeds` if possible; without such seeds, keeps all."""
+    common = set.intersection(*(set(own["seeds"]) for own in runs.values()))
+    common = common & set(common if seeds is None else seeds) or common
+    return {name: _only(own, common) for name, own in runs.items()} if common else runs
+
+
+def _only(runs: Mapping[str, list[float]], seeds: Collection[float]) -> Mapping[str, list[float]]:
+    rows = [row for row, seed in enumerate(runs["seeds"]) if seed in seeds]
+    return {key: [numbers[row] for row in rows] for key, numbers in runs.items()}
+
+
+def _fastest(runs: Runs, mark: float) -> dict[str, Any]:
+    """Returns the entry of the fastest schedule that reaches a mark, or of the most accurate one if none does."""
+    own = [entry(runs, name) for name in runs]
+    above = [one for one in own if reaches(runs[one["schedule"]]["accuracy"], mark)]
+    best = max(own, key=lambda one: one["mean_accuracy"])
+    return (min(above, key=lambda one: one["median_seconds"]) if above else best) | {"reached": bool(above)}
 
 
 def entry(runs: Runs, name: str) -> dict[str, Any]:
@@ -174,39 +219,49 @@ def entry(runs: Runs, name: str) -> dict[str, Any]:
     }
 
 
+_RATIO = ("ratio", "ratio_low", "ratio_high", "ratio_n", "same_session")
+
+
 def ratio(
     peer: Mapping[str, Sequence[float]],
     ours: Mapping[str, Sequence[float]],
     *,
     repeats: int = 10_000,
     dice_seed: int = 0,
-) -> dict[str, float | None]:
-    """Divides the median time of a peer by that of ours, with a 95 % interval.
+) -> dict[str, Any]:
+    """Divides the median time of a peer by that of ours over their common seeds, with a 95 % interval.
 
-    The interval is a percentile bootstrap over seeds (Efron 1979, Annals of Statistics 7, p. 1). A seed is one
-    round of the benchmark, in which all programs take turns, so both times of a drawn seed are taken together: a
-    round in which the machine was slow is slow for both.
+    The interval is a percentile bootstrap over seeds (Efron 1979, Annals of Statistics 7, p. 1). In a session, a
+    seed is one round of the benchmark, in which all programs take turns, so both times of a drawn seed are taken
+    together: a round in which the machine was slow is slow for both. If some of the times are from different
+    sessions, the seeds of the two programs are drawn independently of each other.
 
     Args:
-        peer: `seeds` and `seconds`.
+        peer: `seeds`, `sessions` and `seconds`.
         ours: the same of our schedule. Seeds that only one of them has are left out.
         repeats: how often seeds are drawn.
         dice_seed: makes the draws repeatable.
 
     Returns:
-        `ratio`, `ratio_low`, `ratio_high`; the ends are `None` for fewer than two common seeds, and `ratio`, too,
-        if there is none.
+        `ratio`; `ratio_low` and `ratio_high`, which are `None` for fewer than `FEWEST_SEEDS` common seeds;
+        `ratio_n`, the number of common seeds; `same_session`, whether both times of each of these are from the
+        same session. Without common seeds, all are `None` and `ratio_n` is 0.
     """
-    times = [dict(zip(runs["seeds"], runs["seconds"], strict=True)) for runs in (peer, ours)]
-    common = sorted(times[0].keys() & times[1].keys())
-    pairs = np.array([[own[seed] for seed in common] for own in times], float)  # (2, seeds)
-    found: dict[str, float | None] = dict.fromkeys(("ratio", "ratio_low", "ratio_high"))
-    if common:
-        top, bottom = np.median(pairs, axis=1)
-        found["ratio"] = float(top / bottom)
-    if len(common) >= 2:
-        drawn = np.random.default_rng(dice_seed).integers(len(common), size=(repeats, len(common)))
-        top, bottom = np.median(pairs[:, drawn], axis=2)
+    seconds = [dict(zip(runs["seeds"], runs["seconds"], strict=True)) for runs in (peer, ours)]
+    common = sorted(seconds[0].keys() & seconds[1].keys())
+    found: dict[str, Any] = dict.fromkeys(_RATIO) | {"ratio_n": len(common)}
+    if not common:
+        return found
+    sessions = [dict(zip(runs["seeds"], runs["sessions"], strict=True)) for runs in (peer, ours)]
+    same_session = all(sessions[0][seed] == sessions[1][seed] for seed in common)
+    times = np.array([[own[seed] for seed in common] for own in seconds], float)  # (2, seeds)
+    top, bottom = np.median(times, axis=1)
+    found |= {"ratio": float(top / bottom), "same_session": same_session}
+    if len(common) >= FEWEST_SEEDS:
+        dice = np.random.default_rng(dice_seed)
+        drawn = dice.integers(len(common), size=(2, repeats, len(common)))
+        rows = (drawn[0], drawn[0] if same_session else drawn[1])
+        top, bottom = (np.median(own[seeds], axis=1) for own, seeds in zip(times, rows, strict=True))
         low, high = np.quantile(top / bottom, (0.025, 0.975))
         found |= {"ratio_low": float(low), "ratio_high": float(high)}
     return found

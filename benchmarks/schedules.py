@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,9 @@ import numpy as np
 
 from mnist_helpers._errors import UserError
 
-# Accuracies, in ascending order: the best of the reference that the project started from, and two of further work.
+FEWEST_VALIDATION_SEEDS = 2  # of each candidate, before schedules are chosen
+# The target accuracies, in ascending order: the best of the reference that the project started from, and two of
+# further work.
 MARKS = (0.9803, 0.99, 0.993)
 
 Predict = Callable[[np.ndarray], np.ndarray]  # images, uint8 (n, 28, 28) -> digits (n,)
@@ -212,7 +215,7 @@ _CANDIDATES = [
     *_lengths(
         "sklearn",
         (12, 20),
-        "stronger weight decay against overfitting, for the higher marks",
+        "stronger weight decay against overfitting, for the higher target accuracies",
         "512-256 alpha 0.01",
         hidden_layer_sizes=(512, 256),
         alpha=0.01,
@@ -245,11 +248,11 @@ def chosen(validation: Mapping[str, Mapping[str, Sequence[float]]], recipe: Reci
     candidate reaches a mark, it is the most accurate one.
 
     Args:
-        validation: name of a schedule -> `seconds` and `accuracy`, a number per seed.
+        validation: name of a schedule -> `seeds`, `seconds` and `accuracy`, a number per seed.
         recipe: the recipe.
 
     Raises:
-        UserError: none of its candidates has been measured.
+        UserError: its candidates have not been measured, or not all of them with the same seeds, at least two.
     """
     measured = [name for name in validation if name in CANDIDATES and CANDIDATES[name].recipe == recipe.name]
     if not measured:
@@ -257,6 +260,7 @@ def chosen(validation: Mapping[str, Mapping[str, Sequence[float]]], recipe: Reci
             f"The schedules of {recipe.name} have not been compared on validation images. Expected: results in "
             "bench.json or bench.jsonl. Received: none. First run: python -m benchmarks NAME --validate"
         )
+    _check_complete(validation, recipe)
     seconds = {name: float(np.median(validation[name]["seconds"])) for name in measured}
     found: set[str] = set()
     for mark in recipe.marks:
@@ -264,6 +268,23 @@ def chosen(validation: Mapping[str, Mapping[str, Sequence[float]]], recipe: Reci
         best = max(measured, key=lambda name: mean_accuracy(validation[name]["accuracy"]))
         found |= set(sorted(above, key=seconds.__getitem__)[:2] or [best])
     return [schedule for name, schedule in CANDIDATES.items() if name in found]
+
+
+def _check_complete(validation: Mapping[str, Mapping[str, Sequence[float]]], recipe: Recipe) -> None:
+    """Refuses a validation that was interrupted, because it compares candidates over different seeds."""
+    names = [name for name, one in CANDIDATES.items() if one.recipe == recipe.name]
+    found = Counter(tuple(validation.get(name, {}).get("seeds", ())) for name in names)
+    if len(found) == 1 and len(next(iter(found))) >= FEWEST_VALIDATION_SEEDS:
+        return
+    received = "; ".join(
+        f"{count} with {'seeds ' + ', '.join(map(str, seeds)) if seeds else 'no seed'}"
+        for seeds, count in found.items()
+    )
+    raise UserError(
+        f"The validation of {recipe.name} is not complete. Expected: all of its {len(names)} candidates with the "
+        f"same seeds, at least {FEWEST_VALIDATION_SEEDS}. Received: {received}. Continue it: "
+        f"python -m benchmarks NAME --validate --only {recipe.name}"
+    )
 
 
 def mean_accuracy(accuracies: Sequence[float]) -> float:

@@ -4,30 +4,34 @@
 
 The measurements take turns: one of each, then the next repetition, in an order that a seed shuffles. What is
 counted is the same for all programs (`benchmarks.marks`). Each measurement is kept as soon as it is made, so that
-an interrupted benchmark continues; one whose program has changed since is made again.
+an interrupted benchmark continues; one whose program has changed since, or that is from another machine or from
+other versions of the packages, is made again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
+import inspect
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import marks, schedules, speed_report, steps
-from mnist_course import cores, course_file
+from benchmarks import cells, marks, schedules, speed_report, steps
+from mnist_course import cores, course_file, lessons
 from mnist_helpers import _course, _files, results
+from mnist_helpers._errors import UserError
 
 PARTS = ("marks", "throughput", "step", "growth")
 LOG_FILE = "bench.jsonl"
@@ -211,13 +215,6 @@ def study_growth(seeds: int, workers: int) -> dict[str, float]:
 
 # --- where a lesson's time goes ---
 
-_KINDS = {
-    "import": re.compile(r"^import ", re.M),
-    "training": re.compile(r"\.(fit|search)\("),
-    "data": re.compile(r"\bdata\.(load_|resolve|describe|dataset_of_record)"),
-    "figures": re.compile(r"\bplots\."),
-}
-
 
 def lesson_times(folder: Path) -> dict[str, dict[str, float]]:
     """Splits the wall time of each lesson of a run into kernel start, import, data, training, figures, other.
@@ -226,15 +223,13 @@ def lesson_times(folder: Path) -> dict[str, dict[str, float]]:
         folder: the folder of a run that `mnist-course run` made.
 
     Returns:
-        lesson -> kind -> seconds; a cell counts for the first of import, training, data and figures that it does.
+        lesson -> kind -> seconds; `cells.kinds` says for which kind a cell counts.
     """
     split = {}
     for lesson, timing in course_file.timings(folder).items():
         notebook = json.loads((folder / f"{lesson}.ipynb").read_text(encoding="utf-8"))
-        seconds = dict.fromkeys([*_KINDS, "other"], 0.0)
-        for cell in notebook["cells"]:
-            source = "".join(cell["source"])
-            kind = next((kind for kind, pattern in _KINDS.items() if pattern.search(source)), "other")
+        seconds = dict.fromkeys(cells.KINDS, 0.0)
+        for cell, kind in zip(notebook["cells"], cells.kinds(notebook), strict=True):
             seconds[kind] += cell["metadata"].get("papermill", {}).get("duration") or 0.0
         split[lesson] = {"kernel start": timing["wall_seconds"] - sum(seconds.values())} | seconds
     return split
@@ -322,7 +317,7 @@ def run_bench(
         The path of `bench.json`.
 
     Raises:
-        UserError: the schedules of a recipe have not been compared on validation images.
+        UserError: the schedules of a recipe have not been compared on validation images, or not completely.
         data.DatasetNotFoundError: MNIST cannot be had.
         RuntimeError: a measurement failed.
     """
@@ -330,7 +325,7 @@ def run_bench(
     names, _ = schedules.installed(only)
     scored = [QUICK_SCHEDULE] if quick else []
     if "marks" in parts and not quick:
-        found = _validation(folder)
+        found = _validation(folder)["runs"]
         scored = [one.name for name in names for one in schedules.chosen(found, schedules.RECIPES[name])]
     _measure_missing(folder, plan(repeats, quick, parts, scored), quick)
     return _write(folder, quick, course_runs or {})
@@ -359,14 +354,17 @@ def run_validation(folder: Path, *, repeats: int = 4, only: Sequence[str] = ()) 
 
 
 def _measure_missing(folder: Path, jobs: Sequence[Job], quick: bool) -> None:
-    """Makes each measurement that `bench.jsonl` does not hold, and appends it."""
+    """Makes each measurement that `bench.jsonl` does not hold, and appends it, as one session."""
     from tqdm import tqdm
 
     folder.mkdir(parents=True, exist_ok=True)
     seen = {(entry["kind"], entry["name"], entry["seed"]) for entry in _kept(folder, quick)}
     missing = [job for job in jobs if job not in seen]
+    session = 1 + max((entry.get("session", 0) for entry in _logged(folder)), default=0)
+    same = {"quick": quick, "session": session, "machine": _machine()}
     for kind, name, seed in tqdm(missing, unit="run", disable=None):
-        entry = {"kind": kind, "name": name, "seed": seed, "quick": quick, "code": _code(kind, name)}
+        entry = {"kind": kind, "name": name, "seed": seed, **same, "date": time.strftime("%Y-%m-%d")}
+        entry |= {"code": _code(kind, name), "versions": _versions(kind, name)}
         entry["value"] = _in_a_process(kind, name, seed, quick)
         with (folder / LOG_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
@@ -375,11 +373,11 @@ def _measure_missing(folder: Path, jobs: Sequence[Job], quick: bool) -> None:
 def _kept(folder: Path, quick: bool) -> list[dict[str, Any]]:
     """Returns the measurements of `bench.jsonl` that still hold, of the quick bench or of the real one.
 
-    Left out are those of other versions of the benchmark, and those of a program that has changed since.
+    Left out are those of other versions of the benchmark, of a program that has changed since, of another machine,
+    and of other versions of the packages that the program uses.
     """
-    path = folder / LOG_FILE
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    entries = [entry for entry in map(json.loads, lines) if entry["quick"] == quick]
+    entries = [entry for entry in _logged(folder) if entry["quick"] == quick]
+    machine = _machine()
     known: dict[str, Collection[str]] = {
         "marks": schedules.CANDIDATES,
         "validation": schedules.CANDIDATES,
@@ -391,42 +389,123 @@ def _kept(folder: Path, quick: bool) -> list[dict[str, Any]]:
         entry
         for entry in entries
         if entry["name"] in known.get(entry["kind"], ())
+        and entry.get("machine") == machine
+        and entry.get("versions") == _versions(entry["kind"], entry["name"])
         and entry.get("code") == _code(entry["kind"], entry["name"])
     ]
 
 
+def _logged(folder: Path) -> list[dict[str, Any]]:
+    """Returns all measurements that `bench.jsonl` holds."""
+    path = folder / LOG_FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [json.loads(line) for line in lines]
+
+
+def _machine() -> dict[str, Any]:
+    """Describes this machine as each measurement records it, with the number of threads that it may use."""
+    return results.machine() | {"threads": cores.usable_cores()}
+
+
+_DISTRIBUTIONS = {  # of a recipe's package: those that its programs compute with, besides NumPy
+    "keras": ("keras", "tensorflow", "scikit-learn"),
+    "sklearn": ("scikit-learn", "scipy"),
+    "torch": ("torch",),
+    "jax": ("jax", "jaxlib"),
+}
+
+
+@functools.cache
+def _versions(kind: str, name: str) -> dict[str, str | None]:
+    """Returns the versions of the packages that a measurement uses; `None` for one that is not installed."""
+    if kind not in ("marks", "validation"):
+        return {**results.versions()}
+    package = schedules.RECIPES[schedules.CANDIDATES[name].recipe].package
+    return {one: _version(one) for one in ("numpy", *_DISTRIBUTIONS[package])}
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
 @functools.cache
 def _code(kind: str, name: str) -> str:
-    """Returns a hash of the program that a measurement runs; empty for the parts that compare no programs."""
+    """Returns a hash of the program that a measurement runs, with its settings."""
     if kind in ("marks", "validation"):
-        return marks.code_sha256(schedules.RECIPES[schedules.CANDIDATES[name].recipe])
-    return marks.code_sha256(schedules.RECIPES["strong_recipe"]) if kind == "step" else ""
+        return marks.schedule_sha256(schedules.CANDIDATES[name])
+    what = name.split("=")[0]
+    if kind == "step":
+        texts = [marks.code_sha256(schedules.RECIPES["strong_recipe"]), marks.source_of("benchmarks.steps")]
+    elif kind == "throughput":
+        texts = _sources(throughput, operations, _matmul_rate, matmul_operations)
+        texts += [repr((BATCH, THROUGHPUT[name])), marks.source_of("benchmarks.recipes.with_keras")]
+    elif what in ("seeds", "workers"):
+        texts = [*_sources(study_growth), repr((STUDY_RUNS, lessons.profile_parameters("quick")))]
+        lesson = lessons.read_lesson(results.LESSONS[1])
+        texts += ["".join(cell["source"]) for cell in lesson["cells"] if cell["cell_type"] == "code"]
+    else:
+        texts = [*_sources(growth), marks.source_of("benchmarks.recipes.with_keras")]
+    return marks.sha256([*texts, *_sources(measure)])
 
 
-def _validation(folder: Path) -> marks.Runs:
-    """Returns the runs on validation images: those of `bench.jsonl`, of `bench.json`, or of the reference."""
+def _sources(*functions: Callable[..., Any]) -> list[str]:
+    return [inspect.getsource(function) for function in functions]
+
+
+def _validation(folder: Path) -> dict[str, Any]:
+    """Returns the validation by which schedules are chosen.
+
+    Returns:
+        `runs`, and `machine`: `None` if the runs are those of `bench.jsonl`, which hold here and now. Otherwise
+        they are those of an earlier `bench.json` or of the reference, and the machine is the one that measured
+        them. Their times are not those of this machine.
+    """
     kept = [entry for entry in _kept(folder, quick=False) if entry["kind"] == "validation"]
     if kept:
-        return marks.compact(kept)
-    earlier = [
-        _files.read_json_or_none(place / speed_report.BENCH_FILE) for place in (folder, _course.REFERENCE)
-    ]
-    return next((content["validation"] for content in earlier if content and content.get("validation")), {})
+        return {"machine": None, "runs": marks.compact(kept)}
+    for place in (folder, _course.REFERENCE):
+        content = _files.read_json_or_none(place / speed_report.BENCH_FILE) or {}
+        if content.get("validation"):
+            return {"machine": content["machine"], "runs": content["validation"]}
+        if content.get("chosen_by"):
+            return content["chosen_by"]
+    return {"machine": None, "runs": {}}
+
+
+def _chosen(validation: marks.Runs) -> set[str]:
+    """Returns the names of all schedules that a validation chooses; none of a recipe whose part is unfinished."""
+    found: set[str] = set()
+    for recipe in schedules.RECIPES.values():
+        with contextlib.suppress(UserError):
+            found |= {one.name for one in schedules.chosen(validation, recipe)}
+    return found
 
 
 def _write(folder: Path, quick: bool, course_runs: Mapping[str, Path]) -> Path:
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    machine = results.machine() | {
-        "versions": results.versions(),
-        "date": time.strftime("%Y-%m-%d"),
-        "load": load,
+    kept, validation = _kept(folder, quick), _validation(folder)
+    dates = sorted(entry["date"] for entry in kept) or [time.strftime("%Y-%m-%d")]
+    machine = _machine() | {
+        "versions": results.versions() | _used_versions(kept),
+        "first_date": dates[0],
+        "date": dates[-1],
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
-    content = summary(_kept(folder, quick)) | {"machine": machine, "quick": quick}
-    content["validation"] = {} if quick else _validation(folder)
+    chosen = {QUICK_SCHEDULE} if quick else _chosen(validation["runs"])
+    content = summary(kept, chosen) | {"machine": machine, "quick": quick}
+    is_own = validation["machine"] is None
+    content["validation"] = validation["runs"] if is_own and not quick else {}
+    content["chosen_by"] = None if is_own or quick else validation
     content["missing_packages"] = schedules.installed()[1]
     content["lessons"] = {profile: lesson_times(path) for profile, path in course_runs.items()}
     _files.write_json(folder / speed_report.BENCH_FILE, content)
     return folder / speed_report.BENCH_FILE
+
+
+def _used_versions(entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {name: version for entry in entries for name, version in entry["versions"].items() if version}
 
 
 def _in_a_process(kind: str, name: str, seed: int, quick: bool) -> Any:
@@ -442,35 +521,46 @@ def _in_a_process(kind: str, name: str, seed: int, quick: bool) -> Any:
 # --- what the measurements say ---
 
 
-def summary(done: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def summary(done: Sequence[Mapping[str, Any]], chosen: Collection[str]) -> dict[str, Any]:
     """Medians with their range, and what the programs reach.
 
     Args:
-        done: the measurements: `kind`, `name`, `seed`, `value`.
+        done: the measurements: `kind`, `name`, `seed`, `session`, `value`.
+        chosen: names of the schedules that validation chooses. Test images score no others, so that a schedule is
+            not selected by them.
 
     Returns:
-        `runs`, from `marks.compact`; `marks`, from `marks.summary`; `target` and `time_to_target`, the first mark
-        and its entries; `matmul_fraction`: `median`, `n`, `low`, `high` and `matmul_per_second` of the whole
-        network, and the same of each of its `changes` by name; `step`, from `steps.summary`; `growth`: what ->
-        `points` and the straight line through them. What was not measured is empty.
+        `runs`, from `marks.compact`, of the chosen schedules; `not_chosen`, the same of others that were scored,
+        for example because an earlier validation chose them, and on which nothing else here depends; `marks`, from
+        `marks.summary`; `target` and `time_to_target`, the first mark and its entries; `matmul_fraction`: `median`,
+        `n`, `low`, `high` and `matmul_per_second` of the whole network, and the same of each of its `changes` by
+        name; `step`, from `steps.summary`; `growth`: what -> `points` and the straight line through them. What was
+        not measured is empty.
     """
     of_kind: dict[str, list[Mapping[str, Any]]] = {
         kind: [entry for entry in done if entry["kind"] == kind] for kind in PARTS
     }
-    runs = marks.compact(of_kind["marks"])
+    scored = marks.compact(of_kind["marks"])
+    runs = {name: own for name, own in scored.items() if name in chosen}
     compared = marks.summary(runs)
     values = {kind: _by_name(entries) for kind, entries in of_kind.items()}
     return {
         "runs": runs,
+        "not_chosen": {name: own for name, own in scored.items() if name not in chosen},
         "marks": compared,
         "target": schedules.MARKS[0],
         "time_to_target": compared[0]["recipes"],
         "matmul_fraction": _fractions(values["throughput"]),
-        "step": steps.summary(
-            {name: [value["milliseconds"] for value in own] for name, own in values["step"].items()}
-        ),
+        "step": steps.summary(_milliseconds(of_kind["step"])),
         "growth": _growth_lines(values["growth"]),
     }
+
+
+def _milliseconds(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[int, float]]:
+    found: dict[str, dict[int, float]] = {}
+    for entry in entries:
+        found.setdefault(entry["name"], {})[entry["seed"]] = entry["value"]["milliseconds"]
+    return found
 
 
 def _by_name(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

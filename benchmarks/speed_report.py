@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import marks
 from benchmarks.plots import frontier, scaling
 from benchmarks.schedules import CANDIDATES, RECIPES
 from mnist_course.reports import page
@@ -70,7 +71,7 @@ def _details(content: dict[str, Any]) -> list[Table]:
 
 
 def _marks(content: dict[str, Any], dataset: str) -> Table:
-    """A row for each mark and recipe: the fastest of its schedules that reach the mark."""
+    """A row for each target accuracy and recipe: the fastest of its schedules that reach it."""
     rows = [
         [
             f"{at['mark']:.2%}",
@@ -87,18 +88,36 @@ def _marks(content: dict[str, Any], dataset: str) -> Table:
         for name, entry in at["recipes"].items()
     ]
     note = (
-        "A schedule reaches a mark if its mean accuracy over the seeds is at or above it. A recipe's time is the "
-        "median over the seeds of its fastest schedule that reaches the mark; the range is over the seeds. The "
-        "ratio is to our fastest recipe at this mark; its 95 % interval is a bootstrap over seeds, where the two "
-        "times of a seed are drawn together. A recipe that does not reach a mark has no time and no ratio, and the "
-        "accuracy is that of its most accurate schedule. Every time holds the preparation of the arrays, building, "
-        "tracing and compiling the network, and training; imports and scoring are not counted."
+        "A schedule reaches a target accuracy if its mean accuracy over the seeds is at or above it. A recipe's "
+        "time is the median over the seeds of its fastest schedule that reaches the target accuracy; the range is "
+        "over the seeds, and n is their number. A recipe is compared with our fastest recipe that reaches the same "
+        "target accuracy, over the seeds that both have; without such seeds there is no ratio. The ratio is that "
+        "of the two medians over these seeds. Its 95 % interval is a bootstrap over the seeds, where the two times "
+        f"of a seed are drawn together; for fewer than {marks.FEWEST_SEEDS} common seeds there is no interval. A "
+        "recipe that does not reach a target accuracy has no time and no ratio, and the accuracy is that of its "
+        "most accurate schedule. Every time holds the preparation of the arrays, building, tracing and compiling "
+        "the network, and training; imports and scoring are not counted."
     )
+    apart = dict.fromkeys(
+        name
+        for at in content["marks"]
+        for name, entry in at["recipes"].items()
+        if entry.get("same_session") is False
+    )
+    if apart:
+        note += (
+            f" Not always measured in the same session as our recipe: {', '.join(apart)}. For these programs, the "
+            "interval draws the seeds of the two programs independently of each other, and it does not cover a "
+            "difference between the sessions, such as another load of the machine."
+        )
+    if source := content.get("chosen_by"):
+        where = f" on {_where(source['machine'])}" if source["machine"] else ""
+        note += f" The schedules were chosen by an earlier validation{where}, whose times are not shown here."
     if missing := content["missing_packages"]:
         words = ", ".join(f"{name} (the package {package})" for name, package in missing.items())
-        note += f" Not installed, and therefore not measured unless shown: {words}."
-    columns = ["test accuracy", "recipe", "epochs", "median", "range", "ratio", "interval", "accuracy", "n"]
-    return Table(f"Time to an accuracy ({dataset})", columns, rows, note)
+        note += f" Not installed, and therefore not measured: {words}."
+    columns = ["target accuracy", "recipe", "epochs", "median", "range", "ratio", "interval", "accuracy", "n"]
+    return Table(f"Time to a target accuracy ({dataset})", columns, rows, note)
 
 
 def _schedules(content: dict[str, Any], dataset: str) -> Table:
@@ -119,6 +138,7 @@ def _schedules(content: dict[str, Any], dataset: str) -> Table:
     measured = dict.fromkeys(CANDIDATES[name].recipe for name in content["runs"])
     about = "; ".join(f"{name}: {RECIPES[name].about}" for name in measured)
     note = f"{about}. Import: the median time to import the library, which is not part of the times."
+    note += _not_chosen(content)
     return Table(f"All schedules that were scored ({dataset})", columns, rows, note)
 
 
@@ -130,7 +150,7 @@ def _candidates(content: dict[str, Any]) -> Table:
             number(np.median(runs["seconds"]), ".1f", " s"),
             number(np.mean(runs["accuracy"]), ".2%"),
             len(runs["seeds"]),
-            "yes" if name in content["runs"] else "no",
+            _scored(name, content),
             CANDIDATES[name].reason,
         ]
         for name, runs in content["validation"].items()
@@ -146,10 +166,25 @@ def _candidates(content: dict[str, Any]) -> Table:
     ]
     note = (
         "Trained on 50,000 of the training images, and scored on the other 10,000, another split for each seed. "
-        "For each mark, the two fastest schedules of a recipe that are at or above it were then scored on test "
-        "images, or the most accurate one if there is none."
+        "For each target accuracy, the two fastest schedules of a recipe that are at or above it were then scored "
+        "on test images, or the most accurate one if there is none."
     )
     return Table("All candidates, on validation images (mnist)", columns, rows, note, is_text=True)
+
+
+def _scored(name: str, content: dict[str, Any]) -> str:
+    if name in content.get("not_chosen", {}):
+        return "yes, not reported"
+    return "yes" if name in content["runs"] else "no"
+
+
+def _not_chosen(content: dict[str, Any]) -> str:
+    """Returns in words which schedules were scored although validation does not choose them."""
+    names = "; ".join(content.get("not_chosen", {}))
+    words = (
+        " Scored earlier, but not reported, because the validation does not choose them or is not complete:"
+    )
+    return f"{words} {names}." if names else ""
 
 
 def _step(content: dict[str, Any], dataset: str) -> Table:
@@ -165,7 +200,8 @@ def _step(content: dict[str, Any], dataset: str) -> Table:
     ]
     columns = ["update of the strong recipe", "median", "range", "saved", "n"]
     note = (
-        "One part of the update is left out at a time; what this saves is the cost of the part. The time of an "
+        "One part of the update is left out at a time; what this saves is the cost of the part, from two medians "
+        "over the seeds that both have. The time of an "
         "update is the difference between a long and a short training, divided by the difference of their "
         "updates, so set-up is not part of it."
     )
@@ -225,7 +261,9 @@ def _lessons(content: dict[str, Any]) -> Table:
 
 def _where(machine: dict[str, Any]) -> str:
     processor = machine["processor"] or machine["architecture"]
-    return f"{processor}, {machine['cores']} cores, {machine['date']}"
+    last = machine["date"]
+    first = machine.get("first_date", last)
+    return f"{processor}, {machine['cores']} cores, {last if first == last else f'{first} to {last}'}"
 
 
 def _dataset(content: dict[str, Any]) -> str:
@@ -233,9 +271,9 @@ def _dataset(content: dict[str, Any]) -> str:
 
 
 def conclusion(content: dict[str, Any]) -> str:
-    """Returns in words, for each mark, our time and how much longer each other recipe takes."""
+    """Returns in words, for each target accuracy, our time and how much longer each other recipe takes."""
     if not content["runs"]:
-        return "The time to an accuracy was not measured."
+        return f"The time to a target accuracy was not measured.{_not_chosen(content)}"
     return " ".join(_of_mark(at) for at in content["marks"] if at["recipes"])
 
 
@@ -244,16 +282,24 @@ def _of_mark(at: Mapping[str, Any]) -> str:
     others = {other: entry for other, entry in at["recipes"].items() if other != name}
     if name is None:
         there = ", ".join(other for other, entry in others.items() if entry["reached"])
-        return f"{mark} of the test images: our recipe does not reach it. Reached by: {there or 'none'}."
-    ours = at["recipes"][name]
+        is_measured = any(other in RECIPES and RECIPES[other].is_ours for other in others)
+        ours = "our recipe does not reach it" if is_measured else "our recipe was not measured"
+        return f"{mark} of the test images: {ours}. Reached by: {there or 'none'}."
+    own = at["recipes"][name]
     words = [
-        f"{mark} of the test images: {name} takes {ours['median_seconds']:.1f} s (median, n={ours['n']} seeds, "
-        f"{ours['low']:.1f} to {ours['high']:.1f} s)."
+        f"{mark} of the test images: {name} takes {own['median_seconds']:.1f} s (median, n={own['n']} seeds, "
+        f"{own['low']:.1f} to {own['high']:.1f} s)."
     ]
     ratios = [
-        f"{other} {entry['ratio']:.2f}" + _within(entry) for other, entry in others.items() if entry["ratio"]
+        f"{other} {entry['ratio']:.2f}{_within(entry)}{_over(entry, own['n'])}"
+        for other, entry in others.items()
+        if entry["ratio"]
     ]
     words += [f"Times as long: {', '.join(ratios)}."] if ratios else []
+    alone = [other for other, entry in others.items() if entry["reached"] and not entry["ratio"]]
+    words += (
+        [f"Without a common seed with ours, and therefore not compared: {', '.join(alone)}."] if alone else []
+    )
     late = [other for other, entry in others.items() if not entry["reached"]]
     words += [f"Not reached by: {', '.join(late)}."] if late else []
     faster = [other for other, entry in others.items() if entry["ratio"] and entry["ratio"] < 1]
@@ -264,6 +310,12 @@ def _of_mark(at: Mapping[str, Any]) -> str:
 def _within(entry: Mapping[str, Any]) -> str:
     ends = interval(entry["ratio_low"], entry["ratio_high"], ".2f")
     return "" if ends == page.UNKNOWN else f" ({ends})"
+
+
+def _over(entry: Mapping[str, Any], num_seeds: int) -> str:
+    """Returns in words over how many seeds a ratio is, if these are not all seeds of our recipe."""
+    common = entry.get("ratio_n", num_seeds)
+    return "" if common == num_seeds else f" over {common} common seed{'s' * (common != 1)}"
 
 
 def outside_training(content: dict[str, Any]) -> str:

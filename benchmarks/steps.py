@@ -93,27 +93,27 @@ def milliseconds(x: np.ndarray, y: np.ndarray, seed: int, variant: Variant) -> d
     return {"milliseconds": 1000 * (seconds[2] - seconds[1]) / (updates[2] - updates[1])}
 
 
-def summary(values: Mapping[str, list[float]]) -> dict[str, dict[str, Any]]:
+def summary(values: Mapping[str, Mapping[int, float]]) -> dict[str, dict[str, Any]]:
     """Compares the variants with the complete update.
 
     Args:
-        values: name of a variant -> milliseconds per seed.
+        values: name of a variant -> seed -> milliseconds.
 
     Returns:
-        name -> `median`, `low`, `high`, `n`, and `saved`: the share of the complete update that is saved, if the
-        complete update was measured.
+        name -> `median`, `low`, `high`, `n`, and `saved`: the share of the complete update that is saved, from the
+        medians over the seeds that both have; `None` if there are none.
     """
-    found = {}
-    for name in (name for name in VARIANTS if name in values):
-        numbers = values[name]
-        found[name] = {
-            "median": float(np.median(numbers)),
-            "low": float(min(numbers)),
-            "high": float(max(numbers)),
-            "n": len(numbers),
-        }
-    complete = found.get(COMPLETE, {}).get("median")
+    return {name: _entry(values[name], values.get(COMPLETE, {})) for name in VARIANTS if name in values}
+
+
+def _entry(own: Mapping[int, float], complete: Mapping[int, float]) -> dict[str, Any]:
+    numbers, saved = list(own.values()), None
+    if common := own.keys() & complete.keys():
+        saved = 1 - float(np.median([own[i] for i in common]) / np.median([complete[i] for i in common]))
     return {
-        name: entry | {"saved": 1 - entry["median"] / complete if complete else None}
-        for name, entry in found.items()
+        "median": float(np.median(numbers)),
+        "low": float(min(numbers)),
+        "high": float(max(numbers)),
+        "n": len(numbers),
+        "saved": saved,
     }

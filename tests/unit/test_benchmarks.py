@@ -1,5 +1,7 @@
 """The bench's accounting, plan, choice of schedules and report; and one real measurement of each kind, tiny."""
 
+import ast
+import dataclasses
 import importlib.util
 import json
 import re
@@ -14,12 +16,13 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import __main__ as command
-from benchmarks import marks, schedules, speed, speed_report, steps
+from benchmarks import cells, marks, schedules, speed, speed_report, steps
 from benchmarks.recipes import twins
 from benchmarks.schedules import CANDIDATES, MARKS, RECIPES
 from mnist_course import cores, course_file, lessons
 from mnist_course.run import study
 from mnist_helpers import _course, _files, data, metrics, results
+from mnist_helpers._errors import UserError
 
 REFERENCE = Path(__file__).parent.parent.parent / "results" / "reference"
 CORES_LIMITS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
@@ -35,12 +38,13 @@ def few(num_images):
     return (x[:num_images], y[:num_images]), held_out
 
 
-def runs_of(seconds, accuracy, seeds=None, imports=1.0):
-    """The runs of a schedule; a single accuracy is that of every seed."""
+def runs_of(seconds, accuracy, seeds=None, imports=1.0, sessions=1):
+    """The runs of a schedule; a single accuracy is that of every seed, and so is a single session."""
     seeds = seeds or list(range(1, len(seconds) + 1))
     accuracies = [accuracy] * len(seeds) if isinstance(accuracy, float) else accuracy
     return {
         "seeds": seeds,
+        "sessions": [sessions] * len(seeds) if isinstance(sessions, int) else sessions,
         "seconds": seconds,
         "accuracy": accuracies,
         "import_seconds": [imports] * len(seeds),
@@ -204,7 +208,7 @@ def test_a_recipes_time_is_the_median_of_its_fastest_schedule_that_reaches_the_m
         8.0,
         0.978,
     ]
-    assert late["ratio"] is late["ratio_low"] is late["ratio_high"] is None
+    assert late["ratio"] is late["ratio_low"] is late["ratio_high"] is late["ratio_n"] is None
     assert [*found[1]["recipes"]] == ["keras_default", "sklearn"]  # our fast recipe does not compete there
     assert found[1]["recipes"]["keras_default"]["schedule"] == "keras_default, 12 epochs"
     assert found[1]["recipes"]["keras_default"]["ratio"] is None
@@ -213,19 +217,48 @@ def test_a_recipes_time_is_the_median_of_its_fastest_schedule_that_reaches_the_m
 def test_the_interval_of_a_ratio_draws_both_times_of_a_seed_together():
     slow_rounds = [1.0, 1.0, 10.0, 10.0, 1.0, 10.0]
     ours, peer = runs_of(slow_rounds, 0.99), runs_of([2 * time for time in slow_rounds], 0.99)
-    assert marks.ratio(peer, ours) == {"ratio": 2, "ratio_low": 2, "ratio_high": 2}
-    assert marks.ratio(ours, peer) == {"ratio": 0.5, "ratio_low": 0.5, "ratio_high": 0.5}
+    same = {"ratio_n": 6, "same_session": True}
+    assert marks.ratio(peer, ours) == {"ratio": 2, "ratio_low": 2, "ratio_high": 2} | same
+    assert marks.ratio(ours, peer) == {"ratio": 0.5, "ratio_low": 0.5, "ratio_high": 0.5} | same
 
 
-def test_the_interval_of_a_ratio_covers_95_percent():
-    """Over 200 made-up benches of ten seeds; a bootstrap of medians of ten covers a little more or less."""
+@pytest.mark.parametrize("peer_sessions", [2, [1, 1, 1, 1, 1, 2]], ids=["other", "partly other"])
+def test_seeds_of_different_sessions_are_drawn_independently(peer_sessions):
+    """The rounds of two sessions are not the same rounds, even if their seeds are."""
+    slow_rounds = [1.0, 1.0, 10.0, 10.0, 1.0, 10.0]
+    ours = runs_of(slow_rounds, 0.99)
+    peer = runs_of([2 * time for time in slow_rounds], 0.99, sessions=peer_sessions)
+    found = marks.ratio(peer, ours)
+    assert (found["ratio"], found["ratio_n"], found["same_session"]) == (2, 6, False)
+    assert found["ratio_low"] < 1 and found["ratio_high"] > 4
+
+
+def benches(num_seeds, sessions, count):
+    """Ratios of made-up benches, in which the peer takes twice as long as ours."""
     dice = np.random.default_rng(1)
-    covered = 0
-    for _ in range(200):
-        ours, peer = (runs_of([*(middle * np.exp(dice.normal(0, 0.1, 10)))], 0.99) for middle in (3.0, 6.0))
-        found = marks.ratio(peer, ours, repeats=500)
-        covered += found["ratio_low"] <= 2 <= found["ratio_high"]
-    assert 0.9 <= covered / 200 <= 1
+    for _ in range(count):
+        ours, peer = (
+            runs_of([*(middle * np.exp(dice.normal(0, 0.1, num_seeds)))], 0.99, sessions=session)
+            for middle, session in zip((3.0, 6.0), sessions, strict=True)
+        )
+        yield marks.ratio(peer, ours, repeats=400)
+
+
+@pytest.mark.parametrize("sessions", [(1, 1), (1, 2)], ids=["same session", "two sessions"])
+@pytest.mark.parametrize("num_seeds", [marks.FEWEST_SEEDS, 10])
+def test_the_interval_of_a_ratio_covers_95_percent(num_seeds, sessions):
+    """A bootstrap of medians of few seeds covers a little more or less."""
+    found = list(benches(num_seeds, sessions, 400))
+    covered = sum(one["ratio_low"] <= 2 <= one["ratio_high"] for one in found)
+    assert 0.92 <= covered / len(found) <= 0.99
+
+
+def test_fewer_than_six_common_seeds_have_no_interval():
+    assert marks.FEWEST_SEEDS == 6
+    for num_seeds in range(1, marks.FEWEST_SEEDS):
+        (found,) = benches(num_seeds, (1, 1), 1)
+        assert found["ratio"] > 1
+        assert found["ratio_low"] is found["ratio_high"] is None
 
 
 def test_a_ratio_is_over_the_seeds_that_both_have():
@@ -233,14 +266,67 @@ def test_a_ratio_is_over_the_seeds_that_both_have():
     peer = runs_of([60.0, 9.0, 8.0], 0.99, seeds=[9, 3, 2])
     assert marks.ratio(peer, ours)["ratio"] == pytest.approx(8.5 / 2.5)
     alone = runs_of([7.0], 0.99, seeds=[1])
-    assert marks.ratio(alone, ours) == {"ratio": 7, "ratio_low": None, "ratio_high": None}
+    found = marks.ratio(alone, ours)
+    assert (found["ratio"], found["ratio_low"], found["ratio_high"], found["ratio_n"]) == (7, None, None, 1)
     stranger = runs_of([7.0], 0.99, seeds=[4])
-    assert set(marks.ratio(stranger, ours).values()) == {None}
+    nothing = dict.fromkeys(("ratio", "ratio_low", "ratio_high", "same_session"))
+    assert marks.ratio(stranger, ours) == nothing | {"ratio_n": 0}
+
+
+def at_first_mark(runs):
+    found = marks.summary(runs)[0]
+    return found, found["recipes"]
+
+
+def test_a_recipe_is_compared_with_ours_over_their_common_seeds():
+    """Seeds 3 to 5 were slow, and only our recipe has them."""
+    ours = runs_of([3.0, 3.0, 30.0, 30.0, 30.0], 0.985)
+    found, entries = at_first_mark({OURS: ours, PEER: runs_of([6.0, 6.0], 0.985)})
+    assert found["ours"] == "fast_recipe"
+    assert (entries["fast_recipe"]["median_seconds"], entries["fast_recipe"]["n"]) == (30, 5)
+    peer = entries["keras_default"]
+    assert [peer[key] for key in ("median_seconds", "n", "ratio", "ratio_n")] == [6, 2, 2, 2]
+    found, entries = at_first_mark(
+        {OURS: runs_of([3.0, 3.0], 0.985), PEER: runs_of([6.0, 6.0, 99.0, 99.0], 0.985)}
+    )
+    peer = entries["keras_default"]
+    assert [peer[key] for key in ("median_seconds", "high", "n", "ratio")] == [6, 6, 2, 2]
+    words = speed_report.conclusion(
+        {"runs": {"some": 1}, "marks": [at_first_mark({OURS: ours, PEER: runs_of([6.0, 6.0], 0.985)})[0]]}
+    )
+    assert "n=5 seeds" in words
+    assert "keras_default 2.00 over 2 common seeds." in words
+
+
+def test_a_recipe_without_a_common_seed_has_no_ratio_and_is_named():
+    ours, peer = runs_of([3.0, 3.0], 0.985), runs_of([6.0, 7.0, 8.0], 0.985, seeds=[7, 8, 9])
+    found, entries = at_first_mark({OURS: ours, PEER: peer})
+    assert (entries["keras_default"]["median_seconds"], entries["keras_default"]["n"]) == (7, 3)
+    assert entries["keras_default"]["ratio"] is None
+    words = speed_report.conclusion({"runs": {"some": 1}, "marks": [found]})
+    assert "Without a common seed with ours, and therefore not compared: keras_default." in words
+    assert "Not reached by" not in words
+
+
+def test_the_schedules_of_a_recipe_are_compared_over_their_common_seeds():
+    """The second schedule is slower in each seed that both have, but not in its median over all of its seeds."""
+    first, second = runs_of([5.0, 2.0, 9.0], 0.985), runs_of([5.5], 0.985, seeds=[1])
+    _, entries = at_first_mark({"fast_recipe, 2 epochs": first, "fast_recipe, 3 epochs": second})
+    assert entries["fast_recipe"]["schedule"] == "fast_recipe, 2 epochs"
+    first["seconds"] = [6.0, 2.0, 3.0]
+    _, entries = at_first_mark({"fast_recipe, 2 epochs": first, "fast_recipe, 3 epochs": second})
+    assert entries["fast_recipe"]["schedule"] == "fast_recipe, 3 epochs"
+    assert entries["fast_recipe"]["n"] == 1
 
 
 def test_measurements_are_collected_by_schedule_and_seed():
     entries = [
-        {"name": name, "seed": seed, "value": {"seconds": s, "accuracy": a, "import_seconds": i}}
+        {
+            "name": name,
+            "seed": seed,
+            "session": 4 + seed,
+            "value": {"seconds": s, "accuracy": a, "import_seconds": i},
+        }
         for name, seed, s, a, i in (
             (PEER, 2, 3.00004, 0.98765432, 0.5),
             (OURS, 1, 1.0, 0.9, 2.0),
@@ -248,9 +334,10 @@ def test_measurements_are_collected_by_schedule_and_seed():
         )
     ]
     assert marks.compact(entries) == {
-        OURS: {"seeds": [1], "seconds": [1.0], "accuracy": [0.9], "import_seconds": [2.0]},
+        OURS: {"seeds": [1], "sessions": [5], "seconds": [1.0], "accuracy": [0.9], "import_seconds": [2.0]},
         PEER: {
             "seeds": [1, 2],
+            "sessions": [5, 6],
             "seconds": [4.0, 3.0],
             "accuracy": [0.97, 0.987654],
             "import_seconds": [0.25, 0.5],
@@ -338,15 +425,85 @@ def test_without_validation_the_command_says_what_to_do_first(tmp_path, monkeypa
 
 
 def test_without_validation_of_ones_own_the_references_is_taken(tmp_path, monkeypatch):
-    reference = tmp_path / "reference"
-    reference.mkdir()
-    validation = validation_of("sklearn", lambda epochs: 0.97)
-    _files.write_json(reference / "bench.json", {"validation": validation})
-    monkeypatch.setattr(_course, "REFERENCE", reference)
-    assert speed._validation(tmp_path) == validation
+    validation = reference_of("sklearn", tmp_path, monkeypatch)
+    assert speed._validation(tmp_path) == {"machine": ELSEWHERE, "runs": validation}
     own = validation_of("torch", lambda epochs: 0.97)
-    _files.write_json(tmp_path / "bench.json", {"validation": own})
-    assert speed._validation(tmp_path) == own
+    machine = ELSEWHERE | {"processor": "own"}
+    _files.write_json(tmp_path / "bench.json", {"validation": own, "machine": machine})
+    assert speed._validation(tmp_path) == {"machine": machine, "runs": own}
+
+
+ELSEWHERE = {"processor": "Elsewhere 9000", "cores": 64, "date": "2026-01-02"}
+
+
+def reference_of(recipe, folder, monkeypatch):
+    """Writes a reference that has a validation of one recipe, and returns it."""
+    validation = validation_of(recipe, lambda epochs: 0.97)
+    (folder / "reference").mkdir()
+    _files.write_json(folder / "reference" / "bench.json", {"validation": validation, "machine": ELSEWHERE})
+    monkeypatch.setattr(_course, "REFERENCE", folder / "reference")
+    return validation
+
+
+def test_the_references_validation_chooses_and_its_times_are_not_shown(tmp_path, monkeypatch):
+    validation = reference_of("sklearn", tmp_path, monkeypatch)
+    folder = tmp_path / "own"
+    asked = measured(folder, monkeypatch, repeats=1, parts=["marks"], only=["sklearn"])
+    chosen = names_chosen(validation, "sklearn")
+    assert {name for _, name, _ in asked} == {*chosen}
+    content = speed_report.read(folder)
+    assert content["validation"] == {}
+    assert [*content["runs"]] == chosen
+    assert speed_report._details(content) == []
+    assert "chosen by an earlier validation on Elsewhere 9000, 64 cores, 2026-01-02" in texts(content)
+    monkeypatch.setattr(_course, "REFERENCE", tmp_path / "nowhere")  # the choice stays that of the first call
+    assert measured(folder, monkeypatch, repeats=1, parts=["marks"], only=["sklearn"]) == []
+    assert [*speed_report.read(folder)["runs"]] == chosen
+
+
+@pytest.mark.parametrize(
+    ("change", "received"),
+    [
+        ({"keras_default, 8 epochs": [1]}, "4 with seeds 1, 2, 3; 1 with seeds 1"),
+        ({"keras_default, 30 epochs": []}, "4 with seeds 1, 2, 3; 1 with no seed"),
+        ({"keras_default, 8 epochs": [1, 2, 4]}, "4 with seeds 1, 2, 3; 1 with seeds 1, 2, 4"),
+        (
+            {name: [1] for name in CANDIDATES if name.startswith("keras_default, ")},
+            "5 with seeds 1",
+        ),
+        (
+            {name: [] for name in CANDIDATES if name.startswith("keras_default, ")} | {PEER: [1]},
+            "4 with no seed; 1 with seeds 1",
+        ),
+    ],
+)
+def test_an_unfinished_validation_chooses_nothing(change, received):
+    validation = validation_of("keras_default", lambda epochs: 0.985)
+    for name, seeds in change.items():
+        validation.pop(name)
+        if seeds:
+            validation[name] = runs_of([1.0] * len(seeds), 0.985, seeds)
+    with pytest.raises(UserError) as found:
+        schedules.chosen(validation, RECIPES["keras_default"])
+    message = str(found.value)
+    assert f"Received: {received}." in message
+    for word in (
+        "keras_default",
+        "not complete",
+        "all of its 5 candidates",
+        "same seeds, at least 2",
+        "--validate",
+    ):
+        assert word in message
+
+
+def test_after_an_interrupted_validation_the_bench_says_what_to_do(tmp_path, monkeypatch):
+    measured(tmp_path, monkeypatch, fail_at=7, validate=True, repeats=2, only=["sklearn"])
+    result = invoke(tmp_path.name, "--only", "sklearn", "--results-dir", tmp_path.parent)
+    assert result.exit_code == 2
+    assert "not complete" in " ".join(result.output.split())
+    measured(tmp_path, monkeypatch, validate=True, repeats=2, only=["sklearn"])
+    assert measured(tmp_path, monkeypatch, repeats=1, parts=["marks"], only=["sklearn"]) != []
 
 
 def test_the_candidates_are_fair_to_the_peers():
@@ -717,11 +874,14 @@ def test_an_update_is_timed_without_set_up_and_a_part_is_left_out(monkeypatch):
 
 def test_the_saved_share_is_of_the_complete_update():
     names = [*steps.VARIANTS]
-    found = steps.summary({names[1]: [30.0, 20.0, 40.0], names[0]: [50.0, 40.0]})
+    complete = {1: 50.0, 2: 40.0}
+    found = steps.summary({names[1]: {1: 40.0, 2: 20.0, 3: 90.0}, names[0]: complete})
     assert [*found] == names[:2]
     assert found[names[0]] == {"median": 45, "low": 40, "high": 50, "n": 2, "saved": 0}
-    assert found[names[1]]["saved"] == pytest.approx(1 / 3)
-    assert steps.summary({names[1]: [30.0]})[names[1]]["saved"] is None
+    assert (found[names[1]]["median"], found[names[1]]["n"]) == (40, 3)
+    assert found[names[1]]["saved"] == pytest.approx(1 / 3)  # over the seeds 1 and 2
+    assert steps.summary({names[1]: {1: 30.0}})[names[1]]["saved"] is None
+    assert steps.summary({names[1]: {3: 30.0}, names[0]: complete})[names[1]]["saved"] is None
 
 
 def test_a_straight_line_is_found_and_a_bent_one_is_not():
@@ -852,6 +1012,134 @@ def test_a_program_that_has_changed_is_measured_again(tmp_path, monkeypatch):
     assert content["runs"][speed.QUICK_SCHEDULE]["seeds"] == [1]
 
 
+def changed_log(folder, **changes):
+    """Changes the entries of `bench.jsonl` that are of the time to an accuracy."""
+    path = folder / "bench.jsonl"
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    changed = [entry | changes if entry["kind"] == "marks" else entry for entry in entries]
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in changed))
+    return entries
+
+
+def test_each_entry_says_where_when_and_with_what_it_was_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(cores, "usable_cores", lambda: 3)
+    measured(tmp_path, monkeypatch, quick=True, repeats=1)
+    measured(tmp_path, monkeypatch, quick=True, repeats=2)
+    entries = changed_log(tmp_path)
+    assert [entry["session"] for entry in entries] == [entry["seed"] for entry in entries]  # one call each
+    for entry in entries:
+        assert entry["machine"]["processor"] == results.machine()["processor"]
+        assert entry["machine"]["threads"] == 3
+        assert entry["versions"]["numpy"] == np.__version__
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", entry["date"])
+    used = {entry["kind"]: entry["versions"].keys() for entry in entries}
+    assert {"keras", "tensorflow"} <= used["marks"]
+    assert {"torch"} < speed._versions("validation", "torch, 1 epoch").keys() < {"torch", "numpy", "keras"}
+    for recipe in RECIPES.values():
+        assert recipe.package in speed._DISTRIBUTIONS
+
+
+OTHER_MACHINE = {"processor": "another", "cores": 1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"machine": OTHER_MACHINE}, {"versions": {"numpy": "1.0"}}, {"machine": None}, {"code": "another"}],
+    ids=["machine", "versions", "from before", "code"],
+)
+def test_what_was_measured_elsewhere_or_with_other_versions_is_measured_again(tmp_path, monkeypatch, change):
+    measured(tmp_path, monkeypatch, quick=True, repeats=1)
+    changed_log(tmp_path, **change)
+    assert measured(tmp_path, monkeypatch, quick=True, repeats=1) == [("marks", speed.QUICK_SCHEDULE, 1)]
+    assert measured(tmp_path, monkeypatch, quick=True, repeats=1) == []
+    content = speed_report.read(tmp_path)
+    assert content["runs"][speed.QUICK_SCHEDULE]["sessions"] == [2]
+
+
+def test_the_dates_of_the_report_are_those_of_the_measurements(tmp_path, monkeypatch):
+    measured(tmp_path, monkeypatch, quick=True, repeats=1)
+    changed_log(tmp_path, date="2026-01-02")
+    measured(tmp_path, monkeypatch, quick=True, repeats=1)
+    machine = speed_report.read(tmp_path)["machine"]
+    assert machine["first_date"] == "2026-01-02" < machine["date"]
+    assert speed_report._where(machine).endswith(f", 2026-01-02 to {machine['date']}")
+    assert speed_report._where(ELSEWHERE) == "Elsewhere 9000, 64 cores, 2026-01-02"
+
+
+def test_programs_of_different_sessions_are_not_paired_and_the_note_says_so(tmp_path, monkeypatch):
+    content = bench(tmp_path, monkeypatch, repeats=6, parts=["marks"], only=["fast_recipe", "keras_default"])
+    first = content["time_to_target"]["keras_default"]
+    assert first["same_session"]
+    assert "same session" not in texts(content)
+    measured(tmp_path, monkeypatch, repeats=6, parts=["marks"], only=["keras_mnist_mlp"])
+    content = speed_report.read(tmp_path)
+    late = content["time_to_target"]["keras_mnist_mlp"]
+    assert late["same_session"] is False and late["ratio_low"]
+    assert content["time_to_target"]["keras_default"] == first
+    assert "Not always measured in the same session as our recipe: keras_mnist_mlp." in texts(content)
+
+
+def test_a_schedule_that_validation_does_not_choose_any_more_is_kept_but_not_reported(tmp_path, monkeypatch):
+    """It is the fastest one on test images, by which no schedule may be selected."""
+    bench(tmp_path, monkeypatch)
+    entries = [json.loads(line) for line in (tmp_path / "bench.jsonl").read_text().splitlines()]
+    lucky = "keras_default, 5 epochs"
+    for seed in (1, 2):
+        entry = next(one for one in entries if (one["kind"], one["seed"]) == ("marks", seed))
+        value = {"seconds": 0.1, "accuracy": 0.999, "import_seconds": 1.0}
+        same = {"versions": speed._versions("marks", lucky)}
+        entries.append(entry | same | {"name": lucky, "value": value})
+    (tmp_path / "bench.jsonl").write_text("".join(json.dumps(one) + "\n" for one in entries))
+    measured(tmp_path, monkeypatch, repeats=2)
+    content = speed_report.read(tmp_path)
+    assert lucky not in content["runs"]
+    assert content["not_chosen"][lucky]["accuracy"] == [0.999, 0.999]
+    assert all(one["schedule"] != lucky for at in content["marks"] for one in at["recipes"].values())
+    assert "Scored earlier, but not reported" in texts(content) and lucky in texts(content)
+    rows = {row[0]: row for row in speed_report._details(content)[0].rows}
+    assert rows[lucky][4] == "yes, not reported"
+    assert wrong_numbers(content) == []
+
+
+def test_every_measurement_has_a_hash_that_changes_with_its_program(monkeypatch):
+    """Settings and epochs of a schedule, the timer, and the programs of the other parts."""
+    code = speed._code.__wrapped__
+
+    def other(*arguments):
+        """Another program."""
+
+    def rewritten(module):
+        original = marks.source_of
+        return lambda name: original(name) + "#" * (name == f"benchmarks.{module}")
+
+    one = CANDIDATES["sklearn 512-256, 9 epochs"]
+    sizes = lessons.profile_parameters("quick")
+    changes = [
+        ("marks", one.name, CANDIDATES, one.name, dataclasses.replace(one, epochs=10)),
+        ("marks", one.name, CANDIDATES, one.name, dataclasses.replace(one, settings={"alpha": 0.5})),
+        ("validation", one.name, CANDIDATES, one.name, dataclasses.replace(one, epochs=10)),
+        ("marks", one.name, marks, "measure", other),
+        ("step", steps.COMPLETE, marks, "source_of", rewritten("steps")),
+        ("throughput", speed.FULL_NETWORK, speed, "throughput", other),
+        ("throughput", speed.FULL_NETWORK, speed, "BATCH", 256),
+        ("throughput", speed.FULL_NETWORK, speed.THROUGHPUT, speed.FULL_NETWORK, {"steps": 10}),
+        ("throughput", speed.FULL_NETWORK, speed, "_matmul_rate", other),
+        ("throughput", speed.FULL_NETWORK, marks, "source_of", rewritten("recipes.with_keras")),
+        ("growth", "epochs=2", speed, "growth", other),
+        ("growth", "units=512", marks, "source_of", rewritten("recipes.with_keras")),
+        ("growth", "seeds=2", speed, "study_growth", other),
+        ("growth", "workers=2", speed, "STUDY_RUNS", 8),
+        ("growth", "workers=2", lessons, "profile_parameters", lambda profile: sizes | {"epochs": 9}),
+        *((kind, name, speed, "measure", other) for kind, name, _ in speed.plan(1, quick=True)),
+    ]
+    for kind, name, place, key, changed in changes:
+        before = code(kind, name)
+        with monkeypatch.context() as patch:
+            (patch.setitem if isinstance(place, dict) else patch.setattr)(place, key, changed)
+            assert code(kind, name) != before, (kind, name, key)
+        assert code(kind, name) == before
+
+
 def test_the_hash_of_a_program_is_of_its_code_and_its_cells(monkeypatch):
     hashes = {name: marks.code_sha256(RECIPES[name]) for name in ("fast_recipe", "sklearn", "torch", "jax")}
     assert len(set(hashes.values())) == 4
@@ -903,7 +1191,7 @@ def test_the_hash_of_our_strong_recipe_is_also_of_what_runs_its_cells_and_of_its
 
 def test_a_quick_bench_is_no_part_of_a_real_one(tmp_path, monkeypatch):
     quick = measured(tmp_path, monkeypatch, quick=True, repeats=1)
-    measured(tmp_path, monkeypatch, validate=True, repeats=1)
+    measured(tmp_path, monkeypatch, validate=True, repeats=2)
     asked = measured(tmp_path, monkeypatch, repeats=1)
     assert {job for job in quick if job[0] != "marks"} <= {*asked}
     content = json.loads((tmp_path / "bench.json").read_text())
@@ -935,7 +1223,7 @@ def test_validation_measures_all_candidates_and_the_bench_only_the_chosen(tmp_pa
 
 
 def test_a_part_or_a_recipe_is_measured_alone_and_the_rest_is_kept(tmp_path, monkeypatch):
-    measured(tmp_path, monkeypatch, validate=True, repeats=1)
+    measured(tmp_path, monkeypatch, validate=True, repeats=2)
     asked = measured(tmp_path, monkeypatch, repeats=1, parts=["marks"], only=["sklearn"])
     assert {CANDIDATES[name].recipe for _, name, _ in asked} == {"sklearn"}
     asked = measured(tmp_path, monkeypatch, repeats=1, parts=["throughput"])
@@ -945,7 +1233,8 @@ def test_a_part_or_a_recipe_is_measured_alone_and_the_rest_is_kept(tmp_path, mon
     assert [*content["matmul_fraction"]["changes"]] == [*speed.THROUGHPUT]
     assert content["growth"] == content["step"] == {}
     assert "no ratio" in texts(content)
-    assert measured(tmp_path, monkeypatch, validate=True, repeats=1, only=["sklearn"]) == []
+    assert "98.03% of the test images: our recipe was not measured." in texts(content)
+    assert measured(tmp_path, monkeypatch, validate=True, repeats=2, only=["sklearn"]) == []
 
 
 def test_each_option_of_the_command_arrives(tmp_path, monkeypatch):
@@ -975,11 +1264,17 @@ def test_the_numbers_and_their_report(tmp_path, monkeypatch):
     assert content["matmul_fraction"]["median"] == 0.25
     assert content["machine"]["cores"] >= 1
     shown = texts(content)
-    for word in ("Time to an accuracy (mnist)", "2.1 s", "25%", "keras_default, 8 epochs", "16.3 to 16.6 s"):
+    for word in (
+        "Time to a target accuracy (mnist)",
+        "2.1 s",
+        "25%",
+        "keras_default, 8 epochs",
+        "16.3 to 16.6 s",
+    ):
         assert word in shown
     for title in ("Where the time of an update goes", "All schedules that were scored", "Growth of time"):
         assert title in shown
-    assert "Not installed, and therefore not measured unless shown: jax (the package jax)." in shown
+    assert "Not installed, and therefore not measured: jax (the package jax)." in shown
     assert "98.03% of the test images: fast_recipe takes 2.1 s (median, n=2 seeds, 2.0 to 2.1 s)." in shown
     for name, figure in speed_report.figures(content).items():
         assert len(figure.png()) > 1000, name
@@ -1000,10 +1295,14 @@ def test_the_rows_of_the_marks_say_what_is_reached(tmp_path, monkeypatch):
         "16.5 s",
         "16.3 to 16.6 s",
         "8.00",
-        "8.00 to 8.00",
+        "–",
         "98.13%",
         2,
     ]
+    assert "for fewer than 6 common seeds there is no interval" in table.note
+    content = bench(tmp_path, monkeypatch, repeats=6)
+    rows = {(row[0], row[1]): row for row in speed_report.tables(content)[0].rows}
+    assert rows[("98.03%", "keras_default")][5:7] == ["8.00", "8.00 to 8.00"]
     late = rows[("99.30%", "keras_mnist_mlp")]
     assert (late[2], late[3], late[4], late[5], late[6]) == ("not reached", "–", None, "–", "–")
     assert ("99.00%", "fast_recipe") not in rows
@@ -1032,6 +1331,10 @@ def test_the_conclusion_compares_with_ours():
     late = at_mark(fast_recipe={"reached": False}, torch={})
     assert speed_report.conclusion(late) == (
         "98.03% of the test images: our recipe does not reach it. Reached by: torch."
+    )
+    unknown = at_mark(torch={})
+    assert speed_report.conclusion(unknown) == (
+        "98.03% of the test images: our recipe was not measured. Reached by: torch."
     )
 
 
@@ -1073,6 +1376,83 @@ def test_a_lessons_time_is_split_by_what_its_cells_do(tmp_path):
     }
 
 
+NOTEBOOKS = [*results.LESSONS, "faster_training", "stronger_networks", "ablation", "pytorch", "from_scratch"]
+
+
+def cells_that_train(sources):
+    """The cells that call `fit` or `search`, directly or through a function that the notebook defines.
+
+    The tests find them in another way than the program: the text of each function is taken out of its cell.
+    """
+    functions, outside = {}, []
+    for source in (ast.unparse(ast.parse(source)) for source in sources):  # without comments
+        rest = source
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef):
+                text = ast.get_source_segment(source, node)
+                functions[node.name] = functions.get(node.name, "") + text.partition(":\n")[2]
+                rest = rest.replace(text, "")
+        outside.append(rest)
+    calls = r"\.(fit|search|train_on_batch)\("
+    found = set()
+    for _ in functions:
+        names = "".join(rf"|\b{name}\(" for name in found)
+        found |= {name for name, text in functions.items() if re.search(calls + names, text)}
+    names = "".join(rf"|(?<!\.)\b{name}\b" for name in found)
+    return [bool(re.search(calls + names, text)) for text in outside]
+
+
+@pytest.mark.parametrize("lesson", NOTEBOOKS)
+def test_every_cell_of_a_notebook_that_trains_counts_as_training(lesson):
+    notebook = lessons.read_lesson(lesson)
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    kinds = cells.kinds({"cells": code})
+    expected = cells_that_train(["".join(cell["source"]) for cell in code])
+    missed = [row for row, trains in enumerate(expected) if trains and kinds[row] != "training"]
+    added = [
+        row
+        for row, kind in enumerate(kinds)
+        if kind == "training"
+        and not expected[row]
+        and not re.search(r"\btrain(_\w+)?\(", "".join(code[row]["source"]))
+    ]
+    assert (missed, added) == ([], [])
+
+
+def test_lessons_have_as_many_training_cells_as_they_train():
+    """Lesson 3 trains in seven cells, all through `train`; lesson 4 also in `validation_loss`."""
+    numbers = {}
+    for lesson in results.LESSONS[1:]:
+        numbers[lesson[:2]] = cells.kinds(lessons.read_lesson(lesson)).count("training")
+    assert numbers["03"] >= 7 and numbers["04"] >= 6 and numbers["05"] == 0
+
+
+def test_a_definition_does_not_train_and_each_use_of_it_does():
+    sources = [
+        "import keras",
+        "def fitted(model):\n    return model.fit(x)",
+        "def twice(model):\n    fitted(model)\n    fitted(model)",
+        "class Trainer:\n    def step(self):\n        self.model.fit(x)",
+        "twice(model)",
+        "import time\nplots.learning_curves(fitted(model))",
+        "histories = [*map(fitted, models)]",
+        "def train_one(model):\n    loss.backward()",
+        "for model in models:\n    train_one(model)",
+        "model.train()",
+        "drawings.network()",
+        "metrics.fit_temperature(y, p)",
+        "%matplotlib inline",
+        "from mnist_helpers import data\ndata.load_training()",
+    ]
+    found = cells.kinds({"cells": [{"source": source, "cell_type": "code"} for source in sources]})
+    assert found == [
+        *("import", "other", "other", "other", "training", "training", "training", "other", "training"),
+        *("other", "figures", "other", "other", "import"),
+    ]
+    text = {"source": ["`model.fit` trains: model.fit(x)"], "cell_type": "markdown"}
+    assert cells.kinds({"cells": [text]}) == ["other"]
+
+
 def test_the_share_outside_training_is_over_all_lessons():
     split = {"kernel start": 1.0, "import": 2.0, "training": 9.0, "other": 0.0}
     content = {"lessons": {"class": {"02_baseline": split, "01_data_exploration": split | {"training": 0.0}}}}
@@ -1100,6 +1480,7 @@ def test_the_share_outside_training_is_over_all_lessons():
         (["--offline", "--validate"], ["'mnist' was not found"]),
         (["--part", "mark"], ["--part", "'mark'"]),
         (["--only", "pytorch"], ["--only", "'pytorch'"]),
+        (["--validate", "--repeats", "1"], ["--repeats", "2 or more", "Received: 1"]),
         *(
             (["--validate", *more], ["--validate", "one by one"])
             for more in (["--quick"], ["--only-report"], ["--part", "step"])
@@ -1136,8 +1517,63 @@ def test_a_bench_of_an_earlier_version_is_named(tmp_path, content):
         assert word in " ".join(result.output.split())
 
 
-def test_the_help_has_an_example():
-    assert "Example: python -m benchmarks monday --repeats 3 --course class" in invoke("--help").output
+def test_a_bench_from_before_sessions_were_recorded_is_still_reported(tmp_path, monkeypatch):
+    content = bench(tmp_path, monkeypatch, repeats=6)
+    expected = speed_report.conclusion(content)
+    for name in ("not_chosen", "chosen_by"):
+        del content[name]
+    del content["machine"]["first_date"]
+    for runs in [*content["runs"].values(), *content["validation"].values()]:
+        del runs["sessions"]
+    for entry in (one for at in content["marks"] for one in at["recipes"].values()):
+        del entry["ratio_n"], entry["same_session"]
+    _files.write_json(tmp_path / "bench.json", content)
+    result = invoke(tmp_path.name, "--only-report", "--results-dir", tmp_path.parent)
+    assert result.exit_code == 0, result.output
+    assert expected in result.output
+
+
+def test_the_committed_bench_is_of_an_earlier_version_and_is_still_read():
+    """The lesson on faster training reads it; the report of this version refuses it, with one message."""
+    content = results.reference_bench()
+    assert content["time_to_target"]["fast_recipe"]["reached"]
+    if "runs" in content:
+        assert speed_report.conclusion(speed_report.read(REFERENCE))
+    else:
+        with pytest.raises(UserError, match="earlier version"):
+            speed_report.read(REFERENCE)
+    validation = speed._validation(REFERENCE)
+    assert set(validation) == {"machine", "runs"}
+
+
+def test_the_versions_of_the_report_are_those_of_all_programs(tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "_version", lambda name: None if name == "jaxlib" else f"of {name}")
+    speed._versions.cache_clear()
+    try:
+        measured(tmp_path, monkeypatch, validate=True, repeats=2, only=["torch"])
+    finally:
+        speed._versions.cache_clear()
+    versions = speed_report.read(tmp_path)["machine"]["versions"]
+    assert versions["torch"] == "of torch"
+    assert {"keras", "papermill"} < versions.keys()
+
+
+def test_the_help_has_an_example_whose_report_has_intervals():
+    shown = " ".join(invoke("--help").output.split())
+    repeats = re.search(r"Example: python -m benchmarks monday --repeats (\d+) --course class", shown)
+    assert int(repeats[1]) >= marks.FEWEST_SEEDS
+    assert "With fewer than 6, the report has no intervals." in shown
+
+
+def test_texts_for_readers_say_target_accuracy(tmp_path, monkeypatch):
+    """In this course, a mark is also a grade."""
+    content = bench(tmp_path, monkeypatch)
+    details = "\n".join(f"{table.text()} {table.note}" for table in speed_report._details(content))
+    section = (REFERENCE / "README.md").read_text().partition("## The speed")[2].partition("\n## ")[0]
+    for text in (texts(content), details, invoke("--help").output, section):
+        assert "target accurac" in " ".join(text.split())
+        # What is left is the name of the part, as the command takes it and as files hold it.
+        assert not re.search(r"\bmarks?\b", re.sub(r"`marks`|\[marks\||\bbenchmark\w*", "", text))
 
 
 # --- the lengths of training that were compared ---
