@@ -217,26 +217,24 @@ def made_from(lesson: str) -> dict[str, str]:
 
     Returns:
         `code_sha256`, a hash of the sources of the notebook's code cells; and in a clone of the repository
-        `commit`, the hash of its last commit, with `+changes` if tracked files have changed since.
+        `commit`, the hash of its last commit, with `+changes` if tracked files have changed since, apart from those
+        in `results/`, which are no code.
     """
     notebook = read_lesson(lesson)
     code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     found = {"code_sha256": hashlib.sha256(json.dumps(code).encode()).hexdigest()}
     root = NOTEBOOKS.parent
     if (root / ".git").exists() and (git := shutil.which("git")):
-        head = [
-            git,
-            "-C",
-            str(root),
-            "describe",
-            "--always",
-            "--abbrev=40",
-            "--dirty=+changes",
-            "--exclude=*",
-        ]
         environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}  # other commands may work in the clone
-        done = subprocess.run(head, capture_output=True, text=True, env=environment)
-        found |= {"commit": done.stdout.strip()} if done.returncode == 0 else {}
+
+        def run(*command: str) -> subprocess.CompletedProcess[str]:
+            whole = [git, "-C", str(root), *command]
+            return subprocess.run(whole, capture_output=True, text=True, env=environment)
+
+        head = run("rev-parse", "HEAD")
+        if head.returncode == 0:
+            is_same = run("diff", "--quiet", "HEAD", "--", ".", ":(exclude)results").returncode == 0
+            found["commit"] = head.stdout.strip() + ("" if is_same else "+changes")
     return found
 
 

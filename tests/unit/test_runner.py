@@ -857,11 +857,15 @@ def test_a_record_names_the_code_and_the_commit_that_made_it(tmp_path, monkeypat
     notebook["cells"][1]["source"] = "x = 1\nprint(x)"  # the same lines
     assert made_from() == first
     git = ["git", "-C", str(clone), "-c", "user.name=x", "-c", "user.email=x@example.org"]
+    (clone / "results").mkdir()
+    (clone / "results" / "runs.csv").write_text("old")
     for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"], ["tag", "v1"]):
         subprocess.run([*git, *command], check=True)
     head = subprocess.run(
         [*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True
     ).stdout.strip()
+    assert made_from() == first | {"commit": head}
+    (clone / "results" / "runs.csv").write_text("new")  # no code
     assert made_from() == first | {"commit": head}
     notebook["cells"][1]["source"] += "  # a comment"
     changed = made_from()
