@@ -18,6 +18,7 @@ from mnist_helpers import results
 PICTURES = Path(__file__).parent / "screenshots"
 SEED = 1
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+_EXPECTED = 30_000  # milliseconds until something is as expected, on a busy machine
 _OPTIONS = (
     "--no-sandbox",  # a container's root has none
     "--disable-gpu",
@@ -96,6 +97,7 @@ def browser():
     program = next(filter(None, map(shutil.which, _CHROMIUM)), None)
     if program is None:
         pytest.skip("no Chromium here: apt-get install -y chromium")
+    api.expect.set_options(timeout=_EXPECTED)
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=_OPTIONS)
         yield browser

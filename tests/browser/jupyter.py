@@ -170,7 +170,7 @@ class Lesson:
         files.get_by_text(name, exact=True).dblclick(timeout=_LOADED)
         lesson = cls(page, root / path)
         lesson.panel.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=_LOADED)
-        expect(lesson.cells).to_have_count(lesson.count)
+        expect(lesson.cells).to_have_count(lesson.count, timeout=_LOADED)
         return lesson
 
     # --- run ---
