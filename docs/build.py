@@ -429,12 +429,7 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     try:
         collect(folder, environment.get("GITHUB_REPOSITORY", ""))
         if demo.has_models():
-            links = {
-                "home": "index.html",
-                "lesson": "lessons/05_evaluation.html",
-                "glossary": "glossary.html",
-            }
-            page = demo.page(**links)
+            page = demo.page(home="index.html", lesson="lessons/05_evaluation.html", glossary="glossary.html")
             (BUILD / "extra" / "draw.html").write_text(page, encoding="utf-8")
     except UserError as error:
         print(f"Error: the site was not built. {error}", file=sys.stderr)

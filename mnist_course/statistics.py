@@ -134,10 +134,9 @@ def two_way_intervals(
     found = {}
     for seeds, of_group in groups.items():
         models = list(dict.fromkeys(model for pair in of_group for model in pair if model is not None))
-        values = dict(
-            zip(models, _stacked([[tables[model][n] for n in seeds] for model in models]), strict=True)
-        )
-        drawn = dict(zip(models, _two_way_means(np.array([*values.values()]), repeats, seed), strict=True))
+        stacked = _stacked([[tables[model][number] for number in seeds] for model in models])
+        values = dict(zip(models, stacked, strict=True))
+        drawn = dict(zip(models, _two_way_means(stacked, repeats, seed), strict=True))
         for first, second in of_group:
             table, means = values[second], drawn[second]
             if first is not None:

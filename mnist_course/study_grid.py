@@ -15,10 +15,10 @@ from typing import Any
 from mnist_helpers import parameters
 
 _LONGEST_NAME = 64  # characters of a run's name, see `parameters`
-Grid = Mapping[str, tuple[int, dict[str, Any]]]  # run name -> its seed and its swept parameters
+Grid = dict[str, tuple[int, dict[str, Any]]]  # run name -> its seed and its swept parameters
 
 
-def grid(seeds: Sequence[int], swept: Mapping[str, Sequence[Any]]) -> dict[str, tuple[int, dict[str, Any]]]:
+def grid(seeds: Sequence[int], swept: Mapping[str, Sequence[Any]]) -> Grid:
     """Returns the runs of a study: run name -> its seed and its swept parameters.
 
     Args:

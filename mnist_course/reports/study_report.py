@@ -235,7 +235,7 @@ def _training(rows: pd.DataFrame, runs: Runs) -> dict[str, int | None]:
     """Returns the numbers of images and epochs of a model's training, if they are the same in all of its rows."""
     found = set()
     for run, lesson, model in rows[["run", "lesson", "model"]].itertuples(index=False):
-        record = runs[Path(run).name][lesson]
+        record = runs[run][lesson]
         images = record["dataset"]["shapes"].get("x_train", [None])[0]
         found.add((images, len(record["models"][model].get("history", {}).get("loss", [])) or None))
     images, epochs = found.pop() if len(found) == 1 else (None, None)

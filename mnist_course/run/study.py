@@ -235,7 +235,7 @@ def check_spec(
     return StudySpec(profile, settings.dataset, checked_seeds, fixed, swept, lesson_names, search_from)
 
 
-def grid(spec: StudySpec) -> dict[str, tuple[int, dict[str, Any]]]:
+def grid(spec: StudySpec) -> study_grid.Grid:
     """Returns the runs of a study: run name -> its seed and its swept parameters."""
     return study_grid.grid(spec.seeds, spec.swept)
 
