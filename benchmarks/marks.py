@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -78,9 +79,9 @@ def measure(schedule: Schedule, seed: int, train: Pair, held_out: Pair) -> dict[
 
 def code_sha256(recipe: Recipe) -> str:
     """Returns a hash of what defines a recipe: its code, the twins' settings, the notebook's cells and sizes."""
-    modules = [recipe.module, "twins", *(["ours"] if recipe.is_ours else [])]
-    modules += ["adam"] if recipe.module == "with_jax" else []
-    texts = [source_of(f"benchmarks.recipes.{name}") for name in modules]
+    own = source_of(f"benchmarks.recipes.{recipe.module}")
+    shared = re.findall(r"^from benchmarks\.recipes import (\w+)$", own, re.M)
+    texts = [own, *(source_of(f"benchmarks.recipes.{name}") for name in ("twins", *shared))]
     texts += [lessons.tagged_source(recipe.notebook, tag) for tag in recipe.tags]
     if recipe.is_ours:
         texts.append(repr(lessons.declared(recipe.notebook) | lessons.profile_parameters("full")))
